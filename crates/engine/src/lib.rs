@@ -1,1 +1,36 @@
-//! Skeleton.
+//! The only kernels of the system: Llama-family transformer, LoRA, forward and backward, sampling, tokenizer.
+//!
+//! # Place in the flow
+//!
+//! Lowest floor. `factory` trains adapters with [`LoraTrainer`], `serving` decodes with [`Batch`], `attribution` takes
+//! per-record gradients from [`lora_gradient`] and log-probabilities from [`score`].
+//!
+//! # Invariants
+//!
+//! - **One result.** The numeric mode is [`NUMERIC_MODE`]: f32 weights and activations, IEEE fma, every output
+//!   element summed in one fixed order. The same inputs give the same bits for any batch, prefill chunking, thread
+//!   count and instruction set (AVX-512, AVX2+FMA, scalar). No libm, no clock, no hash-map order.
+//! - **Nothing half-loaded.** A model or adapter is read whole and checked, or refused by name.
+//!
+//! # Not here
+//!
+//! Scheduling and adapter caches (`serving`), jobs and recipes (`factory`), scores (`attribution`).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod config;
+mod error;
+mod files;
+mod kernels;
+mod matrix;
+mod rng;
+
+mod api;
+pub use api::*;
+pub use config::ModelConfig;
+pub use error::{LoadError, RunError, TrainError};
+pub use matrix::{Matrix, dot};
+pub use rng::{draw, uniform};
+
+/// Name of the numeric mode, as receipts carry it; a change of any rounding gives it a new name.
+pub const NUMERIC_MODE: &str = "f32fma-1";

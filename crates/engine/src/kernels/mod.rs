@@ -1,0 +1,2 @@
+//! Kernels.
+pub(crate) mod math;
