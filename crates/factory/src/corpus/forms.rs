@@ -1,6 +1,6 @@
 //! Puts sentences together: the forms a record of the corpus may have.
 //!
-//! A bit more than half of the records are questions with answers, since that is what adapters are trained on later;
+//! Ten of sixteen records are questions with answers, since that is what adapters are trained on later;
 //! the others are running text, so that the model learns to carry a subject from sentence to sentence.
 
 use super::Draw;
