@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+
+import {IChannels} from "./interfaces/IChannels.sol";
+import {IPayouts} from "./interfaces/IPayouts.sol";
+
+/// @title Channels
+/// @notice Prepaid channels redeemed by cumulative vouchers, in the shape of x402 `batch-settlement`.
+contract Channels is EIP712, IChannels {
+    using SafeERC20 for IERC20;
+
+    bytes32 private constant VOUCHER_TYPEHASH = keccak256("Voucher(bytes32 channel,uint128 cumulative)");
+
+    /// @notice The token.
+    IERC20 public immutable OPEN;
+    /// @notice Where redeemed money goes.
+    IPayouts public immutable PAYOUTS;
+    /// @notice Bounds of a channel's withdrawal delay, in seconds.
+    uint64 public immutable MIN_DELAY;
+    uint64 public immutable MAX_DELAY;
+
+    mapping(bytes32 channel => Channel) private _channels;
+    mapping(bytes32 channel => Withdrawal) private _withdrawals;
+
+    /// @param payouts The `Payouts` contract; token and clock scale are its.
+    constructor(IPayouts payouts) EIP712("OpenLedger", "1") {
+        PAYOUTS = payouts;
+        OPEN = payouts.OPEN();
+        uint64 day = payouts.DAY();
+        MIN_DELAY = day < 96 ? 1 : day / 96;
+        MAX_DELAY = 30 * day;
+        // Exactly what is redeemed is pulled; the money of open channels is out of reach since only `fund` pulls.
+        OPEN.forceApprove(address(payouts), type(uint256).max);
+    }
+
+    /// @inheritdoc IChannels
+    function deposit(Config calldata config, uint128 amount) public returns (bytes32 channel) {
+        channel = _credit(config, amount);
+        OPEN.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc IChannels
+    function depositWithPermit(Config calldata config, uint128 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        returns (bytes32 channel)
+    {
+        // Whoever saw the permit may have used it already; then the allowance is there and the deposit goes on.
+        try IERC20Permit(address(OPEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        return deposit(config, amount);
+    }
+
+    /// @inheritdoc IChannels
+    function depositWithAuthorization(
+        Config calldata config,
+        uint128 amount,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 salt,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external returns (bytes32 channel) {
+        channel = _credit(config, amount);
+        IERC3009(address(OPEN))
+            .receiveWithAuthorization(
+                config.payer,
+                address(this),
+                amount,
+                validAfter,
+                validBefore,
+                keccak256(abi.encode(channel, salt)),
+                v,
+                r,
+                s
+            );
+    }
+
+    /// @inheritdoc IChannels
+    function redeem(Voucher calldata voucher) external returns (uint128 amount) {
+        amount = _redeem(voucher);
+        if (amount != 0) PAYOUTS.fund(amount);
+    }
+
+    /// @inheritdoc IChannels
+    function redeemMany(Voucher[] calldata vouchers) external returns (uint128 amount) {
+        for (uint256 i; i < vouchers.length; ++i) {
+            amount += _redeem(vouchers[i]);
+        }
+        if (amount != 0) PAYOUTS.fund(amount);
+    }
+
+    /// @inheritdoc IChannels
+    function requestWithdrawal(Config calldata config, uint128 amount) external {
+        require(msg.sender == config.payer, NotPayer(msg.sender));
+        bytes32 channel = channelOf(config);
+        uint64 readyAt = uint64(block.timestamp) + config.withdrawDelay;
+        _withdrawals[channel] = Withdrawal(amount, readyAt);
+        emit WithdrawalRequested(channel, amount, readyAt);
+    }
+
+    /// @inheritdoc IChannels
+    function withdraw(Config calldata config) external returns (uint128 amount) {
+        bytes32 channel = channelOf(config);
+        Withdrawal memory asked = _withdrawals[channel];
+        require(asked.readyAt != 0 && block.timestamp >= asked.readyAt, WithdrawalNotDue(asked.readyAt));
+        Channel storage c = _channels[channel];
+        uint128 left = c.balance - c.redeemed;
+        amount = asked.amount < left ? asked.amount : left;
+        c.balance -= amount;
+        delete _withdrawals[channel];
+        emit Withdrawn(channel, amount);
+        OPEN.safeTransfer(config.payer, amount);
+    }
+
+    /// @inheritdoc IChannels
+    function channels(bytes32 channel) external view returns (Channel memory) {
+        return _channels[channel];
+    }
+
+    /// @inheritdoc IChannels
+    function withdrawals(bytes32 channel) external view returns (Withdrawal memory) {
+        return _withdrawals[channel];
+    }
+
+    /// @inheritdoc IChannels
+    function channelOf(Config calldata config) public view returns (bytes32) {
+        return keccak256(abi.encode(block.chainid, address(this), config));
+    }
+
+    /// @inheritdoc IChannels
+    function voucherDigest(bytes32 channel, uint128 cumulative) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(VOUCHER_TYPEHASH, channel, cumulative)));
+    }
+
+    /// @dev Books a deposit; the caller then fetches the money, and a failure there undoes the booking.
+    function _credit(Config calldata config, uint128 amount) private returns (bytes32 channel) {
+        uint64 until = PAYOUTS.pausedUntil();
+        require(block.timestamp >= until, DepositsPaused(until));
+        require(
+            config.payer != address(0) && config.node != address(0) && config.withdrawDelay >= MIN_DELAY
+                && config.withdrawDelay <= MAX_DELAY,
+            BadConfig()
+        );
+        channel = channelOf(config);
+        _channels[channel].balance += amount;
+        emit Deposited(channel, config.payer, config.node, config, amount);
+    }
+
+    /// @dev Raises what the channel has redeemed to the voucher's sum or the balance, and returns by how much.
+    function _redeem(Voucher calldata voucher) private returns (uint128 amount) {
+        bytes32 channel = channelOf(voucher.config);
+        bytes32 digest = voucherDigest(channel, voucher.cumulative);
+        address signer = voucher.config.payerAuthorizer;
+        if (signer == address(0)) signer = voucher.config.payer;
+        // Keys first, contracts second: asking whether the signer has code would cost every key 2,600 gas.
+        (address recovered,,) = ECDSA.tryRecoverCalldata(digest, voucher.signature);
+        require(
+            recovered == signer
+                || SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, voucher.signature),
+            NotSignedByPayer(channel)
+        );
+
+        Channel storage c = _channels[channel];
+        (uint128 balance, uint128 had) = (c.balance, c.redeemed);
+        uint128 due = voucher.cumulative < balance ? voucher.cumulative : balance;
+        if (due <= had) return 0;
+        amount = due - had;
+        c.redeemed = due;
+        emit Redeemed(channel, voucher.config.node, amount, due);
+    }
+}

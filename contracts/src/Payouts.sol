@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+
+import {IPayouts} from "./interfaces/IPayouts.sol";
+import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
+import {FormatsLib} from "./libraries/FormatsLib.sol";
+import {MerkleLib, SumNode} from "./libraries/MerkleLib.sol";
+
+/// @title Payouts
+/// @notice The money of all epochs: in by `fund`, out by `claim`, and what may be claimed decided by proposals.
+/// @dev No owner and no upgrade. Every function checks, writes, emits, and calls the token last.
+contract Payouts is EIP712, IPayouts {
+    using SafeERC20 for IERC20;
+
+    /// @notice Where the burned part of a slash goes: nobody holds its key.
+    address public constant BURN = 0x000000000000000000000000000000000000dEaD;
+    /// @notice The challenger's and the harmed's part of a slash, each, in basis points; the rest is burned.
+    uint256 public constant REWARD_BPS = 3000;
+
+    IERC20 public immutable OPEN;
+    IVerifier public immutable VERIFIER;
+    address public immutable GUARDIAN;
+    address public immutable JURY;
+    address public immutable TREASURY;
+    address public immutable VALIDATION;
+    address public immutable INSURANCE;
+    uint128 public immutable BOND;
+    uint64 public immutable WINDOW;
+    uint64 public immutable DAY;
+
+    /// @dev One slot: number, cutoff and total of an epoch.
+    struct Mark {
+        uint64 epoch;
+        uint64 cutoff;
+        uint128 total;
+    }
+
+    /// @dev One slot: who answers for the pending proposal until when, and for how many receipts.
+    struct Terms {
+        address proposer;
+        uint64 closes;
+        uint32 receiptCount;
+    }
+
+    /// @dev One slot; `redirected` spares the claims of most accounts a second one.
+    struct Account {
+        uint128 claimed;
+        bool redirected;
+    }
+
+    bytes32 public payoutRoot;
+    Mark public head;
+
+    // The pending proposal. It is pending while `_mark.epoch` is one above `head.epoch` and `_terms.proposer` is set;
+    // nothing is cleared by `finalize`, so that the next proposal overwrites used slots.
+    Mark private _mark;
+    Terms private _terms;
+    bytes32 private _payoutRoot;
+    bytes32 private _entriesRoot;
+
+    uint128 public funded;
+    uint64 public pausedUntil;
+
+    mapping(uint64 epoch => bytes32) public receiptsRootOf;
+    mapping(address account => Account) private _accounts;
+    mapping(address account => address) private _claimers;
+    mapping(address operator => Operator) private _operators;
+
+    /// @param p Parameters, within the bounds `IPayouts.Params` names.
+    constructor(Params memory p) EIP712("OpenLedger", "1") {
+        require(p.day != 0 && p.day <= 1 days && p.window != 0, ParamOutOfBounds());
+        require(p.window >= p.day / 24 && p.window <= 7 * p.day && p.bond != 0, ParamOutOfBounds());
+        require(p.treasury != address(0) && p.validation != address(0) && p.insurance != address(0), ParamOutOfBounds());
+        (OPEN, VERIFIER, GUARDIAN, JURY) = (p.open, p.verifier, p.guardian, p.jury);
+        (TREASURY, VALIDATION, INSURANCE) = (p.treasury, p.validation, p.insurance);
+        (BOND, WINDOW, DAY) = (p.bond, p.window, p.day);
+    }
+
+    /// @inheritdoc IPayouts
+    function fund(uint128 amount) external {
+        uint128 total = funded + amount;
+        funded = total;
+        emit Funded(msg.sender, amount, total);
+        OPEN.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc IPayouts
+    function join(address operator, uint128 amount) external {
+        Operator storage op = _operators[operator];
+        uint128 stake = op.stake + amount;
+        require(stake >= BOND, NotBonded(operator));
+        op.stake = stake;
+        op.exitAt = 0;
+        if (op.since == 0) op.since = uint64(block.timestamp);
+        emit OperatorJoined(operator, amount, stake);
+        OPEN.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc IPayouts
+    function requestExit() external {
+        Operator storage op = _operators[msg.sender];
+        require(op.stake != 0, NotBonded(msg.sender));
+        op.exitAt = uint64(block.timestamp) + 14 * DAY;
+        emit OperatorLeaving(msg.sender, op.exitAt);
+    }
+
+    /// @inheritdoc IPayouts
+    function exit() external returns (uint128 amount) {
+        Operator storage op = _operators[msg.sender];
+        require(op.exitAt != 0 && block.timestamp >= op.exitAt, ExitNotDue(op.exitAt));
+        require(!_isPending() || _terms.proposer != msg.sender, ExitNotDue(op.exitAt));
+        amount = op.stake;
+        (op.stake, op.exitAt) = (0, 0);
+        emit OperatorLeft(msg.sender, amount);
+        OPEN.safeTransfer(msg.sender, amount);
+    }
+
+    /// @inheritdoc IPayouts
+    function propose(
+        Proposal calldata p,
+        SumNode[2] calldata entriesTop,
+        SumNode[2] calldata payoutTop,
+        string calldata uri
+    ) external {
+        require(block.timestamp >= pausedUntil, Paused(pausedUntil));
+        Operator storage op = _operators[msg.sender];
+        require(op.stake >= BOND && op.exitAt == 0, NotBonded(msg.sender));
+
+        Mark memory last = head;
+        require(!_isPending(), ProposalPending(last.epoch + 1));
+        require(p.epoch == last.epoch + 1, WrongEpoch(p.epoch, last.epoch + 1));
+        require(p.cutoff >= last.cutoff && p.cutoff <= block.timestamp + 7 days, BadCutoff(p.cutoff));
+        require(p.receiptCount != 0 && p.receiptsRoot != 0, EmptyEpoch());
+        _requireSum(p.entriesRoot, p.entriesTotal, entriesTop);
+        _requireSum(p.payoutRoot, p.total, payoutTop);
+        require(p.total == last.total + p.entriesTotal, TotalMismatch(p.total, last.total + p.entriesTotal));
+        require(p.total <= funded, Underfunded(p.total, funded));
+
+        uint64 closes = uint64(block.timestamp) + WINDOW;
+        _mark = Mark(p.epoch, p.cutoff, p.total);
+        _terms = Terms(msg.sender, closes, p.receiptCount);
+        _payoutRoot = p.payoutRoot;
+        _entriesRoot = p.entriesRoot;
+        receiptsRootOf[p.epoch] = p.receiptsRoot;
+        emit EpochProposed(p.epoch, msg.sender, p, closes, uri);
+    }
+
+    /// @inheritdoc IPayouts
+    function challenge(Fault fault, bytes calldata proof) external {
+        require(_isPending(), NothingPending());
+        (address proposer, uint64 closes) = (_terms.proposer, _terms.closes);
+        require(block.timestamp < closes, WindowClosed(closes));
+        address harmed = VERIFIER.judge(fault, proof);
+        if (harmed == address(0)) harmed = INSURANCE;
+
+        _terms.proposer = address(0);
+        // At least the bond is there: it cannot be withdrawn while the proposal is open.
+        _operators[proposer].stake -= BOND;
+        emit EpochRejected(_mark.epoch, fault, msg.sender, proposer, harmed, BOND);
+
+        uint256 reward = uint256(BOND) * REWARD_BPS / 10_000;
+        OPEN.safeTransfer(msg.sender, reward);
+        OPEN.safeTransfer(harmed, reward);
+        OPEN.safeTransfer(BURN, BOND - 2 * reward);
+    }
+
+    /// @inheritdoc IPayouts
+    function annul(bytes32 reason) external {
+        require(msg.sender == JURY, NotJury(msg.sender));
+        require(_isPending(), NothingPending());
+        _terms.proposer = address(0);
+        emit EpochAnnulled(_mark.epoch, reason);
+    }
+
+    /// @inheritdoc IPayouts
+    function finalize() external {
+        require(_isPending(), NothingPending());
+        uint64 closes = _terms.closes;
+        require(block.timestamp >= closes, WindowOpen(closes));
+        Mark memory mark = _mark;
+        bytes32 root = _payoutRoot;
+        head = mark;
+        payoutRoot = root;
+        emit EpochFinalized(mark.epoch, root, mark.total);
+    }
+
+    /// @inheritdoc IPayouts
+    function claim(address account, uint128 cumulative, uint256 index, SumNode[] calldata siblings)
+        external
+        returns (uint128 paid)
+    {
+        require(_isLeaf(account, cumulative, index, siblings), NotInRoot(account, cumulative));
+        return _pay(account, cumulative);
+    }
+
+    /// @inheritdoc IPayouts
+    function claimMany(Claim[] calldata claims) external returns (uint128 paid) {
+        for (uint256 i; i < claims.length; ++i) {
+            Claim calldata c = claims[i];
+            if (_isLeaf(c.account, c.cumulative, c.index, c.siblings)) paid += _pay(c.account, c.cumulative);
+        }
+    }
+
+    /// @inheritdoc IPayouts
+    function claimMulti(
+        address[] calldata accounts,
+        uint128[] calldata cumulatives,
+        uint256[] calldata indices,
+        uint256 depth,
+        SumNode[] calldata proof
+    ) external returns (uint128 paid) {
+        SumNode[] memory leaves = _leaves(accounts, cumulatives, indices.length);
+        bytes32 root = MerkleLib.sumRootMany(indices, leaves, depth, proof);
+        require(root == payoutRoot, NotInRoot(accounts[0], cumulatives[0]));
+        for (uint256 i; i < accounts.length; ++i) {
+            paid += _pay(accounts[i], cumulatives[i]);
+        }
+    }
+
+    /// @inheritdoc IPayouts
+    function setClaimer(address payee) external {
+        _claimers[msg.sender] = payee;
+        _accounts[msg.sender].redirected = payee != address(0);
+        emit ClaimerSet(msg.sender, payee);
+    }
+
+    /// @inheritdoc IPayouts
+    function pause() external {
+        uint64 allowedAt = pausedUntil == 0 ? 0 : pausedUntil + 7 * DAY;
+        require(msg.sender == GUARDIAN && block.timestamp >= allowedAt, PauseRefused(allowedAt));
+        pausedUntil = uint64(block.timestamp) + 3 * DAY;
+        emit PausedUntil(pausedUntil);
+    }
+
+    /// @inheritdoc IPayouts
+    function pending() external view returns (Proposal memory p, address proposer, uint64 closes) {
+        if (!_isPending()) return (p, address(0), 0);
+        Mark memory mark = _mark;
+        p = Proposal({
+            epoch: mark.epoch,
+            cutoff: mark.cutoff,
+            receiptCount: _terms.receiptCount,
+            receiptsRoot: receiptsRootOf[mark.epoch],
+            entriesRoot: _entriesRoot,
+            entriesTotal: mark.total - head.total,
+            payoutRoot: _payoutRoot,
+            total: mark.total
+        });
+        return (p, _terms.proposer, _terms.closes);
+    }
+
+    /// @inheritdoc IPayouts
+    function operators(address operator) external view returns (Operator memory) {
+        return _operators[operator];
+    }
+
+    /// @inheritdoc IPayouts
+    function claimed(address account) external view returns (uint128) {
+        return _accounts[account].claimed;
+    }
+
+    /// @inheritdoc IPayouts
+    function claimerFor(address account) public view returns (address) {
+        return _accounts[account].redirected ? _claimers[account] : account;
+    }
+
+    /// @inheritdoc IPayouts
+    function domainSeparator() external view returns (bytes32) {
+        return _domainSeparatorV4();
+    }
+
+    /// @dev Raises what `account` has had to `cumulative` and pays the difference; a lower total pays nothing.
+    function _pay(address account, uint128 cumulative) private returns (uint128 paid) {
+        Account storage a = _accounts[account];
+        uint128 had = a.claimed;
+        if (cumulative <= had) return 0;
+        paid = cumulative - had;
+        a.claimed = cumulative;
+        address payee = a.redirected ? _claimers[account] : account;
+        emit Claimed(account, payee, paid, cumulative);
+        OPEN.safeTransfer(payee, paid);
+    }
+
+    /// @dev The payout leaves of a multi-claim, whose lists are all `length` long.
+    function _leaves(address[] calldata accounts, uint128[] calldata cumulatives, uint256 length)
+        private
+        view
+        returns (SumNode[] memory leaves)
+    {
+        require(accounts.length == length && cumulatives.length == length, LengthMismatch());
+        leaves = new SumNode[](length);
+        for (uint256 i; i < length; ++i) {
+            leaves[i].hash = FormatsLib.payoutLeaf(address(this), accounts[i], cumulatives[i]);
+            leaves[i].sum = cumulatives[i];
+        }
+    }
+
+    function _isLeaf(address account, uint128 cumulative, uint256 index, SumNode[] calldata siblings)
+        private
+        view
+        returns (bool)
+    {
+        bytes32 leaf = FormatsLib.payoutLeaf(address(this), account, cumulative);
+        return MerkleLib.sumRootCalldata(leaf, cumulative, index, siblings) == payoutRoot;
+    }
+
+    function _isPending() private view returns (bool) {
+        return _terms.proposer != address(0) && _mark.epoch > head.epoch;
+    }
+
+    /// @dev The two nodes under `root` hash to it and sum to `claimed_`; so no claim under it can exceed `claimed_`.
+    function _requireSum(bytes32 root, uint128 claimed_, SumNode[2] calldata top) private pure {
+        (bytes32 hash, uint128 sum) = MerkleLib.parent(top[0].hash, top[0].sum, top[1].hash, top[1].sum);
+        require(hash == root && sum == claimed_, SumMismatch(root, claimed_));
+    }
+}

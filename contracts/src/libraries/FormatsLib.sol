@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title FormatsLib
+/// @notice Domain tags and leaf hashes: the Solidity twin of `docs/formats.md` and of the `protocol` crate.
+/// @dev Every leaf is hashed twice and begins with its tag, so that no leaf is ever a node, nor one kind of leaf another.
+library FormatsLib {
+    bytes32 internal constant TAG_CHUNK = keccak256("openledger/chunk/v1");
+    bytes32 internal constant TAG_RECORD = keccak256("openledger/record/v1");
+    bytes32 internal constant TAG_CONTRIBUTION = keccak256("openledger/contribution/v1");
+    bytes32 internal constant TAG_RECEIPT = keccak256("openledger/receipt/v1");
+    bytes32 internal constant TAG_ENTRY = keccak256("openledger/entry/v1");
+    bytes32 internal constant TAG_PAYOUT = keccak256("openledger/payout/v1");
+    bytes32 internal constant TAG_SPAN = keccak256("openledger/span/v1");
+    bytes32 internal constant TAG_NODE = keccak256("openledger/node/v1");
+    bytes32 internal constant TAG_SUM_NODE = keccak256("openledger/sum-node/v1");
+
+    /// @dev Bytes in a chunk of content; only the last chunk of a text may be shorter.
+    uint256 internal constant CHUNK_BYTES = 256;
+
+    /// @dev A span of a record found in an output; offsets and length in UTF-8 bytes, `weight` in milli-bits.
+    struct Span {
+        uint64 datanet;
+        uint64 version;
+        uint256 contribution;
+        uint64 index;
+        uint64 recordOffset;
+        uint64 length;
+        uint64 outputOffset;
+        uint64 weight;
+    }
+
+    /// @dev One line of what a receipt pays; `amount` in base units of OPEN.
+    struct Entry {
+        address account;
+        bytes32 receiptId;
+        uint32 line;
+        uint8 role;
+        uint256 contribution;
+        uint128 amount;
+    }
+
+    /// @dev Leaf of `chunk` number `index` of a text; `salt` is zero for public content.
+    function chunkLeaf(bytes32 salt, uint256 index, bytes memory chunk) internal pure returns (bytes32) {
+        return twice(abi.encode(TAG_CHUNK, salt, index, keccak256(chunk)));
+    }
+
+    /// @dev Leaf of a record of `length` bytes at place `index` of a contribution.
+    function recordLeaf(uint64 datanet, uint256 contribution, uint64 index, bytes32 contentRoot, uint64 length)
+        internal
+        view
+        returns (bytes32)
+    {
+        return twice(abi.encode(TAG_RECORD, block.chainid, datanet, contribution, index, contentRoot, length));
+    }
+
+    /// @dev Leaf of a contribution of `count` records in a datanet version.
+    function contributionLeaf(uint64 datanet, uint256 contribution, bytes32 root, uint32 count)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return twice(abi.encode(TAG_CONTRIBUTION, datanet, contribution, root, count));
+    }
+
+    /// @dev Leaf of a span of a receipt.
+    function spanLeaf(Span memory span) internal pure returns (bytes32) {
+        return twice(abi.encode(TAG_SPAN, span));
+    }
+
+    /// @dev Leaf of a signed receipt as `payouts` takes it.
+    function receiptLeaf(address payouts, bytes32 id, bytes32 structHash, bytes32 signatureHash)
+        internal
+        view
+        returns (bytes32)
+    {
+        return twice(abi.encode(TAG_RECEIPT, block.chainid, payouts, id, structHash, signatureHash));
+    }
+
+    /// @dev Leaf of an entry; its sum in the tree is `entry.amount`.
+    function entryLeaf(Entry memory entry) internal pure returns (bytes32) {
+        return twice(abi.encode(TAG_ENTRY, entry));
+    }
+
+    /// @dev Leaf of an account's lifetime total at `payouts`; its sum in the tree is `cumulative`.
+    function payoutLeaf(address payouts, address account, uint128 cumulative) internal view returns (bytes32) {
+        return twice(abi.encode(TAG_PAYOUT, block.chainid, payouts, account, cumulative));
+    }
+
+    /// @dev `keccak256(keccak256(data))`.
+    function twice(bytes memory data) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            mstore(0, keccak256(add(data, 32), mload(data)))
+            hash := keccak256(0, 32)
+        }
+    }
+}
