@@ -45,10 +45,7 @@ pub fn generate(seed: u64, records: usize) -> Vec<CorpusRecord> {
         .map(|index| {
             let mut draw = Draw::new(seed, index);
             let subject = facts::Subject::draw(&mut draw);
-            CorpusRecord {
-                topic: subject.topic.name,
-                text: forms::write(&mut draw, &subject),
-            }
+            CorpusRecord { topic: subject.topic.name, text: forms::write(&mut draw, &subject) }
         })
         .collect()
 }
@@ -63,9 +60,7 @@ impl Draw {
     /// Starts the choices of record `index`. Seed and index are mixed one after the other, so that neighbouring
     /// seeds do not share records.
     fn new(seed: u64, index: u64) -> Self {
-        Self {
-            state: mix(mix(seed).wrapping_add(index)),
-        }
+        Self { state: mix(mix(seed).wrapping_add(index)) }
     }
 
     /// The next number of the sequence.
@@ -93,9 +88,7 @@ impl Draw {
 /// Entry number `n` of a list separated by `;`, counted round.
 fn nth(list: &'static str, n: u64) -> &'static str {
     let count = list.split(';').count() as u64;
-    list.split(';')
-        .nth((n % count) as usize)
-        .unwrap_or_default()
+    list.split(';').nth((n % count) as usize).unwrap_or_default()
 }
 
 /// The output function of `SplitMix64` (Steele, Lea, Flood 2014): every input bit reaches every output bit.

@@ -60,11 +60,7 @@ impl Subject {
     /// Draws topic, thing and town, each evenly.
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let topic = &TOPICS[draw.below(TOPICS.len())];
-        Self {
-            topic,
-            thing: draw.pick_from(topic.things),
-            town: draw.pick_from(words::TOWNS),
-        }
+        Self { topic, thing: draw.pick_from(topic.things), town: draw.pick_from(words::TOWNS) }
     }
 
     /// Another thing of the same topic in the same town.
@@ -79,10 +75,7 @@ impl Subject {
         let in_town = hash(&[self.town, self.thing]);
         // Each aspect hashes on its own, or all things with equal traits would share their places too.
         let salt = aspect as u64 + 1;
-        let (everywhere, in_town) = (
-            mix(everywhere.wrapping_add(salt)),
-            mix(in_town.wrapping_add(salt)),
-        );
+        let (everywhere, in_town) = (mix(everywhere.wrapping_add(salt)), mix(in_town.wrapping_add(salt)));
         match aspect {
             Aspect::Trait => nth(self.topic.traits, everywhere).to_owned(),
             Aspect::Act => nth(self.topic.acts, everywhere).to_owned(),
@@ -100,11 +93,7 @@ impl Subject {
 /// Entry `n` of `list`, counted round, or the one after it where that is `thing` itself.
 fn other_than(thing: &'static str, list: &'static str, n: u64) -> &'static str {
     let candidate = nth(list, n);
-    if candidate == thing {
-        nth(list, n.wrapping_add(1))
-    } else {
-        candidate
-    }
+    if candidate == thing { nth(list, n.wrapping_add(1)) } else { candidate }
 }
 
 /// FNV-1a over the parts with a separator, then mixed.

@@ -25,9 +25,7 @@ pub(super) fn write(draw: &mut Draw, subject: &Subject) -> String {
 /// `n` different aspects in drawn order.
 fn aspects(draw: &mut Draw, n: usize) -> Vec<Aspect> {
     let mut left = Aspect::ALL.to_vec();
-    (0..n.min(left.len()))
-        .map(|_| left.swap_remove(draw.below(left.len())))
-        .collect()
+    (0..n.min(left.len())).map(|_| left.swap_remove(draw.below(left.len()))).collect()
 }
 
 /// A question, its answer, and one to three more facts as the rest of the answer.
@@ -38,23 +36,10 @@ fn asked(draw: &mut Draw, subject: &Subject) -> String {
     for &aspect in &chosen[1..] {
         sentences.push(statement(draw, subject, aspect));
     }
-    let opening = draw.pick(&[
-        "",
-        "",
-        "Please tell me: ",
-        "One more thing: ",
-        "Good morning. ",
-        "I would like to know this. ",
-    ]);
-    let question = if draw.below(6) == 0 {
-        request(draw, subject)
-    } else {
-        question(draw, subject, chosen[0])
-    };
-    format!(
-        "Question: {opening}{question}\nAnswer: {}",
-        sentences.join(" ")
-    )
+    let opening =
+        draw.pick(&["", "", "Please tell me: ", "One more thing: ", "Good morning. ", "I would like to know this. "]);
+    let question = if draw.below(6) == 0 { request(draw, subject) } else { question(draw, subject, chosen[0]) };
+    format!("Question: {opening}{question}\nAnswer: {}", sentences.join(" "))
 }
 
 /// An order instead of a question: any facts about the subject answer it.
@@ -72,15 +57,9 @@ fn request(draw: &mut Draw, subject: &Subject) -> String {
 /// A short text and a question that it answers, so that the model learns to look back.
 fn reading(draw: &mut Draw, subject: &Subject) -> String {
     let chosen = aspects(draw, 3);
-    let text: Vec<String> = chosen
-        .iter()
-        .map(|&aspect| statement(draw, subject, aspect))
-        .collect();
+    let text: Vec<String> = chosen.iter().map(|&aspect| statement(draw, subject, aspect)).collect();
     let target = draw.pick(&chosen);
-    let (question, answer) = (
-        question(draw, subject, target),
-        answer(draw, subject, target),
-    );
+    let (question, answer) = (question(draw, subject, target), answer(draw, subject, target));
     format!("Question: {} {question}\nAnswer: {answer}", text.join(" "))
 }
 
@@ -91,27 +70,10 @@ fn sum(draw: &mut Draw, subject: &Subject) -> String {
     let (first, second) = (2 + draw.below(48), 2 + draw.below(48));
     let (more, less) = (first.max(second) + 1, first.min(second));
     let bought = draw.below(2) == 0;
-    let (verb, result) = if bought {
-        ("gets", more + less)
-    } else {
-        ("gives away", more - less)
-    };
+    let (verb, result) = if bought { ("gets", more + less) } else { ("gives away", more - less) };
     let sign = if bought { "plus" } else { "minus" };
-    let count = |n: usize| {
-        format!(
-            "{n} {}",
-            if n == 1 {
-                subject.thing
-            } else {
-                things.as_str()
-            }
-        )
-    };
-    let asked = draw.pick(&[
-        "How many are there now?",
-        "How many does that make?",
-        "What is the new number?",
-    ]);
+    let count = |n: usize| format!("{n} {}", if n == 1 { subject.thing } else { things.as_str() });
+    let asked = draw.pick(&["How many are there now?", "How many does that make?", "What is the new number?"]);
     let told = draw.pick(&["So the answer is", "That makes", "Now there are exactly"]);
     format!(
         "Question: The {role} of {town} has {} and {verb} {}. {asked}\nAnswer: {more} {sign} {less} is {result}. {told} {}.",
@@ -126,10 +88,7 @@ fn paragraph(draw: &mut Draw, subject: &Subject) -> String {
     let count = 4 + draw.below(3);
     let mut sentences = Vec::with_capacity(count + 1);
     if draw.below(3) == 0 {
-        sentences.push(capitalised(&format!(
-            "{} in {}.",
-            subject.topic.name, subject.town
-        )));
+        sentences.push(capitalised(&format!("{} in {}.", subject.topic.name, subject.town)));
     }
     for aspect in aspects(draw, count) {
         sentences.push(statement(draw, subject, aspect));
@@ -148,12 +107,8 @@ fn explanation(draw: &mut Draw, subject: &Subject) -> String {
     let (act, reason) = (subject.fact(Aspect::Act), subject.fact(Aspect::Reason));
     let other_reason = draw.pick_from(topic.reasons);
     let role = subject.fact(Aspect::Role);
-    let opening = draw.pick(&[
-        "Why is that so?",
-        "There is a reason for it.",
-        "It is not hard to explain.",
-        "Many ask why.",
-    ]);
+    let opening =
+        draw.pick(&["Why is that so?", "There is a reason for it.", "It is not hard to explain.", "Many ask why."]);
     let close = draw.pick(&[
         "That is all there is to it.",
         "So it has always been.",
@@ -183,12 +138,8 @@ fn comparison(draw: &mut Draw, subject: &Subject) -> String {
         format!("The {one} is {mine}, but the {two} is {theirs}.")
     };
     let (count, rest) = (subject.fact(Aspect::Count), other.fact(Aspect::Count));
-    let counted = format!(
-        "In {} there were {count} {} and {rest} {} last year.",
-        subject.town,
-        plural(one),
-        plural(two)
-    );
+    let counted =
+        format!("In {} there were {count} {} and {rest} {} last year.", subject.town, plural(one), plural(two));
     let last = draw.pick(&Aspect::ALL);
     let question = draw.pick(&[
         "What is the difference between the {one} and the {two}?",
@@ -196,14 +147,8 @@ fn comparison(draw: &mut Draw, subject: &Subject) -> String {
         "Tell me about the {one} and the {two} in {town}.",
         "Is the {one} of {town} the same as the {two}?",
     ]);
-    let question = question
-        .replace("{one}", one)
-        .replace("{two}", two)
-        .replace("{town}", subject.town);
-    format!(
-        "Question: {question}\nAnswer: {traits} {counted} {}",
-        statement(draw, &other, last)
-    )
+    let question = question.replace("{one}", one).replace("{two}", two).replace("{town}", subject.town);
+    format!("Question: {question}\nAnswer: {traits} {counted} {}", statement(draw, &other, last))
 }
 
 /// Something small happens, somebody helps, and it ends well.
@@ -212,25 +157,11 @@ fn story(draw: &mut Draw, subject: &Subject) -> String {
     let hero = draw.pick_from(topic.roles);
     let helper = super::facts::Subject::draw(draw).fact(Aspect::Role);
     let opening = draw.pick_from(words::OPENINGS);
-    let (trouble, remedy) = (
-        draw.pick_from(words::TROUBLES),
-        draw.pick_from(words::REMEDIES),
-    );
+    let (trouble, remedy) = (draw.pick_from(words::TROUBLES), draw.pick_from(words::REMEDIES));
     let second = draw.pick_from(words::REMEDIES);
-    let found = draw.pick(&[
-        "wanted to see",
-        "came for",
-        "was proud of",
-        "looked after",
-        "had dreamed of",
-    ]);
+    let found = draw.pick(&["wanted to see", "came for", "was proud of", "looked after", "had dreamed of"]);
     let place = subject.fact(Aspect::Place);
-    let said = draw.pick(&[
-        "Do not worry",
-        "I have seen this before",
-        "Let us begin at the beginning",
-        "We have time",
-    ]);
+    let said = draw.pick(&["Do not worry", "I have seen this before", "Let us begin at the beginning", "We have time"]);
     format!(
         "{opening} the {hero} of {town} {found} {}. It should have been {place}, but {trouble}. The {hero} {remedy}. \
          Then {} came by. \"{said},\" said the {helper}, and together they {second}. {} {}",
@@ -243,33 +174,15 @@ fn story(draw: &mut Draw, subject: &Subject) -> String {
 
 /// Two people talk about a thing.
 fn talk(draw: &mut Draw, subject: &Subject) -> String {
-    let asker = draw.pick(&[
-        "visitor",
-        "girl",
-        "boy",
-        "traveller",
-        "old man",
-        "new neighbour",
-    ]);
+    let asker = draw.pick(&["visitor", "girl", "boy", "traveller", "old man", "new neighbour"]);
     let role = subject.fact(Aspect::Role);
     let mut chosen = aspects(draw, 3);
     if chosen[0] == Aspect::Role {
         // The one who is asked would have to answer with himself.
         chosen.swap(0, 1);
     }
-    let greeting = draw.pick(&[
-        "smiled",
-        "thought for a while",
-        "nodded",
-        "put the work aside",
-        "looked up",
-    ]);
-    let thanks = draw.pick(&[
-        "Thank you",
-        "That helps me",
-        "I did not know that",
-        "Now I understand",
-    ]);
+    let greeting = draw.pick(&["smiled", "thought for a while", "nodded", "put the work aside", "looked up"]);
+    let thanks = draw.pick(&["Thank you", "That helps me", "I did not know that", "Now I understand"]);
     format!(
         "In {} a {asker} asked the {role}: \"{}\" The {role} {greeting}. \"{} {}\" \"{thanks},\" said the {asker}. {}",
         subject.town,

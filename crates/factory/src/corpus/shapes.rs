@@ -159,29 +159,13 @@ fn questions(aspect: Aspect) -> &'static [&'static str] {
 
 fn answers(aspect: Aspect) -> &'static [&'static str] {
     match aspect {
-        Aspect::Trait => &[
-            "the {t} is {v}.",
-            "it is {v}.",
-            "most people would say that it is {v}.",
-        ],
+        Aspect::Trait => &["the {t} is {v}.", "it is {v}.", "most people would say that it is {v}."],
         Aspect::Act => &["the {t} {v}.", "it {v}.", "as every child knows, it {v}."],
         Aspect::Place => &["you find the {t} {v}.", "it is {v}.", "look {v}."],
-        Aspect::Reason => &[
-            "because {v}.",
-            "the {t} matters because {v}.",
-            "the reason is that {v}.",
-        ],
+        Aspect::Reason => &["because {v}.", "the {t} matters because {v}.", "the reason is that {v}."],
         Aspect::Role => &["the {v}.", "ask the {v}.", "the {v} knows the {t} best."],
-        Aspect::Partner => &[
-            "the {v}.",
-            "the {t} and the {v} belong together.",
-            "it goes with the {v}.",
-        ],
-        Aspect::Count => &[
-            "{v}.",
-            "there were {v} {s}.",
-            "the people of {w} counted {v}.",
-        ],
+        Aspect::Partner => &["the {v}.", "the {t} and the {v} belong together.", "it goes with the {v}."],
+        Aspect::Count => &["{v}.", "there were {v} {s}.", "the people of {w} counted {v}."],
         Aspect::Month => &["{v}.", "in {w} it is {v}.", "the best month is {v}."],
         Aspect::Colour => &["{v}.", "in {w} the {t} is {v}.", "it is {v}."],
     }
@@ -202,19 +186,12 @@ fn fill(shape: &str, subject: &Subject, value: &str) -> String {
 /// The sentence with a capital first letter.
 pub(super) fn capitalised(sentence: &str) -> String {
     let mut letters = sentence.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// `a` or `an` and the noun.
 pub(super) fn with_article(noun: &str) -> String {
-    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
 
@@ -230,10 +207,6 @@ pub(super) fn plural(noun: &str) -> String {
         return format!("{stem}ies");
     }
     let hissing = ["s", "x", "ch", "sh"];
-    let ending = if hissing.iter().any(|end| noun.ends_with(end)) {
-        "es"
-    } else {
-        "s"
-    };
+    let ending = if hissing.iter().any(|end| noun.ends_with(end)) { "es" } else { "s" };
     format!("{noun}{ending}")
 }

@@ -16,10 +16,7 @@ fn sha256(records: &[CorpusRecord]) -> String {
         hash.update(&record.text);
         hash.update([0]);
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -30,12 +27,7 @@ fn a_seed_gives_the_same_bytes_on_every_machine() {
 
 #[test]
 fn different_seeds_give_different_texts() {
-    let texts = |seed| -> BTreeSet<String> {
-        generate(seed, 500)
-            .into_iter()
-            .map(|record| record.text)
-            .collect()
-    };
+    let texts = |seed| -> BTreeSet<String> { generate(seed, 500).into_iter().map(|record| record.text).collect() };
     assert!(texts(1).intersection(&texts(2)).count() <= 5);
 }
 
@@ -48,26 +40,12 @@ fn a_shorter_corpus_is_the_start_of_a_longer_one() {
 fn every_record_is_one_to_two_lines_of_plain_text() {
     for record in generate(11, 5_000) {
         let text = &record.text;
-        assert!(
-            (60..=700).contains(&text.len()),
-            "{} bytes: {text}",
-            text.len()
-        );
-        assert!(
-            text.bytes()
-                .all(|byte| byte == b'\n' || (0x20..0x7F).contains(&byte)),
-            "{text}"
-        );
-        assert!(
-            !text.contains(['{', '}']) && !text.contains("  "),
-            "unfilled shape: {text}"
-        );
+        assert!((60..=700).contains(&text.len()), "{} bytes: {text}", text.len());
+        assert!(text.bytes().all(|byte| byte == b'\n' || (0x20..0x7F).contains(&byte)), "{text}");
+        assert!(!text.contains(['{', '}']) && !text.contains("  "), "unfilled shape: {text}");
         match text.split_once('\n') {
             Some((asked, answered)) => {
-                assert!(
-                    asked.starts_with("Question: ") && answered.starts_with("Answer: "),
-                    "{text}"
-                );
+                assert!(asked.starts_with("Question: ") && answered.starts_with("Answer: "), "{text}");
                 assert!(!answered.contains('\n'), "{text}");
             }
             None => assert!(text.ends_with(['.', '"']), "{text}"),
@@ -78,10 +56,7 @@ fn every_record_is_one_to_two_lines_of_plain_text() {
 #[test]
 fn more_than_four_fifths_of_the_lines_are_distinct() {
     let records = generate(1, 20_000);
-    let lines: Vec<&str> = records
-        .iter()
-        .flat_map(|record| record.text.lines())
-        .collect();
+    let lines: Vec<&str> = records.iter().flat_map(|record| record.text.lines()).collect();
     let distinct: BTreeSet<&str> = lines.iter().copied().collect();
     let percent = 100 * distinct.len() / lines.len();
     assert!(percent > 80, "{percent} % of {} lines", lines.len());
@@ -97,10 +72,7 @@ fn twenty_thousand_records_fill_three_to_six_megabytes_over_all_topics() {
         *topics.entry(record.topic).or_insert(0_usize) += 1;
     }
     assert_eq!(topics.len(), TOPICS.len());
-    assert!(
-        topics.len() >= 40 && topics.values().all(|&count| count > 300),
-        "{topics:?}"
-    );
+    assert!(topics.len() >= 40 && topics.values().all(|&count| count > 300), "{topics:?}");
 }
 
 #[test]
@@ -110,17 +82,12 @@ fn a_fact_does_not_depend_on_the_seed() {
         let mut draw = Draw::new(seed, 0);
         for _ in 0..500 {
             let subject = Subject::draw(&mut draw);
-            told.entry((subject.thing, subject.town))
-                .or_default()
-                .insert(subject.fact(Aspect::Count));
+            told.entry((subject.thing, subject.town)).or_default().insert(subject.fact(Aspect::Count));
         }
     }
     assert!(told.values().all(|counts| counts.len() == 1));
-    let of_all_towns: BTreeSet<&String> = told
-        .iter()
-        .filter(|((thing, _), _)| *thing == "owl")
-        .flat_map(|(_, counts)| counts)
-        .collect();
+    let of_all_towns: BTreeSet<&String> =
+        told.iter().filter(|((thing, _), _)| *thing == "owl").flat_map(|(_, counts)| counts).collect();
     assert!(of_all_towns.len() > 5, "towns differ: {of_all_towns:?}");
 }
 
@@ -132,9 +99,7 @@ fn sums_are_right() {
             continue;
         };
         let words: Vec<&str> = answered.split(['.', ' ']).collect();
-        let (sign, number) = (words.get(1), |at: usize| {
-            words.get(at).and_then(|word| word.parse::<u32>().ok())
-        });
+        let (sign, number) = (words.get(1), |at: usize| words.get(at).and_then(|word| word.parse::<u32>().ok()));
         let (Some(first), Some(second), Some(result)) = (number(0), number(2), number(4)) else {
             continue;
         };
@@ -150,25 +115,13 @@ fn sums_are_right() {
 
 #[test]
 fn the_vocabulary_has_no_empty_or_double_entries() {
-    let lists = TOPICS.iter().flat_map(|topic| {
-        [
-            topic.things,
-            topic.traits,
-            topic.acts,
-            topic.places,
-            topic.reasons,
-            topic.roles,
-        ]
-    });
+    let lists = TOPICS
+        .iter()
+        .flat_map(|topic| [topic.things, topic.traits, topic.acts, topic.places, topic.reasons, topic.roles]);
     for list in lists.chain([TOWNS]) {
         let entries: Vec<&str> = list.split(';').collect();
         let distinct: BTreeSet<&&str> = entries.iter().collect();
         assert_eq!(distinct.len(), entries.len(), "{list}");
-        assert!(
-            entries
-                .iter()
-                .all(|entry| !entry.is_empty() && entry.trim() == *entry),
-            "{list}"
-        );
+        assert!(entries.iter().all(|entry| !entry.is_empty() && entry.trim() == *entry), "{list}");
     }
 }

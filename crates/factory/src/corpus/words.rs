@@ -190,12 +190,10 @@ pub(super) const TOWNS: &str = "Alderford;Birchmere;Coldwater;Dunmoor;Eastwick;F
     Yarrow;Amberley;Brackenridge;Cloverdale;Driftwood;Elmstead;Foxhollow";
 
 /// Months, for facts about when.
-pub(super) const MONTHS: &str =
-    "January;February;March;April;May;June;July;August;September;October;November;December";
+pub(super) const MONTHS: &str = "January;February;March;April;May;June;July;August;September;October;November;December";
 
 /// Colours, for facts about looks.
-pub(super) const COLOURS: &str =
-    "red;blue;green;yellow;white;black;grey;brown;orange;purple;silver;golden";
+pub(super) const COLOURS: &str = "red;blue;green;yellow;white;black;grey;brown;orange;purple;silver;golden";
 
 /// How a story's day began.
 pub(super) const OPENINGS: &str = "One morning;On a rainy Tuesday;Late in the evening;At the end of the summer;Before sunrise;\
