@@ -312,7 +312,7 @@ mod tests {
         let contract = Address::repeat_byte(7);
         let ours = crate::Voucher { channel: ChannelId(B256::repeat_byte(3)), cumulative: Amount(u128::MAX) };
         let theirs = Voucher { channel: B256::repeat_byte(3), cumulative: u128::MAX };
-        let domain = eip712_domain! { name: "OpenLedger", version: "1", chain_id: 2626, verifying_contract: contract };
+        let domain = eip712_domain! { name: "OpenLedger", version: "1", chain_id: 2626, verifying_contract: contract, };
         assert_eq!(Domain { chain_id: 2626, contract }.digest(ours.struct_hash()), theirs.eip712_signing_hash(&domain));
     }
 }
