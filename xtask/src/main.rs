@@ -1,2 +1,61 @@
-//! Skeleton.
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, and the smaller ones they are made of.
+//!
+//! # Place in the flow
+//!
+//! Stands beside the floors and knows none of them: it installs what a fresh Debian 12 lacks, builds, and runs. The
+//! house rules of the source tree are tests of this package ([`rules`]), so `cargo test` is the whole gate.
+//!
+//! # Invariants
+//!
+//! - Nothing is downloaded but through `apt-get`, `cargo`, `npm` and `pip`, at pinned versions.
+//! - A step that fails ends the command with its exit status; no later step hides it.
+
+mod parts;
+#[cfg(test)]
+mod rules;
+mod run;
+mod setup;
+
+use std::process::ExitCode;
+
+use run::Failed;
+
+const HELP: &str = "\
+usage: cargo xtask <command>
+
+  demo [--exit] [--data F.jsonl] [--records N] [--seed S]
+                    set up, build, and run the whole economy on real input; leaves the Studio
+                    open on http://localhost:7070 unless --exit is given
+  test [--long]     set up and run every test: Rust, Solidity, TypeScript, browser, end to end
+  build             build the binary and the Studio
+  contracts         compile the contracts and write contracts/artifacts
+  vectors           write vectors/ anew from the Rust code
+  studio            build the Studio
+  deny              check licences, bans and sources of all dependencies (installs cargo-deny)
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let done = match command.as_str() {
+        "demo" => parts::demo(&rest),
+        "test" => parts::test(rest.iter().any(|a| a == "--long")),
+        "build" => parts::build(),
+        "contracts" => parts::contracts(),
+        "vectors" => parts::vectors(),
+        "studio" => parts::studio(),
+        "deny" => parts::deny(),
+        _ => {
+            eprint!("{HELP}");
+            return if command.is_empty() || command == "help" { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { what, status }) => {
+            eprintln!("xtask: {what}");
+            ExitCode::from(status)
+        }
+    }
+}

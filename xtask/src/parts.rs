@@ -1,0 +1,100 @@
+//! The parts that the commands are made of.
+
+use std::process::Stdio;
+
+use crate::run::{Failed, Times, command, root, run};
+use crate::setup;
+
+/// Builds the binary and the Studio.
+pub(crate) fn build() -> Result<(), Failed> {
+    setup::for_build()?;
+    eprintln!("building openledger (a first build compiles an EVM node and its database: about 15 minutes on 2 cores)");
+    run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))?;
+    studio()
+}
+
+/// Builds the Studio's pages.
+pub(crate) fn studio() -> Result<(), Failed> {
+    setup::node_modules("studio")?;
+    run(command("npm", &["run", "--silent", "build"]).current_dir(root().join("studio")))
+}
+
+/// Runs the demo.
+pub(crate) fn demo(arguments: &[String]) -> Result<(), Failed> {
+    build()?;
+    let mut demo = command("target/debug/openledger", &["demo"]);
+    run(demo.args(arguments))
+}
+
+/// Compiles the contracts and writes the committed artifacts.
+pub(crate) fn contracts() -> Result<(), Failed> {
+    setup::node_modules("contracts")?;
+    run(command("node", &["tools/build.js"]).current_dir(root().join("contracts")))
+}
+
+/// Writes the golden vectors anew.
+pub(crate) fn vectors() -> Result<(), Failed> {
+    let tests = ["test", "--locked", "--package", "openledger-protocol", "--package", "openledger-ledger", "vectors"];
+    run(command("cargo", &tests).env("UPDATE_VECTORS", "1"))
+}
+
+/// Everything that must hold.
+pub(crate) fn test(long: bool) -> Result<(), Failed> {
+    let mut times = Times::default();
+    let done = test_parts(&mut times, long);
+    times.print();
+    done
+}
+
+fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
+    let contracts_dir = root().join("contracts");
+    let studio_dir = root().join("studio");
+    times.part("set-up", || {
+        setup::for_tests()?;
+        setup::node_modules("contracts")?;
+        setup::node_modules("studio")
+    })?;
+    times.part("contracts: artifacts are fresh", || {
+        run(command("node", &["tools/build.js", "--check"]).current_dir(&contracts_dir))
+    })?;
+    times.part("contracts: forge", || {
+        let forge = forge();
+        let profile = if long { "long" } else { "default" };
+        run(command(&forge, &["fmt", "--check"]).current_dir(&contracts_dir))?;
+        run(command(&forge, &["test"]).current_dir(&contracts_dir).env("FOUNDRY_PROFILE", profile))
+    })?;
+    times.part("studio: types, tests, build", || {
+        run(command("npm", &["run", "--silent", "check"]).current_dir(&studio_dir))?;
+        run(command("npm", &["run", "--silent", "build"]).current_dir(&studio_dir))
+    })?;
+    times.part("rust: format", || run(&mut command("cargo", &["fmt", "--all", "--check"])))?;
+    times.part("rust: build", || run(&mut command("cargo", &["build", "--locked", "--workspace", "--all-targets"])))?;
+    times.part("rust: tests", || {
+        let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
+        tests.env("OPENLEDGER_LONG", if long { "1" } else { "" });
+        run(&mut tests)
+    })?;
+    times.part("rust: clippy", || {
+        run(&mut command("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    times.part("studio: browser", || run(command("npm", &["run", "--silent", "browser"]).current_dir(&studio_dir)))
+}
+
+/// The forge program of the pinned package: the native file itself, not its launcher.
+fn forge() -> String {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    root().join(format!("contracts/node_modules/@foundry-rs/forge-linux-{arch}/bin/forge")).display().to_string()
+}
+
+/// Licences, bans and sources of all dependencies.
+pub(crate) fn deny() -> Result<(), Failed> {
+    let there = command("cargo", &["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !there {
+        run(&mut command("cargo", &["install", "--locked", "cargo-deny@0.20.2"]))?;
+    }
+    run(&mut command("cargo", &["deny", "check", "licenses", "bans", "sources"]))
+}
