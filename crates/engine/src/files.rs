@@ -161,3 +161,20 @@ pub(crate) fn take(
 pub(crate) fn within(dir: &Path, name: &str) -> PathBuf {
     dir.join(name)
 }
+
+/// Encodes tensors (name, shape, type, bytes) as safetensors.
+pub(crate) fn safetensors<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a [usize], Dtype, &'a [u8])>,
+    dir: &Path,
+) -> Result<Vec<u8>, LoadError> {
+    let malformed = |reason: String| LoadError::Malformed { path: dir.to_owned(), reason };
+    let mut views = Vec::new();
+    for (name, shape, dtype, bytes) in tensors {
+        let view = safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes)
+            .map_err(|e| malformed(e.to_string()))?;
+        views.push((name, view));
+    }
+    // `format: pt` is what transformers and PEFT look for.
+    let metadata = std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
+    safetensors::serialize(views, Some(metadata)).map_err(|e| malformed(e.to_string()))
+}

@@ -21,16 +21,28 @@
 mod config;
 mod error;
 mod files;
+mod forward;
 mod kernels;
+mod lora;
 mod matrix;
+mod model;
+mod peft;
 mod rng;
+mod sampling;
+mod session;
 
 mod api;
 pub use api::*;
 pub use config::ModelConfig;
 pub use error::{LoadError, RunError, TrainError};
+pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
 pub use matrix::{Matrix, dot};
+pub use forward::{KvCache, Slot};
+pub use kernels::{Isa, Runtime};
+pub use model::{Model, TensorSpan};
 pub use rng::{draw, uniform};
+pub use sampling::{FinishReason, Generation, Sampling};
+pub use session::{Batch, Session, generate, logits, mean_hidden, score};
 
 /// Name of the numeric mode, as receipts carry it; a change of any rounding gives it a new name.
 pub const NUMERIC_MODE: &str = "f32fma-1";

@@ -1,0 +1,376 @@
+//! The transformer, forward: rows of any number of sequences through all layers.
+//!
+//! Place in the flow: one function, [`forward`], under decoding, scoring and training alike, so that a verifier who
+//! re-runs prompt and answer as one prefill gets the bits that decoding got. Source: the Llama reference of Hugging
+//! Face transformers (`modeling_llama.py`), rotary embedding on half heads.
+//!
+//! Invariants: a row's result depends on its own sequence, position and adapter only; nothing is written to a cache
+//! before all inputs are checked. Not here: logits to tokens (`sampling`), gradients (`backward`).
+
+use crate::config::ModelConfig;
+use crate::error::RunError;
+use crate::kernels::attention::{HeadCache, Heads, attend};
+use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
+use crate::kernels::gemm::{Into, Left, Right, Shape, gemm};
+use crate::kernels::{Runtime, math};
+use crate::lora::{Lora, Target};
+use crate::model::Model;
+
+/// Keys and values of one sequence, for all layers.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    /// By `layer · kv_heads + head`.
+    heads: Vec<HeadCache>,
+    layers: usize,
+    head_dim: usize,
+    len: usize,
+}
+
+impl KvCache {
+    /// An empty cache for models of that shape.
+    pub fn new(config: &ModelConfig) -> Self {
+        let heads = vec![HeadCache::default(); config.layers * config.kv_heads];
+        Self { heads, layers: config.layers, head_dim: config.head_dim, len: 0 }
+    }
+
+    /// Number of tokens held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds nothing yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets every token from position `len` on; does nothing when there are fewer.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.heads.iter_mut().for_each(|head| head.truncate(len, self.head_dim));
+            self.len = len;
+        }
+    }
+
+    /// Bytes held in memory.
+    pub fn bytes(&self) -> usize {
+        self.heads.iter().map(HeadCache::bytes).sum()
+    }
+
+    /// Bytes that each further token takes, for admission by budget.
+    pub fn bytes_per_token(config: &ModelConfig) -> usize {
+        let row = config.head_dim + config.head_dim.next_multiple_of(16);
+        config.layers * config.kv_heads * row * size_of::<f32>()
+    }
+
+    fn fits(&self, config: &ModelConfig) -> bool {
+        self.layers == config.layers
+            && self.heads.len() == config.layers * config.kv_heads
+            && self.head_dim == config.head_dim
+    }
+
+    fn layer(&mut self, layer: usize) -> &mut [HeadCache] {
+        let per_layer = self.heads.len() / self.layers;
+        &mut self.heads[layer * per_layer..][..per_layer]
+    }
+}
+
+/// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
+pub struct Slot<'a> {
+    /// What the sequence holds so far.
+    pub cache: &'a mut KvCache,
+    /// Its adapter; `None` is the base model.
+    pub lora: Option<&'a Lora>,
+    /// What to append; not empty.
+    pub tokens: &'a [u32],
+}
+
+/// What a layer's backward pass needs; all `[tokens, width]`.
+#[derive(Default)]
+pub(crate) struct LayerTrace {
+    pub(crate) x: Vec<f32>,
+    pub(crate) normed1: Vec<f32>,
+    pub(crate) inverse1: Vec<f32>,
+    pub(crate) q: Vec<f32>,
+    pub(crate) k: Vec<f32>,
+    pub(crate) v: Vec<f32>,
+    pub(crate) mixed: Vec<f32>,
+    pub(crate) middle: Vec<f32>,
+    pub(crate) normed2: Vec<f32>,
+    pub(crate) inverse2: Vec<f32>,
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+    pub(crate) act: Vec<f32>,
+    /// `A·x` of each target's adapter.
+    pub(crate) low: [Vec<f32>; 7],
+}
+
+/// What a backward pass needs of one sequence's forward pass.
+#[derive(Default)]
+pub(crate) struct Trace {
+    pub(crate) layers: Vec<LayerTrace>,
+    pub(crate) x: Vec<f32>,
+    pub(crate) inverse: Vec<f32>,
+    /// cos and sin of each position, `[tokens, head_dim / 2]`.
+    pub(crate) cos: Vec<f32>,
+    pub(crate) sin: Vec<f32>,
+}
+
+/// Buffers kept between calls.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    x: Vec<f32>,
+    normed: Vec<f32>,
+    inverse: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    mixed: Vec<f32>,
+    wide: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    act: Vec<f32>,
+    low: Vec<f32>,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Workspace {
+    fn fit(&mut self, config: &ModelConfig, rows: usize) {
+        let h = config.hidden;
+        let sizes = [
+            (&mut self.x, h),
+            (&mut self.normed, h),
+            (&mut self.inverse, 1),
+            (&mut self.q, config.q_width()),
+            (&mut self.k, config.kv_width()),
+            (&mut self.v, config.kv_width()),
+            (&mut self.mixed, config.q_width()),
+            (&mut self.wide, h),
+            (&mut self.gate, config.ffn),
+            (&mut self.up, config.ffn),
+            (&mut self.act, config.ffn),
+            (&mut self.cos, config.head_dim / 2),
+            (&mut self.sin, config.head_dim / 2),
+        ];
+        for (buffer, width) in sizes {
+            buffer.resize(rows * width, 0.0);
+        }
+    }
+
+    /// Final hidden states after the last norm, `[rows, hidden]`, of the latest call.
+    pub(crate) fn hidden(&self) -> &[f32] {
+        &self.normed
+    }
+}
+
+/// Consecutive rows with one adapter.
+struct Group<'a> {
+    first: usize,
+    rows: usize,
+    lora: &'a Lora,
+}
+
+/// Runs the new tokens of all slots through the model and appends them to their caches.
+///
+/// [`Workspace::hidden`] then holds one row per token, slots in order. With a `trace` there must be one slot with an
+/// empty cache.
+///
+/// # Errors
+///
+/// [`RunError`] for empty slots, unknown ids, sequences beyond the model's positions, adapters or caches of another
+/// shape; caches are unchanged then.
+pub(crate) fn forward(
+    model: &Model,
+    rt: &Runtime,
+    slots: &mut [Slot<'_>],
+    ws: &mut Workspace,
+    mut trace: Option<&mut Trace>,
+) -> Result<(), RunError> {
+    let config = model.config();
+    check(model, slots)?;
+    let rows: usize = slots.iter().map(|s| s.tokens.len()).sum();
+    ws.fit(config, rows);
+    let (isa, h, eps) = (rt.isa(), config.hidden, config.rms_eps);
+    let groups = groups(slots);
+    embed(model, slots, ws);
+    if let Some(trace) = trace.as_deref_mut() {
+        trace.layers.clear();
+        trace.cos.clone_from(&ws.cos);
+        trace.sin.clone_from(&ws.sin);
+    }
+    for layer in 0..config.layers {
+        let spans = &model.layers[layer];
+        let mut kept = trace.is_some().then(LayerTrace::default);
+        let mut linear = |target: Target, x: &[f32], y: &mut [f32], low: &mut Vec<f32>, kept: &mut Option<LayerTrace>| {
+            linear(model, rt, layer, target, &groups, x, y, low);
+            if let Some(kept) = kept
+                && !groups.is_empty()
+            {
+                kept.low[target.index()].clone_from(low);
+            }
+        };
+        rms_norm(isa, &ws.x, model.slice(&spans.norm1), eps, &mut ws.normed, &mut ws.inverse);
+        if let Some(kept) = &mut kept {
+            kept.x.clone_from(&ws.x);
+            kept.normed1.clone_from(&ws.normed);
+            kept.inverse1.clone_from(&ws.inverse);
+        }
+        linear(Target::Q, &ws.normed, &mut ws.q, &mut ws.low, &mut kept);
+        linear(Target::K, &ws.normed, &mut ws.k, &mut ws.low, &mut kept);
+        linear(Target::V, &ws.normed, &mut ws.v, &mut ws.low, &mut kept);
+        attention(config, rt, layer, slots, ws);
+        linear(Target::O, &ws.mixed, &mut ws.wide, &mut ws.low, &mut kept);
+        add(isa, &mut ws.x, &ws.wide);
+        rms_norm(isa, &ws.x, model.slice(&spans.norm2), eps, &mut ws.normed, &mut ws.inverse);
+        linear(Target::Gate, &ws.normed, &mut ws.gate, &mut ws.low, &mut kept);
+        linear(Target::Up, &ws.normed, &mut ws.up, &mut ws.low, &mut kept);
+        silu_mul(isa, &ws.gate, &ws.up, &mut ws.act);
+        linear(Target::Down, &ws.act, &mut ws.wide, &mut ws.low, &mut kept);
+        if let (Some(trace), Some(mut kept)) = (trace.as_deref_mut(), kept) {
+            kept.q.clone_from(&ws.q);
+            kept.k.clone_from(&ws.k);
+            kept.v.clone_from(&ws.v);
+            kept.mixed.clone_from(&ws.mixed);
+            kept.middle.clone_from(&ws.x);
+            kept.normed2.clone_from(&ws.normed);
+            kept.inverse2.clone_from(&ws.inverse);
+            kept.gate.clone_from(&ws.gate);
+            kept.up.clone_from(&ws.up);
+            kept.act.clone_from(&ws.act);
+            trace.layers.push(kept);
+        }
+        add(isa, &mut ws.x, &ws.wide);
+    }
+    for slot in slots.iter_mut() {
+        slot.cache.len += slot.tokens.len();
+    }
+    rms_norm(isa, &ws.x, model.slice(&model.norm), eps, &mut ws.normed, &mut ws.inverse);
+    if let Some(trace) = trace {
+        trace.x.clone_from(&ws.x);
+        trace.inverse.clone_from(&ws.inverse);
+    }
+    debug_assert_eq!(ws.normed.len(), rows * h);
+    Ok(())
+}
+
+/// Logits `[rows, vocab]` of final hidden states `[rows, hidden]`.
+pub(crate) fn head(model: &Model, rt: &Runtime, hidden: &[f32], logits: &mut [f32]) {
+    let (h, v) = (model.config().hidden, model.config().vocab);
+    let shape = Shape { m: hidden.len() / h, n: v, k: h };
+    gemm(rt, shape, Left::rows(hidden, h), Right::Packed(model.packed_head()), logits, v, Into::Set);
+}
+
+/// Everything that could be wrong with the slots, before anything is written.
+fn check(model: &Model, slots: &[Slot<'_>]) -> Result<(), RunError> {
+    let config = model.config();
+    if slots.is_empty() {
+        return Err(RunError::Empty);
+    }
+    for slot in slots {
+        if slot.tokens.is_empty() {
+            return Err(RunError::Empty);
+        }
+        if !slot.cache.fits(config) {
+            return Err(RunError::CacheMismatch);
+        }
+        let tokens = slot.cache.len + slot.tokens.len();
+        if tokens > config.max_positions {
+            return Err(RunError::TooLong { tokens, limit: config.max_positions });
+        }
+        model.check_ids(slot.tokens)?;
+        if let Some(lora) = slot.lora {
+            lora.check(config)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows by adapter; neighbours that share one are multiplied together.
+fn groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut first = 0;
+    for slot in slots {
+        let rows = slot.tokens.len();
+        if let Some(lora) = slot.lora {
+            match groups.last_mut() {
+                Some(last) if std::ptr::eq(last.lora, lora) && last.first + last.rows == first => {
+                    last.rows += rows;
+                }
+                _ => groups.push(Group { first, rows, lora }),
+            }
+        }
+        first += rows;
+    }
+    groups
+}
+
+/// Looks up embeddings and the rotary angles of every row.
+fn embed(model: &Model, slots: &[Slot<'_>], ws: &mut Workspace) {
+    let (h, half) = (model.config().hidden, model.frequencies.len());
+    let table = model.slice(&model.embed);
+    let mut row = 0;
+    for slot in slots {
+        for (i, id) in slot.tokens.iter().enumerate() {
+            ws.x[row * h..][..h].copy_from_slice(&table[*id as usize * h..][..h]);
+            let position = (slot.cache.len + i) as f64;
+            for (j, frequency) in model.frequencies.iter().enumerate() {
+                let (sin, cos) = math::sin_cos(position * frequency);
+                ws.cos[row * half + j] = cos as f32;
+                ws.sin[row * half + j] = sin as f32;
+            }
+            row += 1;
+        }
+    }
+}
+
+/// `y = W·x`, plus each group's adapter. `low` holds `A·x` of the last group.
+#[expect(clippy::too_many_arguments, reason = "one product, named operands")]
+fn linear(
+    model: &Model,
+    rt: &Runtime,
+    layer: usize,
+    target: Target,
+    groups: &[Group<'_>],
+    x: &[f32],
+    y: &mut [f32],
+    low: &mut Vec<f32>,
+) {
+    let (n, k) = target.dims(model.config());
+    let shape = Shape { m: x.len() / k, n, k };
+    gemm(rt, shape, Left::rows(x, k), Right::Packed(model.packed(layer, target)), y, n, Into::Set);
+    low.clear();
+    for group in groups {
+        let Some(pair) = group.lora.pair(layer, target) else { continue };
+        let (m, rank) = (group.rows, group.lora.config().rank);
+        let (x, y) = (&x[group.first * k..][..m * k], &mut y[group.first * n..][..m * n]);
+        low.clear();
+        low.resize(m * rank, 0.0);
+        gemm(rt, Shape { m, n: rank, k }, Left::rows(x, k), Right::Packed(&pair.a), low, rank, Into::Set);
+        let scaled = Into::Scaled(group.lora.config().scale());
+        gemm(rt, Shape { m, n, k: rank }, Left::rows(low, rank), Right::Packed(&pair.b), y, n, scaled);
+    }
+}
+
+/// Rotates queries and keys, appends keys and values to the caches, and mixes values.
+fn attention(config: &ModelConfig, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], ws: &mut Workspace) {
+    let (isa, d, half) = (rt.isa(), config.head_dim, config.head_dim / 2);
+    let (qw, kvw) = (config.q_width(), config.kv_width());
+    let mut row = 0;
+    for slot in slots {
+        let rows = slot.tokens.len();
+        let start = slot.cache.len;
+        let caches = slot.cache.layer(layer);
+        for r in row..row + rows {
+            let (cos, sin) = (&ws.cos[r * half..][..half], &ws.sin[r * half..][..half]);
+            rope(isa, &mut ws.q[r * qw..][..qw], cos, sin, 1.0);
+            rope(isa, &mut ws.k[r * kvw..][..kvw], cos, sin, 1.0);
+            for (head, cache) in caches.iter_mut().enumerate() {
+                let at = r * kvw + head * d;
+                cache.push(&ws.k[at..][..d], &ws.v[at..][..d]);
+            }
+        }
+        let dims = Heads { heads: config.heads, head_dim: d, start };
+        attend(rt, dims, caches, &ws.q[row * qw..][..rows * qw], &mut ws.mixed[row * qw..][..rows * qw]);
+        row += rows;
+    }
+}

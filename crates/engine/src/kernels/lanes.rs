@@ -1,0 +1,148 @@
+//! Sixteen f32 lanes on three instruction sets.
+//!
+//! Place in the flow: under `gemm` and `attention`. Invariant: a type here always stands for 16 lanes (one AVX-512
+//! register, two AVX ones, or an array), and its operations are IEEE single operations per lane; so a
+//! kernel written once gives the same bits on all of them.
+
+/// Sixteen independent f32 lanes.
+pub(super) trait Lanes: Copy {
+    /// How many values of this type a kernel may keep as accumulators.
+    const TILE: usize;
+    /// All lanes `x`.
+    unsafe fn splat(x: f32) -> Self;
+    /// Reads 16 values; `p` must be valid for that.
+    unsafe fn load(p: *const f32) -> Self;
+    /// Writes 16 values; `p` must be valid for that.
+    unsafe fn store(self, p: *mut f32);
+    /// `self·b + c` with one rounding.
+    unsafe fn fma(self, b: Self, c: Self) -> Self;
+    /// `self + b`.
+    unsafe fn add(self, b: Self) -> Self;
+}
+
+/// The portable form; `mul_add` is the IEEE fused operation on every target.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar([f32; 16]);
+
+impl Lanes for Scalar {
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Self([x; 16])
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller vouches for 16 readable values; an array of f32 needs no more than their alignment.
+        Self(unsafe { p.cast::<[f32; 16]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as in `load`, for writing.
+        unsafe { p.cast::<[f32; 16]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(self, b: Self, c: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + b.0[i]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// Two AVX registers.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2(__m256, __m256);
+
+    // SAFETY of every block below: the methods are inlined into functions that enable AVX2 and FMA, which run only
+    // after the processor was asked for them; pointers are the caller's promise.
+    impl Lanes for Avx2 {
+        const TILE: usize = 6;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: see the head of this block.
+            unsafe {
+                _mm256_storeu_ps(p, self.0);
+                _mm256_storeu_ps(p.add(8), self.1);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(self, b: Self, c: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm256_add_ps(self.0, b.0), _mm256_add_ps(self.1, b.1)) }
+        }
+    }
+
+    /// One AVX-512 register.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512(__m512);
+
+    // SAFETY of every block below: as above, with AVX-512F.
+    impl Lanes for Avx512 {
+        const TILE: usize = 24;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm512_set1_ps(x)) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm512_loadu_ps(p)) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: see the head of this block.
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(self, b: Self, c: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm512_fmadd_ps(self.0, b.0, c.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm512_add_ps(self.0, b.0)) }
+        }
+    }
+}

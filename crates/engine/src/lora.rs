@@ -1,0 +1,356 @@
+//! Low-rank adapters: `y = W·x + scale · B·(A·x)` on any of a layer's seven linear maps.
+//!
+//! Place in the flow: made by [`Lora::init`] or [`Lora::load_peft`](crate::Lora::load_peft), trained by
+//! [`LoraTrainer`](crate::LoraTrainer), applied row by row in `forward`. Invariants: one flat list of f32 parameters is
+//! the truth (layer, then target, then A before B), packed forms follow it; the hash depends on the
+//! numbers, not on a file. Not here: files (`peft`).
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::ModelConfig;
+use crate::error::{LoadError, RunError};
+use crate::kernels::gemm::Packed;
+use crate::model::Model;
+use crate::rng;
+
+/// Domain of [`Lora::hash`].
+const HASH_TAG: &[u8] = b"openledger/lora/v1\0";
+/// Largest accepted rank.
+pub(crate) const MAX_RANK: usize = 512;
+
+/// One linear map of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// Query projection.
+    Q,
+    /// Key projection.
+    K,
+    /// Value projection.
+    V,
+    /// Attention output projection.
+    O,
+    /// Gate of the feed-forward layer.
+    Gate,
+    /// Up projection of the feed-forward layer.
+    Up,
+    /// Down projection of the feed-forward layer.
+    Down,
+}
+
+impl Target {
+    /// All seven, in the order of parameters.
+    pub const ALL: [Target; 7] =
+        [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
+
+    /// The Hugging Face module name, such as `q_proj`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Q => "q_proj",
+            Target::K => "k_proj",
+            Target::V => "v_proj",
+            Target::O => "o_proj",
+            Target::Gate => "gate_proj",
+            Target::Up => "up_proj",
+            Target::Down => "down_proj",
+        }
+    }
+
+    /// The target with that module name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// `(outputs, inputs)` of the map in a model of that shape.
+    pub fn dims(self, config: &ModelConfig) -> (usize, usize) {
+        let h = config.hidden;
+        match self {
+            Target::Q => (config.q_width(), h),
+            Target::K | Target::V => (config.kv_width(), h),
+            Target::O => (h, config.q_width()),
+            Target::Gate | Target::Up => (config.ffn, h),
+            Target::Down => (h, config.ffn),
+        }
+    }
+
+    /// Place in [`Target::ALL`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Path below a layer, such as `self_attn.q_proj`.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Target::Q => "self_attn.q_proj",
+            Target::K => "self_attn.k_proj",
+            Target::V => "self_attn.v_proj",
+            Target::O => "self_attn.o_proj",
+            Target::Gate => "mlp.gate_proj",
+            Target::Up => "mlp.up_proj",
+            Target::Down => "mlp.down_proj",
+        }
+    }
+}
+
+/// One factor of an adapter's product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Factor {
+    /// `[rank, inputs]`, applied first.
+    A,
+    /// `[outputs, rank]`, zero at the start of training.
+    B,
+}
+
+/// Shape and strength of an adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraConfig {
+    /// Inner width; 1 to 512.
+    pub rank: usize,
+    /// Numerator of the scale.
+    pub alpha: f32,
+    /// Maps that get an adapter, in every layer.
+    pub targets: Vec<Target>,
+    /// Whether the scale is `alpha / sqrt(rank)` instead of `alpha / rank`.
+    pub rslora: bool,
+}
+
+impl LoraConfig {
+    /// Rank `rank`, alpha twice the rank, on all seven maps.
+    pub fn all_linear(rank: usize) -> Self {
+        Self { rank, alpha: 2.0 * rank as f32, targets: Target::ALL.to_vec(), rslora: false }
+    }
+
+    /// Factor of the adapter's product.
+    pub fn scale(&self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Number of parameters in a model of that shape.
+    pub fn num_params(&self, config: &ModelConfig) -> usize {
+        let per_layer: usize = self.targets.iter().map(|t| t.dims(config)).map(|(o, i)| (o + i) * self.rank).sum();
+        per_layer * config.layers
+    }
+
+    /// Checks the ranges and sorts the targets.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] naming the setting.
+    pub(crate) fn checked(mut self) -> Result<Self, LoadError> {
+        let refuse = |what: String| Err(LoadError::Unsupported { what });
+        if self.rank == 0 || self.rank > MAX_RANK {
+            return refuse(format!("LoRA rank {} (must be 1 to {MAX_RANK})", self.rank));
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return refuse(format!("LoRA alpha {}", self.alpha));
+        }
+        self.targets.sort();
+        self.targets.dedup();
+        if self.targets.is_empty() {
+            return refuse("a LoRA without target modules".into());
+        }
+        Ok(self)
+    }
+}
+
+/// Where one factor stands in [`Lora::params`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSpan {
+    /// Layer, from 0.
+    pub layer: usize,
+    /// The map it belongs to.
+    pub target: Target,
+    /// Which factor.
+    pub factor: Factor,
+    /// Its values, row-major.
+    pub range: Range<usize>,
+    /// Rows: the rank (A) or the outputs (B).
+    pub rows: usize,
+    /// Columns: the inputs (A) or the rank (B).
+    pub cols: usize,
+}
+
+impl ModuleSpan {
+    /// The name PEFT gives this tensor.
+    pub fn peft_name(&self) -> String {
+        let factor = match self.factor {
+            Factor::A => "lora_A",
+            Factor::B => "lora_B",
+        };
+        format!("base_model.model.model.layers.{}.{}.{factor}.weight", self.layer, self.target.path())
+    }
+}
+
+/// Both factors of one map, ready for the kernels.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) a: Packed,
+    pub(crate) b: Packed,
+    /// Place of A in the flat list; B follows it.
+    pub(crate) a_range: Range<usize>,
+    pub(crate) b_range: Range<usize>,
+}
+
+/// An adapter for one shape of model.
+#[derive(Clone)]
+pub struct Lora {
+    config: LoraConfig,
+    params: Vec<f32>,
+    modules: Vec<ModuleSpan>,
+    /// By `layer · 7 + target`.
+    pairs: Vec<Option<Pair>>,
+}
+
+impl Lora {
+    /// A fresh adapter: A uniform in `±1/sqrt(inputs)` (Kaiming, as PEFT), B zero; so that it changes nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] when the settings are out of range.
+    pub fn init(model: &Model, config: &LoraConfig, seed: u64) -> Result<Self, LoadError> {
+        let mut lora = Self::zero(model.config(), config.clone().checked()?);
+        for (stream, module) in lora.modules.iter().enumerate() {
+            if module.factor == Factor::A {
+                let bound = 1.0 / (module.cols as f64).sqrt();
+                for (i, x) in lora.params[module.range.clone()].iter_mut().enumerate() {
+                    *x = (bound * (2.0 * rng::uniform(seed, stream as u64, i as u64) - 1.0)) as f32;
+                }
+            }
+        }
+        lora.repack();
+        Ok(lora)
+    }
+
+    /// All parameters zero; `config` must be checked.
+    pub(crate) fn zero(model: &ModelConfig, config: LoraConfig) -> Self {
+        let (mut modules, mut pairs, mut end) = (Vec::new(), Vec::new(), 0);
+        for layer in 0..model.layers {
+            for target in Target::ALL {
+                if !config.targets.contains(&target) {
+                    pairs.push(None);
+                    continue;
+                }
+                let (outputs, inputs) = target.dims(model);
+                let mut add = |factor, rows: usize, cols: usize| {
+                    let range = end..end + rows * cols;
+                    end = range.end;
+                    modules.push(ModuleSpan { layer, target, factor, range: range.clone(), rows, cols });
+                    range
+                };
+                let a_range = add(Factor::A, config.rank, inputs);
+                let b_range = add(Factor::B, outputs, config.rank);
+                let a = Packed::transposed(&vec![0.0; a_range.len()], config.rank, inputs);
+                let b = Packed::transposed(&vec![0.0; b_range.len()], outputs, config.rank);
+                pairs.push(Some(Pair { a, b, a_range, b_range }));
+            }
+        }
+        Self { config, params: vec![0.0; end], modules, pairs }
+    }
+
+    /// Shape and strength.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// Number of parameters.
+    pub fn num_params(&self) -> usize {
+        self.params.len()
+    }
+
+    /// All parameters in the order of [`Lora::modules`].
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// Replaces all parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::AdapterMismatch`] when their number differs; nothing is changed then.
+    pub fn set_params(&mut self, params: &[f32]) -> Result<(), RunError> {
+        if params.len() != self.params.len() {
+            let what = format!("{} parameters given, it has {}", params.len(), self.params.len());
+            return Err(RunError::AdapterMismatch { what });
+        }
+        self.update(|own| own.copy_from_slice(params));
+        Ok(())
+    }
+
+    /// Changes the flat list, then rebuilds what depends on it.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut [f32])) {
+        change(&mut self.params);
+        self.repack();
+    }
+
+    /// What stands where in [`Lora::params`]: by layer, target, factor.
+    pub fn modules(&self) -> &[ModuleSpan] {
+        &self.modules
+    }
+
+    /// Bytes held in memory, packed forms included.
+    pub fn bytes(&self) -> usize {
+        let packed: usize = self.pairs.iter().flatten().map(|p| p.a.bytes() + p.b.bytes()).sum();
+        size_of_val(self.params.as_slice()) + packed
+    }
+
+    /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for each tensor in order of its
+    /// PEFT name the length of the name (u32), the name, rows and columns (u64), and the values; numbers little-endian.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut named: Vec<(String, &ModuleSpan)> = self.modules.iter().map(|m| (m.peft_name(), m)).collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut hash = Sha256::new();
+        hash.update(HASH_TAG);
+        hash.update(self.config.scale().to_le_bytes());
+        for (name, module) in named {
+            hash.update((name.len() as u32).to_le_bytes());
+            hash.update(name.as_bytes());
+            hash.update((module.rows as u64).to_le_bytes());
+            hash.update((module.cols as u64).to_le_bytes());
+            for x in &self.params[module.range.clone()] {
+                hash.update(x.to_le_bytes());
+            }
+        }
+        hash.finalize().into()
+    }
+
+    /// The pair on one map, if it has one.
+    pub(crate) fn pair(&self, layer: usize, target: Target) -> Option<&Pair> {
+        self.pairs[layer * Target::ALL.len() + target.index()].as_ref()
+    }
+
+    /// Refuses a model of other dimensions than the adapter was made for.
+    pub(crate) fn check(&self, model: &ModelConfig) -> Result<(), RunError> {
+        let mismatch = |what: String| Err(RunError::AdapterMismatch { what });
+        let layers = self.pairs.len() / Target::ALL.len();
+        if layers != model.layers {
+            return mismatch(format!("made for {layers} layers, the model has {}", model.layers));
+        }
+        for module in self.modules.iter().take(2 * self.config.targets.len()) {
+            let (outputs, inputs) = module.target.dims(model);
+            let (found, wanted) = match module.factor {
+                Factor::A => (module.cols, inputs),
+                Factor::B => (module.rows, outputs),
+            };
+            if found != wanted {
+                return mismatch(format!("{} is {found} wide, the model needs {wanted}", module.peft_name()));
+            }
+        }
+        Ok(())
+    }
+
+    fn repack(&mut self) {
+        for pair in self.pairs.iter_mut().flatten() {
+            pair.a.fill(&self.params[pair.a_range.clone()]);
+            pair.b.fill(&self.params[pair.b_range.clone()]);
+        }
+    }
+}
+
+impl std::fmt::Debug for Lora {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lora").field("config", &self.config).field("params", &self.params.len()).finish()
+    }
+}

@@ -1,0 +1,390 @@
+//! A Llama-family model in memory: one flat list of weights and their packed forms.
+//!
+//! Place in the flow: made by [`Model::load`] (Hugging Face folders) or [`Model::init`]; read by everything that runs.
+//! Invariants: the flat list is the truth, the packed forms are rebuilt whenever it changes; a model is loaded
+//! whole (every tensor present, of the right shape, finite, none left over) or refused. Not here: adapters (`lora`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::ModelConfig;
+use crate::error::{LoadError, RunError};
+use crate::files::{self, Tensor};
+use crate::kernels::gemm::Packed;
+use crate::kernels::{Runtime, math};
+use crate::lora::Target;
+use crate::rng;
+
+/// Domain of [`Model::hash`].
+const HASH_TAG: &[u8] = b"openledger/model/v1\0";
+/// Spread of random weights, as GPT-2 and Llama take it.
+const INIT_STD: f64 = 0.02;
+
+/// One tensor of the flat list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpan {
+    /// Its Hugging Face name.
+    pub name: String,
+    /// Where its values stand in [`Model::params`].
+    pub range: Range<usize>,
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+}
+
+/// Where one layer's weights stand in the flat list.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerSpans {
+    pub(crate) norm1: Range<usize>,
+    pub(crate) norm2: Range<usize>,
+    /// By [`Target`] index.
+    pub(crate) linear: [Range<usize>; 7],
+}
+
+/// A base model: configuration, weights in f32, and what the kernels need of them.
+pub struct Model {
+    config: ModelConfig,
+    data: Vec<f32>,
+    tensors: Vec<TensorSpan>,
+    pub(crate) embed: Range<usize>,
+    pub(crate) layers: Vec<LayerSpans>,
+    pub(crate) norm: Range<usize>,
+    /// Equal to `embed` when tied.
+    pub(crate) head: Range<usize>,
+    /// By layer, then target index.
+    packed: Vec<[Packed; 7]>,
+    packed_head: Packed,
+    /// Rotary frequency of each pair of a head.
+    pub(crate) frequencies: Vec<f64>,
+    runtime: Runtime,
+    hash: OnceLock<[u8; 32]>,
+}
+
+impl Model {
+    /// Reads `config.json` and `model.safetensors` (or the shards that `model.safetensors.index.json` names).
+    ///
+    /// Weights may be F32, F16 or BF16; all are widened to f32, without loss.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`], naming the file, setting or tensor; nothing is half-loaded.
+    pub fn load(dir: &Path) -> Result<Self, LoadError> {
+        let config_bytes =
+            files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
+        let config = ModelConfig::parse(&config_bytes)?;
+        let mut hash = Sha256::new();
+        hash.update(HASH_TAG);
+        hash_part(&mut hash, &config_bytes);
+        let mut tensors = BTreeMap::new();
+        for file in weight_files(dir)? {
+            let path = files::within(dir, &file);
+            let bytes = files::read_limited(&path, files::MAX_WEIGHT_BYTES)?;
+            hash_part(&mut hash, &bytes);
+            tensors.extend(files::parse_safetensors(&bytes, &path)?);
+        }
+        let mut model = Self::from_tensors(config, tensors)?;
+        model.hash = OnceLock::from(<[u8; 32]>::from(hash.finalize()));
+        Ok(model)
+    }
+
+    /// Random weights for pre-training: normal with deviation 0.02 (output projections divided by
+    /// `sqrt(2·layers)`), norms 1. The same seed gives the same weights everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] when the configuration cannot be run.
+    pub fn init(config: ModelConfig, seed: u64) -> Result<Self, LoadError> {
+        config.validate()?;
+        let deep = INIT_STD / (2.0 * config.layers as f64).sqrt();
+        let mut model = Self::empty(config);
+        for (stream, tensor) in model.tensors.iter().enumerate() {
+            let narrow = tensor.name.contains("o_proj") || tensor.name.contains("down_proj");
+            let spread = if narrow { deep } else { INIT_STD };
+            for (i, x) in model.data[tensor.range.clone()].iter_mut().enumerate() {
+                *x = match tensor.shape.len() {
+                    1 => 1.0,
+                    _ => (spread * rng::normal(seed, stream as u64, i as u64)) as f32,
+                };
+            }
+        }
+        model.repack();
+        Ok(model)
+    }
+
+    /// Writes `config.json` and `model.safetensors` with weights rounded to bf16 (nearest, ties to even). Loading
+    /// them back gives the rounded weights, and with them another hash.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] when a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(io)?;
+        let encoded: Vec<Vec<u8>> = self
+            .tensors
+            .iter()
+            .map(|t| {
+                let values = &self.data[t.range.clone()];
+                values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()
+            })
+            .collect();
+        let views = self.tensors.iter().zip(&encoded).map(|(t, bytes)| {
+            (t.name.as_str(), t.shape.as_slice(), safetensors::Dtype::BF16, bytes.as_slice())
+        });
+        files::write(&files::within(dir, "model.safetensors"), &files::safetensors(views, dir)?)?;
+        let config = format!("{:#}\n", self.config.to_json());
+        files::write(&files::within(dir, "config.json"), config.as_bytes())
+    }
+
+    /// The dimensions.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// SHA-256 that names this model.
+    ///
+    /// For a loaded model: over the tag `openledger/model/v1\0`, then length (u64, little-endian) and bytes of `config.json` and of
+    /// every weight file in order of name. For one made in memory: the same over the configuration's JSON
+    /// and the weights as little-endian f32.
+    pub fn hash(&self) -> [u8; 32] {
+        *self.hash.get_or_init(|| {
+            let mut hash = Sha256::new();
+            hash.update(HASH_TAG);
+            hash_part(&mut hash, self.config.to_json().to_string().as_bytes());
+            hash.update((4 * self.data.len() as u64).to_le_bytes());
+            for x in &self.data {
+                hash.update(x.to_le_bytes());
+            }
+            hash.finalize().into()
+        })
+    }
+
+    /// The same model on other threads or another instruction set; results stay the same.
+    pub fn with_runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// Threads and instruction set in use.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Number of weights, a shared head counted once.
+    pub fn num_params(&self) -> usize {
+        self.data.len()
+    }
+
+    /// All weights in the order of [`Model::tensors`].
+    pub fn params(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// What stands where in [`Model::params`].
+    pub fn tensors(&self) -> &[TensorSpan] {
+        &self.tensors
+    }
+
+    /// Bytes of weights in memory, packed forms included.
+    pub fn bytes(&self) -> usize {
+        let packed: usize = self.packed.iter().flatten().map(Packed::bytes).sum();
+        size_of_val(self.data.as_slice()) + packed + self.packed_head.bytes()
+    }
+
+    /// Changes the flat list of weights, then rebuilds what depends on it.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut [f32])) {
+        change(&mut self.data);
+        self.hash = OnceLock::new();
+        self.repack();
+    }
+
+    /// The weights of `range`.
+    pub(crate) fn slice(&self, range: &Range<usize>) -> &[f32] {
+        &self.data[range.clone()]
+    }
+
+    /// Packed weight of one linear layer.
+    pub(crate) fn packed(&self, layer: usize, target: Target) -> &Packed {
+        &self.packed[layer][target.index()]
+    }
+
+    /// Packed output head.
+    pub(crate) fn packed_head(&self) -> &Packed {
+        &self.packed_head
+    }
+
+    /// Refuses ids outside the vocabulary.
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<(), RunError> {
+        let vocab = self.config.vocab;
+        match ids.iter().find(|id| **id as usize >= vocab) {
+            Some(&id) => Err(RunError::TokenOutOfRange { id, vocab }),
+            None => Ok(()),
+        }
+    }
+
+    /// All weights zero; the configuration must be valid.
+    fn empty(config: ModelConfig) -> Self {
+        let mut tensors: Vec<TensorSpan> = Vec::new();
+        let mut end = 0;
+        let mut add = |name: String, shape: &[usize]| {
+            let range = end..end + shape.iter().product::<usize>();
+            end = range.end;
+            tensors.push(TensorSpan { name, range: range.clone(), shape: shape.to_vec() });
+            range
+        };
+        let (h, v) = (config.hidden, config.vocab);
+        let embed = add("model.embed_tokens.weight".into(), &[v, h]);
+        let layers = (0..config.layers)
+            .map(|l| {
+                let at = format!("model.layers.{l}");
+                let norm1 = add(format!("{at}.input_layernorm.weight"), &[h]);
+                let norm2 = add(format!("{at}.post_attention_layernorm.weight"), &[h]);
+                let linear = Target::ALL.map(|t| {
+                    let (rows, cols) = t.dims(&config);
+                    add(format!("{at}.{}.weight", t.path()), &[rows, cols])
+                });
+                LayerSpans { norm1, norm2, linear }
+            })
+            .collect();
+        let norm = add("model.norm.weight".into(), &[h]);
+        let head =
+            if config.tied { embed.clone() } else { add("lm_head.weight".into(), &[v, h]) };
+        let frequencies = (0..config.head_dim / 2)
+            .map(|i| {
+                let share = 2.0 * i as f64 / config.head_dim as f64;
+                math::exp(-share * math::ln(config.rope_theta))
+            })
+            .collect();
+        Self {
+            data: vec![0.0; end],
+            config,
+            tensors,
+            embed,
+            layers,
+            norm,
+            head,
+            packed: Vec::new(),
+            packed_head: Packed::default(),
+            frequencies,
+            runtime: Runtime::default(),
+            hash: OnceLock::new(),
+        }
+    }
+
+    /// Fills an empty model from named tensors; every one must be used.
+    fn from_tensors(config: ModelConfig, mut found: BTreeMap<String, Tensor>) -> Result<Self, LoadError> {
+        const EMBED: &str = "model.embed_tokens.weight";
+        const HEAD: &str = "lm_head.weight";
+        // Old exports carry tables that follow from the configuration.
+        found.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        if config.tied {
+            // Tied weights may be stored under either name, or under both.
+            match (found.contains_key(EMBED), found.remove(HEAD)) {
+                (false, Some(head)) => drop(found.insert(EMBED.into(), head)),
+                (true, Some(head)) if found.get(EMBED) != Some(&head) => {
+                    return Err(LoadError::Unsupported {
+                        what: "tie_word_embeddings = true with an lm_head that differs".into(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        // Checked before the model is allocated, so that a small file cannot ask for much memory.
+        let values: usize = found.values().map(|t| t.data.len()).sum();
+        if (values as u64) < config.num_params() {
+            let missing = |name: &str| LoadError::MissingTensor { name: name.to_owned() };
+            let names = std::iter::once(EMBED.to_owned()).chain((0..config.layers).flat_map(|l| {
+                Target::ALL.map(|t| format!("model.layers.{l}.{}.weight", t.path()))
+            }));
+            if let Some(name) = names.into_iter().find(|name| !found.contains_key(name)) {
+                return Err(missing(&name));
+            }
+        }
+        if !found.contains_key(EMBED) {
+            return Err(LoadError::MissingTensor { name: EMBED.into() });
+        }
+        let embed = &found[EMBED];
+        if embed.shape != [config.vocab, config.hidden] {
+            return Err(LoadError::WrongShape {
+                name: EMBED.into(),
+                found: embed.shape.clone(),
+                expected: vec![config.vocab, config.hidden],
+            });
+        }
+        let mut model = Self::empty(config);
+        for tensor in &model.tensors {
+            let values = files::take(&mut found, &tensor.name, &tensor.shape)?;
+            model.data[tensor.range.clone()].copy_from_slice(&values);
+        }
+        if let Some(name) = found.into_keys().next() {
+            return Err(LoadError::UnknownTensor { name });
+        }
+        model.repack();
+        Ok(model)
+    }
+
+    /// Rebuilds the packed forms from the flat list.
+    fn repack(&mut self) {
+        let (v, h) = (self.config.vocab, self.config.hidden);
+        if self.packed.is_empty() {
+            let pack = |range: &Range<usize>, rows, cols| Packed::transposed(&self.data[range.clone()], rows, cols);
+            self.packed = self
+                .layers
+                .iter()
+                .map(|layer| {
+                    Target::ALL.map(|t| {
+                        let (rows, cols) = t.dims(&self.config);
+                        pack(&layer.linear[t.index()], rows, cols)
+                    })
+                })
+                .collect();
+            self.packed_head = pack(&self.head, v, h);
+            return;
+        }
+        for (packed, layer) in self.packed.iter_mut().zip(&self.layers) {
+            for (packed, range) in packed.iter_mut().zip(&layer.linear) {
+                packed.fill(&self.data[range.clone()]);
+            }
+        }
+        self.packed_head.fill(&self.data[self.head.clone()]);
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("config", &self.config).field("params", &self.data.len()).finish()
+    }
+}
+
+/// Length, then bytes: no two lists of parts hash alike.
+fn hash_part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+/// Names of the weight files in `dir`, sorted.
+fn weight_files(dir: &Path) -> Result<Vec<String>, LoadError> {
+    let single = "model.safetensors";
+    let index = files::within(dir, "model.safetensors.index.json");
+    if files::within(dir, single).exists() || !index.exists() {
+        return Ok(vec![single.into()]);
+    }
+    let malformed = |reason: &str| LoadError::Malformed { path: index.clone(), reason: reason.into() };
+    let bytes = files::read_limited(&index, files::MAX_JSON_BYTES)?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| malformed(&e.to_string()))?;
+    let map = json["weight_map"].as_object().ok_or_else(|| malformed("no `weight_map` object"))?;
+    let mut names = BTreeSet::new();
+    for file in map.values() {
+        let name = file.as_str().ok_or_else(|| malformed("`weight_map` must map to file names"))?;
+        // A name with a separator could point outside the folder.
+        if name.contains(['/', '\\']) || !name.ends_with(".safetensors") {
+            return Err(malformed(&format!("shard `{name}` is not a safetensors file of this folder")));
+        }
+        names.insert(name.to_owned());
+    }
+    Ok(names.into_iter().collect())
+}
