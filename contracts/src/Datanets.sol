@@ -66,17 +66,20 @@ contract Datanets is Title, EIP712, IDatanets {
     /// @inheritdoc IDatanets
     function grantFor(Grant calldata g, bytes calldata signature) external {
         _requireSigned(g.datanet, grantDigest(g), signature);
-        uint64 floor = _grants[grantKey(g.datanet, g.grantee, g.purposes)].floor;
-        require(g.until > floor, GrantStale(g.datanet, g.until, floor));
+        for (uint32 left = g.purposes; left != 0; left &= left - 1) {
+            uint64 floor = _grants[grantKey(g.datanet, g.grantee, _lowest(left))].floor;
+            require(g.until > floor, GrantStale(g.datanet, g.until, floor));
+        }
         _grant(g);
     }
 
     /// @inheritdoc IDatanets
     function revoke(uint64 datanet, address grantee, uint32 purposes) external {
         _requireOwner(datanet);
-        bytes32 key = grantKey(datanet, grantee, purposes);
-        _grants[key] = GrantSlot(0, type(uint64).max);
-        emit Revoked(datanet, grantee, purposes, key);
+        for (uint32 left = purposes; left != 0; left &= left - 1) {
+            _grants[grantKey(datanet, grantee, _lowest(left))] = GrantSlot(0, type(uint64).max);
+        }
+        emit Revoked(datanet, grantee, purposes);
     }
 
     /// @inheritdoc IDatanets
@@ -85,8 +88,8 @@ contract Datanets is Title, EIP712, IDatanets {
     }
 
     /// @inheritdoc IDatanets
-    function grantedUntil(uint64 datanet, address grantee, uint32 purposes) external view returns (uint64) {
-        return _grants[grantKey(datanet, grantee, purposes)].until;
+    function grantedUntil(uint64 datanet, address grantee, uint32 purpose) external view returns (uint64) {
+        return _grants[grantKey(datanet, grantee, purpose)].until;
     }
 
     /// @inheritdoc IDatanets
@@ -100,12 +103,17 @@ contract Datanets is Title, EIP712, IDatanets {
 
     /// @inheritdoc IDatanets
     function grantDigest(Grant calldata g) public view returns (bytes32) {
-        return _hashTypedDataV4(keccak256(abi.encode(GRANT_TYPEHASH, g)));
+        return _hashTypedDataV4(grantHash(g));
     }
 
     /// @inheritdoc IDatanets
-    function grantKey(uint64 datanet, address grantee, uint32 purposes) public pure returns (bytes32) {
-        return keccak256(abi.encode(datanet, grantee, purposes));
+    function grantHash(Grant calldata g) public pure returns (bytes32) {
+        return keccak256(abi.encode(GRANT_TYPEHASH, g));
+    }
+
+    /// @inheritdoc IDatanets
+    function grantKey(uint64 datanet, address grantee, uint32 purpose) public pure returns (bytes32) {
+        return keccak256(abi.encode(datanet, grantee, purpose));
     }
 
     function _publish(uint64 datanet, uint64 expectedVersion, bytes32 root, uint64 records)
@@ -113,11 +121,10 @@ contract Datanets is Title, EIP712, IDatanets {
         returns (uint64 version)
     {
         Datanet storage net = _datanets[datanet];
-        version = net.version;
+        version = net.version + 1;
         require(version == expectedVersion, WrongVersion(datanet, expectedVersion, version));
         require(root != 0 && records != 0, EmptyVersion(datanet));
-        bytes32 oldRoot = rootOf[datanet][version];
-        ++version;
+        bytes32 oldRoot = rootOf[datanet][version - 1];
         (net.version, net.records) = (version, records);
         rootOf[datanet][version] = root;
         emit VersionPublished(datanet, version, root, oldRoot, records);
@@ -125,12 +132,18 @@ contract Datanets is Title, EIP712, IDatanets {
 
     function _grant(Grant calldata g) private {
         require(g.terms == _datanets[g.datanet].terms, WrongTerms(g.datanet, g.terms));
-        require(g.until >= block.timestamp, GrantExpired(g.datanet, g.until));
-        bytes32 key = grantKey(g.datanet, g.grantee, g.purposes);
-        GrantSlot storage slot = _grants[key];
-        slot.until = g.until;
-        if (g.until > slot.floor) slot.floor = g.until;
-        emit Granted(g.datanet, g.grantee, g.purposes, g.version, g.until, key);
+        require(g.until >= block.timestamp && g.purposes != 0, GrantsNothing(g.datanet, g.until));
+        for (uint32 left = g.purposes; left != 0; left &= left - 1) {
+            GrantSlot storage slot = _grants[grantKey(g.datanet, g.grantee, _lowest(left))];
+            slot.until = g.until;
+            if (g.until > slot.floor) slot.floor = g.until;
+        }
+        emit Granted(g.datanet, g.grantee, g.purposes, g.version, g.until, grantHash(g));
+    }
+
+    /// @dev The lowest bit of a set of purposes.
+    function _lowest(uint32 purposes) private pure returns (uint32) {
+        return purposes & (~purposes + 1);
     }
 
     function _requireOwner(uint64 datanet) private view {

@@ -20,7 +20,7 @@ contract Models is Title, IModels {
     /// @notice Most ancestors a model may have.
     uint8 public constant MAX_DEPTH = 8;
 
-    /// @notice Models registered so far; the newest one's id.
+    /// @inheritdoc IModels
     uint64 public count;
 
     mapping(uint64 model => Model) private _models;

@@ -305,7 +305,8 @@ contract Payouts is EIP712, IPayouts {
         returns (bool)
     {
         bytes32 leaf = FormatsLib.payoutLeaf(address(this), account, cumulative);
-        return MerkleLib.sumRootCalldata(leaf, cumulative, index, siblings) == payoutRoot;
+        (bytes32 root,,) = MerkleLib.sumRoot(leaf, cumulative, index, siblings);
+        return root == payoutRoot;
     }
 
     function _isPending() private view returns (bool) {

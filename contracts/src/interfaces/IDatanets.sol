@@ -18,7 +18,7 @@ interface IDatanets is ITitle {
 
     /// @notice Leave to use a datanet; signed by its owner as EIP-712.
     /// @param version The version it was given for.
-    /// @param purposes Bit set of purposes; the exact set is part of the slot's key.
+    /// @param purposes Bit set of purposes, each with a slot of its own.
     /// @param until Last second of validity.
     /// @param terms Must equal the terms of the datanet.
     struct Grant {
@@ -34,16 +34,16 @@ interface IDatanets is ITitle {
     error NotDatanetOwner(uint64 datanet, address caller);
     /// @notice The signature is not that of the datanet's owner.
     error NotSignedByOwner(uint64 datanet);
-    /// @notice The datanet moved on: sign for the current version.
-    error WrongVersion(uint64 datanet, uint64 expected, uint64 current);
+    /// @notice The version to publish is the current one and one; the datanet may have moved on.
+    error WrongVersion(uint64 datanet, uint64 asked, uint64 next);
     /// @notice A version holds something; its root and count are not zero.
     error EmptyVersion(uint64 datanet);
     /// @notice The grant names other terms than the datanet's.
     error WrongTerms(uint64 datanet, bytes32 terms);
     /// @notice A signed grant must reach further than every grant for the same use before it, and none may have been revoked.
     error GrantStale(uint64 datanet, uint64 until, uint64 floor);
-    /// @notice A grant that is already over grants nothing.
-    error GrantExpired(uint64 datanet, uint64 until);
+    /// @notice A grant that is over, or for no purpose, grants nothing.
+    error GrantsNothing(uint64 datanet, uint64 until);
 
     /// @notice `owner` created `datanet` under `terms`; `uri` describes it.
     event DatanetCreated(uint64 indexed datanet, address indexed owner, bytes32 terms, string uri);
@@ -51,12 +51,17 @@ interface IDatanets is ITitle {
     event VersionPublished(
         uint64 indexed datanet, uint64 indexed version, bytes32 root, bytes32 oldRoot, uint64 records
     );
-    /// @notice `grantee` may use `datanet` for `purposes` until `until`.
+    /// @notice `grantee` may use `datanet` for `purposes` until `until`; `grantHash` is the grant's name in manifests.
     event Granted(
-        uint64 indexed datanet, address indexed grantee, uint32 purposes, uint64 version, uint64 until, bytes32 key
+        uint64 indexed datanet,
+        address indexed grantee,
+        uint32 purposes,
+        uint64 version,
+        uint64 until,
+        bytes32 indexed grantHash
     );
     /// @notice `grantee` may no longer use `datanet` for `purposes`.
-    event Revoked(uint64 indexed datanet, address indexed grantee, uint32 purposes, bytes32 key);
+    event Revoked(uint64 indexed datanet, address indexed grantee, uint32 purposes);
 
     /// @notice Creates a datanet owned by the caller.
     /// @param terms Hash of the usage terms.
@@ -66,7 +71,7 @@ interface IDatanets is ITitle {
 
     /// @notice Publishes the next version: the Merkle root over its contributions in order of acceptance.
     /// @param datanet The datanet; the caller owns it.
-    /// @param expectedVersion The version before this publication.
+    /// @param expectedVersion The version this makes: the current one and one.
     /// @param root Root over contribution leaves.
     /// @param records Records in all of them.
     /// @return version The new version.
@@ -87,7 +92,7 @@ interface IDatanets is ITitle {
     /// @dev A signed grant counts once and only upwards: `until` must exceed every earlier one for the same use.
     function grantFor(Grant calldata g, bytes calldata signature) external;
 
-    /// @notice Ends a grant at once; signed grants for the same use, used or not, are dead for good.
+    /// @notice Ends grants at once; signed grants for the same uses, sent or not, are dead for good.
     function revoke(uint64 datanet, address grantee, uint32 purposes) external;
 
     /// @notice The datanet as it stands; all zero when there is none.
@@ -96,11 +101,14 @@ interface IDatanets is ITitle {
     /// @notice Root of a version; zero when it was never published.
     function rootOf(uint64 datanet, uint64 version) external view returns (bytes32);
 
-    /// @notice `keccak256(abi.encode(datanet, grantee, purposes))`, the slot of a grant.
-    function grantKey(uint64 datanet, address grantee, uint32 purposes) external pure returns (bytes32);
+    /// @notice `keccak256(abi.encode(datanet, grantee, purpose))`, the slot of one purpose of a grant.
+    function grantKey(uint64 datanet, address grantee, uint32 purpose) external pure returns (bytes32);
 
-    /// @notice Until when `grantee` may use `datanet` for exactly `purposes`, in seconds; zero when never or revoked.
-    function grantedUntil(uint64 datanet, address grantee, uint32 purposes) external view returns (uint64);
+    /// @notice EIP-712 struct hash of a grant: its name in manifests.
+    function grantHash(Grant calldata g) external pure returns (bytes32);
+
+    /// @notice Until when `grantee` may use `datanet` for `purpose` (one bit), in seconds; zero when never or revoked.
+    function grantedUntil(uint64 datanet, address grantee, uint32 purpose) external view returns (uint64);
 
     /// @notice What a datanet's owner signs to publish.
     function publishDigest(uint64 datanet, uint64 expectedVersion, bytes32 root, uint64 records)

@@ -79,6 +79,9 @@ interface IModels is ITitle {
     /// @notice Sets the prices; the caller owns the model.
     function setPrice(uint64 model, uint96 priceIn, uint96 priceOut, uint96 priceFlat) external;
 
+    /// @notice Models registered so far; the newest one's id.
+    function count() external view returns (uint64);
+
     /// @notice The model; reverts when there is none.
     function models(uint64 model) external view returns (Model memory);
 }

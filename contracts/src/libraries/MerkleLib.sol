@@ -21,7 +21,7 @@ library MerkleLib {
     error WrongProofLength();
 
     /// @dev Root of the tree in which `leaf` stands at `index`.
-    function root(bytes32 leaf, uint256 index, bytes32[] memory siblings) internal pure returns (bytes32 hash) {
+    function root(bytes32 leaf, uint256 index, bytes32[] calldata siblings) internal pure returns (bytes32 hash) {
         uint256 depth = siblings.length;
         require(index >> depth == 0, IndexTooLarge(index, depth));
         bytes32 tag = FormatsLib.TAG_NODE;
@@ -29,12 +29,12 @@ library MerkleLib {
         assembly ("memory-safe") {
             let free := mload(0x40)
             mstore(free, tag)
-            let sibling := add(siblings, 32)
+            let sibling := siblings.offset
             for { let end := add(sibling, shl(5, depth)) } lt(sibling, end) { sibling := add(sibling, 32) } {
                 // The running hash goes to the left place when the bit is zero, to the right one otherwise.
                 let side := shl(5, and(index, 1))
                 mstore(add(add(free, 32), side), hash)
-                mstore(sub(add(free, 64), side), mload(sibling))
+                mstore(sub(add(free, 64), side), calldataload(sibling))
                 hash := keccak256(free, 96)
                 index := shr(1, index)
             }
@@ -61,7 +61,7 @@ library MerkleLib {
     }
 
     /// @dev Root and total of the sum tree in which `leaf`, worth `sum`, stands at `index`, and the sum of all leaves before it.
-    function sumRoot(bytes32 leaf, uint128 sum, uint256 index, SumNode[] memory siblings)
+    function sumRoot(bytes32 leaf, uint128 sum, uint256 index, SumNode[] calldata siblings)
         internal
         pure
         returns (bytes32 hash, uint128 total, uint128 prefix)
@@ -70,30 +70,13 @@ library MerkleLib {
         require(index >> depth == 0, IndexTooLarge(index, depth));
         (hash, total) = (leaf, sum);
         for (uint256 i; i < depth; ++i) {
-            SumNode memory sibling = siblings[i];
+            SumNode calldata sibling = siblings[i];
             if (index & 1 == 0) {
                 (hash, total) = parent(hash, total, sibling.hash, sibling.sum);
             } else {
                 prefix += sibling.sum;
                 (hash, total) = parent(sibling.hash, sibling.sum, hash, total);
             }
-            index >>= 1;
-        }
-    }
-
-    /// @dev As `sumRoot`, straight from calldata and without the prefix: the road of a claim.
-    function sumRootCalldata(bytes32 leaf, uint128 sum, uint256 index, SumNode[] calldata siblings)
-        internal
-        pure
-        returns (bytes32 hash)
-    {
-        uint256 depth = siblings.length;
-        require(index >> depth == 0, IndexTooLarge(index, depth));
-        hash = leaf;
-        for (uint256 i; i < depth; ++i) {
-            SumNode calldata sibling = siblings[i];
-            if (index & 1 == 0) (hash, sum) = parent(hash, sum, sibling.hash, sibling.sum);
-            else (hash, sum) = parent(sibling.hash, sibling.sum, hash, sum);
             index >>= 1;
         }
     }

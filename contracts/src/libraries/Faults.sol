@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IContributions} from "../interfaces/IContributions.sol";
+import {FormatsLib} from "./FormatsLib.sol";
+import {SumNode} from "./MerkleLib.sol";
+
+// What a challenger hands over, one struct per `Fault`; `challenge` takes `abi.encode` of it.
+
+/// @dev A place in a Merkle tree: index and siblings from leaf to root.
+struct Path {
+    uint256 index;
+    bytes32[] siblings;
+}
+
+/// @dev A place in a sum tree.
+struct SumPath {
+    uint256 index;
+    SumNode[] siblings;
+}
+
+/// @dev A receipt of the pending epoch, with all its words.
+struct ReceiptProof {
+    bytes32[29] words;
+    bytes32 signatureHash;
+    Path path;
+}
+
+/// @dev A leaf of a receipts tree by its preimage, or an empty place.
+struct ReceiptAt {
+    bool empty;
+    bytes32 id;
+    bytes32 structHash;
+    bytes32 signatureHash;
+    Path path;
+}
+
+/// @dev A leaf of the pending entries tree, or an empty place.
+struct EntryAt {
+    bool empty;
+    FormatsLib.Entry entry;
+    SumPath path;
+}
+
+/// @dev A leaf of a payout tree, or an empty place.
+struct PayoutAt {
+    bool empty;
+    address account;
+    uint128 cumulative;
+    SumPath path;
+}
+
+/// @dev A chunk of a text, or (`empty`) the proof that no chunk stands there; `path.index` is its number.
+struct ChunkAt {
+    bool empty;
+    bytes32 salt;
+    bytes data;
+    Path path;
+}
+
+/// @dev At byte `at` of the span, record and output differ, or one of them has no such byte.
+struct SpanFault {
+    ReceiptProof receipt;
+    FormatsLib.Span span;
+    Path spanPath;
+    IContributions.Batch batch;
+    bytes32 contentRoot;
+    uint64 length;
+    bytes32[] recordSiblings;
+    uint64 at;
+    ChunkAt record;
+    ChunkAt output;
+}
+
+/// @dev The span names what does not exist; `batch` is the contribution as registered, where it exists at all.
+struct RecordFault {
+    ReceiptProof receipt;
+    FormatsLib.Span span;
+    Path spanPath;
+    IContributions.Batch batch;
+}
+
+/// @dev `before` and `after_` show the account in the finalized and the pending payout tree: its leaf, or the neighbours
+/// between which it is missing. `from` and `to` show where its entries begin and where they end.
+struct TotalFault {
+    address account;
+    PayoutAt[] before;
+    PayoutAt[] after_;
+    EntryAt[] from;
+    EntryAt[] to;
+}
+
+/// @dev The same receipt id in the pending epoch and in an earlier one.
+struct DuplicateFault {
+    ReceiptAt receipt;
+    uint64 earlierEpoch;
+    ReceiptAt earlier;
+}
+
+/// @dev No entry: the receipt's shares are not its model's. One: that line is wrong. Two: that line is there twice.
+struct SplitFault {
+    ReceiptProof receipt;
+    EntryAt[] entries;
+}
+
+/// @dev The leaf at `path` names `id`; the receipt's own id, its signature or its node's bond does not fit.
+struct SignatureFault {
+    bytes32 id;
+    bytes32[29] words;
+    bytes signature;
+    Path path;
+}
+
+/// @dev A receipt the proposer signed, and the neighbours between which it is missing.
+struct OmissionFault {
+    bytes32[29] words;
+    bytes signature;
+    ReceiptAt[] gap;
+}
+
+/// @dev An owner's or contributor's line of the receipt that pays someone else than the holder.
+struct PayeeFault {
+    ReceiptProof receipt;
+    EntryAt entry;
+}
+
+/// @dev Two leaves of one tree of which the first stands to the left; exactly one of the lists is used.
+struct OrderFault {
+    ReceiptAt[] receipts;
+    EntryAt[] entries;
+    PayoutAt[] payouts;
+}
+
+/// @dev An entry, and the neighbours between which its receipt is missing.
+struct EntryFault {
+    EntryAt entry;
+    ReceiptAt[] gap;
+}
