@@ -1,0 +1,117 @@
+//! The index of the chain: blocks read so far and the events in them.
+//!
+//! **Invariant:** a block and all its events commit together, and each follows the one before by its parent hash; so
+//! the highest block is the cursor, and after a reorganisation [`Tx::rollback_to`] the last common block is enough.
+
+use serde_json::Value as Json;
+
+use crate::db::{Reads, Tx};
+use crate::error::{Error, Result};
+use crate::ids::{Address, B256};
+use crate::sql::{Row, values};
+use crate::titles::Transfer;
+
+/// A block by number and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+}
+
+/// An event, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainEvent {
+    /// The block it is in.
+    pub block: BlockRef,
+    /// Its place among the block's logs.
+    pub log_index: u32,
+    /// The transaction that emitted it.
+    pub tx_hash: B256,
+    /// The contract.
+    pub address: Address,
+    /// The event's signature hash.
+    pub topic0: B256,
+    /// Its fields.
+    pub decoded: Json,
+}
+
+const SELECT: &str = "SELECT block, block_hash, log_index, tx_hash, address, topic0, decoded_json FROM chain_events";
+
+fn event(row: &Row) -> Result<ChainEvent> {
+    Ok(ChainEvent {
+        block: BlockRef { number: row.get(0)?, hash: row.get(1)? },
+        log_index: row.get(2)?,
+        tx_hash: row.get(3)?,
+        address: row.get(4)?,
+        topic0: row.get(5)?,
+        decoded: row.json(6)?,
+    })
+}
+
+fn block(row: &Row) -> Result<BlockRef> {
+    Ok(BlockRef { number: row.get(0)?, hash: row.get(1)? })
+}
+
+impl Reads {
+    /// The last block indexed.
+    pub async fn chain_cursor(&self) -> Result<Option<BlockRef>> {
+        self.one("SELECT number, hash FROM chain_blocks ORDER BY number DESC LIMIT 1", values![], block).await
+    }
+
+    /// The block indexed under this number: to find where a reorganisation began.
+    pub async fn indexed_block(&self, number: u64) -> Result<Option<BlockRef>> {
+        self.one("SELECT number, hash FROM chain_blocks WHERE number = ?", values![number], block).await
+    }
+
+    /// A contract's events of one kind from block `from` on, in chain order, at most `limit`.
+    pub async fn chain_events(&self, address: Address, topic0: B256, from: u64, limit: u32) -> Result<Vec<ChainEvent>> {
+        let sql = format!("{SELECT} WHERE address = ? AND topic0 = ? AND block >= ? ORDER BY block, log_index LIMIT ?");
+        self.list(sql, values![address, topic0, from, limit], event).await
+    }
+
+    /// All events from block `from` on, in chain order, at most `limit`.
+    pub async fn chain_events_since(&self, from: u64, limit: u32) -> Result<Vec<ChainEvent>> {
+        self.list(format!("{SELECT} WHERE block >= ? ORDER BY block, log_index LIMIT ?"), values![from, limit], event)
+            .await
+    }
+}
+
+impl Tx {
+    /// Adds the next block with its events and title transfers; a first block may have any number.
+    ///
+    /// The block of each event and transfer is taken from `block`, whatever they say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotNextBlock`] when it does not follow the cursor; nothing is changed then.
+    pub async fn append_block(
+        &mut self,
+        block: BlockRef,
+        parent: B256,
+        events: &[ChainEvent],
+        transfers: &[Transfer],
+    ) -> Result<()> {
+        if let Some(last) = self.chain_cursor().await?
+            && (last.number + 1 != block.number || last.hash != parent)
+        {
+            return Err(Error::NotNextBlock { given: block.number, parent, last: last.number, last_hash: last.hash });
+        }
+        self.insert_all("chain_blocks (number, hash)", [values![block.number, block.hash]]).await?;
+        let rows = events.iter().map(|e| {
+            values![block.number, block.hash, e.log_index, e.tx_hash, e.address, e.topic0, e.decoded.to_string()]
+        });
+        let head = "chain_events (block, block_hash, log_index, tx_hash, address, topic0, decoded_json)";
+        self.insert_all(head, rows).await?;
+        self.put_transfers(block.number, transfers).await
+    }
+
+    /// Forgets everything after block `number`.
+    pub async fn rollback_to(&mut self, number: u64) -> Result<()> {
+        self.execute("DELETE FROM transfers WHERE block > ?", values![number]).await?;
+        self.execute("DELETE FROM chain_events WHERE block > ?", values![number]).await?;
+        self.execute("DELETE FROM chain_blocks WHERE number > ?", values![number]).await?;
+        Ok(())
+    }
+}
