@@ -1,0 +1,107 @@
+use openledger_store::Error;
+use openledger_store::chain_events::{BlockRef, ChainEvent};
+use openledger_store::ids::{Address, B256};
+use openledger_store::outbox::OutboxState;
+use openledger_store::titles::Transfer;
+use serde_json::json;
+
+use crate::engines::for_each_engine;
+
+const CONTRACT: Address = Address::repeat_byte(0xc0);
+const TOKEN: B256 = B256::repeat_byte(0x70);
+
+fn block(number: u64, fork: u8) -> BlockRef {
+    BlockRef { number, hash: B256::repeat_byte(number as u8 * 16 + fork) }
+}
+
+fn event(block: BlockRef, log_index: u32) -> ChainEvent {
+    ChainEvent {
+        block,
+        log_index,
+        tx_hash: B256::repeat_byte(9),
+        address: CONTRACT,
+        topic0: B256::repeat_byte(8),
+        decoded: json!({ "n": log_index }),
+    }
+}
+
+fn transfer(block: u64, log_index: u32, from: u8, to: u8) -> Transfer {
+    let (from, to) = (Address::repeat_byte(from), Address::repeat_byte(to));
+    Transfer { block, log_index, contract: CONTRACT, token: TOKEN, from, to }
+}
+
+#[test]
+fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_takes_it_back() {
+    for_each_engine(|store| async move {
+        let mut tx = store.begin().await.unwrap();
+        let (b5, b6, b7) = (block(5, 0), block(6, 0), block(7, 0));
+        tx.append_block(b5, B256::ZERO, &[event(b5, 0)], &[transfer(5, 0, 0, 1)]).await.unwrap();
+        tx.append_block(b6, b5.hash, &[], &[]).await.unwrap();
+        let moved = [transfer(7, 0, 1, 2), transfer(7, 1, 2, 3)];
+        tx.append_block(b7, b6.hash, &[event(b7, 1), event(b7, 0)], &moved).await.unwrap();
+        tx.commit().await.unwrap();
+
+        assert_eq!(store.chain_cursor().await.unwrap(), Some(b7));
+        let holder = |n: u8| Some(Address::repeat_byte(n));
+        for (at, expected) in [(4, None), (5, holder(1)), (6, holder(1)), (7, holder(3)), (99, holder(3))] {
+            assert_eq!(store.owner_at(CONTRACT, TOKEN, at).await.unwrap(), expected, "at {at}");
+        }
+        assert_eq!(store.titles_of(CONTRACT, Address::repeat_byte(3)).await.unwrap(), [TOKEN]);
+        assert_eq!(store.titles_of(CONTRACT, Address::repeat_byte(2)).await.unwrap(), [] as [B256; 0]);
+        assert_eq!(store.transfers_of(CONTRACT, TOKEN).await.unwrap().len(), 3);
+        let events = store.chain_events(CONTRACT, B256::repeat_byte(8), 0, 9).await.unwrap();
+        assert_eq!(events, [event(b5, 0), event(b7, 0), event(b7, 1)]);
+
+        let mut tx = store.begin().await.unwrap();
+        tx.rollback_to(6).await.unwrap();
+        tx.append_block(block(7, 1), b6.hash, &[], &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.owner_at(CONTRACT, TOKEN, 7).await.unwrap(), holder(1));
+        assert_eq!(store.chain_events_since(6, 9).await.unwrap(), []);
+        assert_eq!(store.indexed_block(7).await.unwrap(), Some(block(7, 1)));
+    });
+}
+
+#[test]
+fn a_block_that_does_not_follow_the_cursor_is_refused() {
+    for_each_engine(|store| async move {
+        let mut tx = store.begin().await.unwrap();
+        tx.append_block(block(5, 0), B256::ZERO, &[], &[]).await.unwrap();
+        for (next, parent) in
+            [(block(7, 0), block(5, 0).hash), (block(6, 0), block(5, 1).hash), (block(5, 1), B256::ZERO)]
+        {
+            let refused = tx.append_block(next, parent, &[], &[]).await;
+            assert!(matches!(refused, Err(Error::NotNextBlock { last: 5, .. })), "{next:?}");
+        }
+        tx.append_block(block(6, 0), block(5, 0).hash, &[], &[]).await.unwrap();
+    });
+}
+
+#[test]
+fn a_transaction_is_signed_once_per_key_and_nonces_have_no_gaps() {
+    for_each_engine(|store| async move {
+        let sender = Address::repeat_byte(1);
+        assert_eq!(store.next_nonce(sender, 0).await.unwrap(), 0);
+        assert_eq!(store.next_nonce(sender, 4).await.unwrap(), 4);
+        let mut tx = store.begin().await.unwrap();
+        tx.outbox_put_signed("epoch/1/propose", sender, 4, b"raw", B256::repeat_byte(2)).await.unwrap();
+        assert_eq!(tx.next_nonce(sender, 4).await.unwrap(), 5);
+        tx.commit().await.unwrap();
+
+        let mut tx = store.begin().await.unwrap();
+        let again = tx.outbox_put_signed("epoch/1/propose", sender, 5, b"other", B256::repeat_byte(3)).await;
+        assert!(matches!(again, Err(Error::Exists { .. })));
+        drop(tx);
+        assert_eq!(store.outbox_pending().await.unwrap().len(), 1);
+
+        let mut tx = store.begin().await.unwrap();
+        tx.outbox_mark("epoch/1/propose", OutboxState::Sent, None, None).await.unwrap();
+        tx.outbox_mark("epoch/1/propose", OutboxState::Mined, Some(12), Some(&json!({ "ok": true }))).await.unwrap();
+        assert!(matches!(tx.outbox_mark("none", OutboxState::Sent, None, None).await, Err(Error::Missing { .. })));
+        tx.commit().await.unwrap();
+        let row = store.outbox_get("epoch/1/propose").await.unwrap().unwrap();
+        assert_eq!((row.raw, row.nonce, row.block), (b"raw".to_vec(), 4, Some(12)));
+        assert_eq!((row.state, row.result), (OutboxState::Mined, Some(json!({ "ok": true }))));
+        assert_eq!(store.outbox_pending().await.unwrap(), []);
+    });
+}
