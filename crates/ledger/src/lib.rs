@@ -1,1 +1,29 @@
-//! Skeleton.
+//! Turns receipts into what each account may claim.
+//!
+//! # Place in the flow
+//!
+//! `node` assembles a receipt from what `serving` and `attribution` made; this crate prices it ([`price()`]), splits the
+//! price ([`split()`]) and closes the epoch ([`close_epoch`]); `Payouts` pays claims against the root, and anyone can check
+//! one answer from files alone ([`verify_bundle`]).
+//!
+//! # Invariants
+//!
+//! - **Conservation.** What a receipt credits sums to its price, to the last unit; an epoch's total grows by its prices.
+//! - **Order-free.** The same set of receipts gives the same roots, in any order.
+//! - **Pure.** No clock, disk, network, float or randomness: everything comes in as an argument, so replaying the log
+//!   rebuilds the state on every machine. `clippy.toml` of the crate holds it.
+//!
+//! # Not here
+//!
+//! Who deserves credit (`attribution`), encodings and signatures (`protocol`), paying out (`contracts/`).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod price;
+mod rule;
+mod split;
+
+pub use openledger_protocol::{Parties, PriceList, Terms};
+
+pub use price::price;
+pub use rule::{ALL_BPS, RuleError, SplitRule};
+pub use split::{SplitError, split};

@@ -20,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod amount;
+mod annex;
 mod canonical;
 mod completion;
 mod contribution;
@@ -36,11 +37,13 @@ mod record;
 mod rights;
 mod sign;
 pub mod sum_tree;
+mod terms;
 mod voucher;
 
 pub use alloy_primitives::{Address, B256, U256};
 
 pub use amount::{Amount, AmountError};
+pub use annex::{Annex, SignedAnnex};
 pub use canonical::{CanonicalError, canonical_json};
 pub use completion::{Completion, FinishReason, Sampling, Usage};
 pub use contribution::{Contribution, Publication, Registration, contribution_id, contribution_leaf};
@@ -57,4 +60,5 @@ pub use receipt::{RECEIPT_FIELDS, Receipt, ReceiptBundle, SignedReceipt, WordsEr
 pub use record::{Body, Record, canonicalise, fold, record_leaf};
 pub use rights::{Purpose, Purposes, Rights};
 pub use sign::{Domain, Key, Signature, SignatureError};
+pub use terms::{Parties, PriceList, Terms};
 pub use voucher::{ChannelConfig, Voucher};

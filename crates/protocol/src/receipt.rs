@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{Word, chunk_root, keccak_words, leaf, sha256, tags, word};
 use crate::merkle::Proof;
+use crate::sum_tree::SumProof;
 use crate::{
     AdapterHash, Amount, BaseHash, CanonicalError, ChannelId, Completion, Credits, Domain, Entry, Key, ModelId,
-    ReceiptId, Signature, canonical_json,
+    ReceiptId, Signature, SignedAnnex, Terms, canonical_json,
 };
 
 /// Why words are not a receipt.
@@ -253,11 +254,18 @@ pub struct ReceiptBundle {
     pub completion: Completion,
     /// What it rests on.
     pub credits: Credits,
+    /// The prices, accounts and holders of the split.
+    pub terms: Terms,
     /// The split: this receipt's entries, by line.
     pub entries: Vec<Entry>,
+    /// The node's signature under what the words leave out.
+    pub annex: SignedAnnex,
     /// The receipt's place in the epoch, once it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Proof>,
+    /// The place of each line of the split in the epoch's entries tree, once it is closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entry_proofs: Vec<SumProof>,
 }
 
 impl ReceiptBundle {
