@@ -8,29 +8,21 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 /// @title Splitter
 /// @notice Holds the titles of batches made by several contributors and shares what they earn equally.
 /// @dev A clone whose code ends with its contributors (one 32-byte word each); nobody can change them.
-/// @dev Shares are taken of everything ever received, so how often it is released changes nobody's total.
+/// @dev What does not divide, less than one base unit for each contributor and release, goes to the first.
 contract Splitter {
     using SafeERC20 for IERC20;
 
     /// @notice `amount` of `token` was shared out.
     event Released(IERC20 indexed token, uint256 amount);
 
-    /// @notice Base units of a token shared out so far.
-    mapping(IERC20 token => uint256) public released;
-
     /// @notice Shares out all of `token` held here; anyone may call.
-    /// @dev Of a lifetime total T, each of k contributors has had floor(T / k); the first also what does not divide.
     /// @param token The token, usually OPEN.
     /// @return amount Base units shared out.
     function release(IERC20 token) external returns (uint256 amount) {
         address[] memory list = contributors();
         amount = token.balanceOf(address(this));
-        uint256 had = released[token];
-        uint256 total = had + amount;
-        released[token] = total;
+        uint256 share = amount / list.length;
         emit Released(token, amount);
-
-        uint256 share = total / list.length - had / list.length;
         token.safeTransfer(list[0], amount - share * (list.length - 1));
         for (uint256 i = 1; i < list.length; ++i) {
             token.safeTransfer(list[i], share);

@@ -16,31 +16,31 @@ abstract contract Title is ITitle, ERC721, ERC2981 {
 
     struct Handover {
         address from;
-        uint48 at;
-        uint48 before;
+        uint48 inBlock;
+        uint48 lastBlock;
     }
 
     mapping(uint256 title => Handover) private _handovers;
 
     /// @inheritdoc ITitle
-    function lastTransfer(uint256 title) external view returns (address from, uint48 at, uint48 before) {
+    function lastTransfer(uint256 title) external view returns (address from, uint48 inBlock, uint48 lastBlock) {
         Handover memory handover = _handovers[title];
-        return (handover.from, handover.at, handover.before);
+        return (handover.from, handover.inBlock, handover.lastBlock);
     }
 
     /// @inheritdoc ITitle
     function holderAt(uint256 title, uint256 blockNumber) external view returns (address) {
         address holder = ownerOf(title);
         Handover memory handover = _handovers[title];
-        if (blockNumber >= handover.at) return holder;
-        require(blockNumber >= handover.before, HolderUnknown(title, blockNumber));
+        if (blockNumber >= handover.inBlock) return holder;
+        require(blockNumber >= handover.lastBlock, HolderUnknown(title, blockNumber));
         return handover.from;
     }
 
     /// @inheritdoc ITitle
     function setRoyalty(uint256 title, uint96 bps) external {
         require(bps <= MAX_ROYALTY_BPS, RoyaltyTooHigh(bps));
-        require(ownerOf(title) == msg.sender && _handovers[title].at == 0, RoyaltyFixed(title));
+        require(ownerOf(title) == msg.sender && _handovers[title].inBlock == 0, RoyaltyFixed(title));
         _setTokenRoyalty(title, msg.sender, bps);
         emit RoyaltySet(title, msg.sender, bps);
     }
@@ -56,8 +56,8 @@ abstract contract Title is ITitle, ERC721, ERC2981 {
         if (from != address(0)) {
             Handover storage handover = _handovers[title];
             uint48 now_ = uint48(block.number);
-            if (handover.at != now_) {
-                (handover.from, handover.before, handover.at) = (from, handover.at, now_);
+            if (handover.inBlock != now_) {
+                (handover.from, handover.lastBlock, handover.inBlock) = (from, handover.inBlock, now_);
             }
         }
     }

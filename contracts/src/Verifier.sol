@@ -87,7 +87,7 @@ contract Verifier is IVerifier {
     function spanFault(IPayouts payouts, SpanFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
         _require(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(f.span), f.spanPath);
-        require(f.at < f.span.length, Unrelated());
+        require(f.offset < f.span.length, Unrelated());
 
         // The record, from the title of its contribution down to its content.
         bytes32 batchHash = CONTRIBUTIONS.batchHash(f.span.contribution);
@@ -95,13 +95,13 @@ contract Verifier is IVerifier {
         bytes32 leaf = FormatsLib.recordLeaf(f.span.datanet, f.span.contribution, f.span.index, f.contentRoot, f.length);
         require(MerkleLib.root(leaf, f.span.index, f.recordSiblings) == f.batch.root, NotInTree());
 
-        uint256 inRecord = uint256(f.span.recordOffset) + f.at;
+        uint256 inRecord = uint256(f.span.recordOffset) + f.offset;
         if (inRecord >= f.length) return address(0);
         (bool there, bytes1 truth) = _byteAt(f.contentRoot, inRecord, f.record);
         // The record is as long as its leaf says; a place without a byte in it is the contributor's lie, not the node's.
         require(there, NoFault());
         bytes1 said;
-        (there, said) = _byteAt(f.receipt.words.output(), uint256(f.span.outputOffset) + f.at, f.output);
+        (there, said) = _byteAt(f.receipt.words.output(), uint256(f.span.outputOffset) + f.offset, f.output);
         require(!there || truth != said, NoFault());
         return address(0);
     }
@@ -191,16 +191,16 @@ contract Verifier is IVerifier {
     function payeeFault(IPayouts payouts, PayeeFault calldata f) public view returns (address harmed) {
         IPayouts.Proposal memory p = _openReceipt(payouts, f.receipt);
         _requireEntry(p.entriesRoot, f.entry, f.receipt.words.id());
-        uint256 at = f.receipt.words.holderBlock();
+        uint256 block_ = f.receipt.words.holderBlock();
         // A block that has not been yet is not one the node can have looked up.
-        if (at >= block.number) return address(0);
+        if (block_ >= block.number) return address(0);
         FormatsLib.Entry calldata entry = f.entry.entry;
         if (entry.role == CONTRIBUTOR) {
             if (CONTRIBUTIONS.batchHash(entry.contribution) == 0) return address(0);
-            harmed = CONTRIBUTIONS.holderAt(entry.contribution, at);
+            harmed = CONTRIBUTIONS.holderAt(entry.contribution, block_);
         } else {
             require(entry.role == OWNER, Unrelated());
-            harmed = MODELS.holderAt(f.receipt.words.model(), at);
+            harmed = MODELS.holderAt(f.receipt.words.model(), block_);
         }
         require(entry.account != harmed, NoFault());
     }
@@ -262,10 +262,10 @@ contract Verifier is IVerifier {
     }
 
     /// @dev A real entry of the receipt `id`.
-    function _requireEntry(bytes32 root, EntryAt calldata at, bytes32 id) private pure {
-        require(!at.empty, EmptyLeaf());
-        require(at.entry.receiptId == id, Unrelated());
-        _see(root, at);
+    function _requireEntry(bytes32 root, EntryAt calldata place, bytes32 id) private pure {
+        require(!place.empty, EmptyLeaf());
+        require(place.entry.receiptId == id, Unrelated());
+        _see(root, place);
     }
 
     function _isSignedBy(IPayouts payouts, address node, bytes32 structHash, bytes calldata signature)
@@ -274,8 +274,8 @@ contract Verifier is IVerifier {
         returns (bool)
     {
         bytes32 digest = MessageHashUtils.toTypedDataHash(payouts.domainSeparator(), structHash);
-        (address signer, ECDSA.RecoverError error,) = ECDSA.tryRecoverCalldata(digest, signature);
-        return error == ECDSA.RecoverError.NoError && signer == node;
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
+        return failure == ECDSA.RecoverError.NoError && signer == node;
     }
 
     /// @dev The byte at `position` of the text under `root`; `there` is false when the text is proven to end before it.
@@ -410,33 +410,34 @@ contract Verifier is IVerifier {
         return only.total;
     }
 
-    function _see(IPayouts payouts, bytes32 root, ReceiptAt calldata at) private view returns (Seen memory seen) {
-        bytes32 leaf =
-            at.empty ? bytes32(0) : FormatsLib.receiptLeaf(address(payouts), at.id, at.structHash, at.signatureHash);
-        _require(root, leaf, at.path);
-        seen.key = at.empty ? type(uint256).max : uint256(at.id);
-        (seen.index, seen.depth) = (at.path.index, at.path.siblings.length);
+    function _see(IPayouts payouts, bytes32 root, ReceiptAt calldata place) private view returns (Seen memory seen) {
+        bytes32 leaf = place.empty
+            ? bytes32(0)
+            : FormatsLib.receiptLeaf(address(payouts), place.id, place.structHash, place.signatureHash);
+        _require(root, leaf, place.path);
+        seen.key = place.empty ? type(uint256).max : uint256(place.id);
+        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
     }
 
-    function _see(bytes32 root, EntryAt calldata at) private pure returns (Seen memory seen) {
+    function _see(bytes32 root, EntryAt calldata place) private pure returns (Seen memory seen) {
         (bytes32 leaf, uint128 sum) =
-            at.empty ? (bytes32(0), uint128(0)) : (FormatsLib.entryLeaf(at.entry), at.entry.amount);
+            place.empty ? (bytes32(0), uint128(0)) : (FormatsLib.entryLeaf(place.entry), place.entry.amount);
         bytes32 found;
-        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, at.path.index, at.path.siblings);
+        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, place.path.index, place.path.siblings);
         require(found == root, NotInTree());
-        seen.key = at.empty ? type(uint256).max : uint160(at.entry.account);
-        (seen.index, seen.depth) = (at.path.index, at.path.siblings.length);
+        seen.key = place.empty ? type(uint256).max : uint160(place.entry.account);
+        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
     }
 
-    function _see(IPayouts payouts, bytes32 root, PayoutAt calldata at) private view returns (Seen memory seen) {
-        (bytes32 leaf, uint128 sum) = at.empty
+    function _see(IPayouts payouts, bytes32 root, PayoutAt calldata place) private view returns (Seen memory seen) {
+        (bytes32 leaf, uint128 sum) = place.empty
             ? (bytes32(0), uint128(0))
-            : (FormatsLib.payoutLeaf(address(payouts), at.account, at.cumulative), at.cumulative);
+            : (FormatsLib.payoutLeaf(address(payouts), place.account, place.cumulative), place.cumulative);
         bytes32 found;
-        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, at.path.index, at.path.siblings);
+        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, place.path.index, place.path.siblings);
         require(found == root, NotInTree());
-        seen.key = at.empty ? type(uint256).max : uint160(at.account);
-        (seen.index, seen.depth) = (at.path.index, at.path.siblings.length);
+        seen.key = place.empty ? type(uint256).max : uint160(place.account);
+        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
     }
 
     function _span(bytes calldata proof) private pure returns (SpanFault calldata f) {

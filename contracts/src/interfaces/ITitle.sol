@@ -19,9 +19,9 @@ interface ITitle is IERC721 {
     /// @notice The last change of hands.
     /// @param title The token.
     /// @return from Who held it before; zero when it never moved.
-    /// @return at Block of the change.
-    /// @return before Block of the change before that one; zero when there was none.
-    function lastTransfer(uint256 title) external view returns (address from, uint48 at, uint48 before);
+    /// @return inBlock Block of the change.
+    /// @return lastBlock Block of the change before that one; zero when there was none.
+    function lastTransfer(uint256 title) external view returns (address from, uint48 inBlock, uint48 lastBlock);
 
     /// @notice Who held `title` when `blockNumber` was the newest block.
     /// @dev Warning: answers from the last change of hands; where two or more changes lie after `blockNumber` it reverts.

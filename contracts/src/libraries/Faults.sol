@@ -58,7 +58,7 @@ struct ChunkAt {
     Path path;
 }
 
-/// @dev At byte `at` of the span, record and output differ, or one of them has no such byte.
+/// @dev At byte `offset` of the span, record and output differ, or one of them has no such byte.
 struct SpanFault {
     ReceiptProof receipt;
     FormatsLib.Span span;
@@ -67,7 +67,7 @@ struct SpanFault {
     bytes32 contentRoot;
     uint64 length;
     bytes32[] recordSiblings;
-    uint64 at;
+    uint64 offset;
     ChunkAt record;
     ChunkAt output;
 }
