@@ -74,10 +74,7 @@ impl ModelConfig {
     /// [`LoadError::Malformed`] for broken JSON or missing fields, [`LoadError::Unsupported`] for what the
     /// engine does not do.
     pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
-        let malformed = |reason: String| LoadError::Malformed {
-            path: PathBuf::from("config.json"),
-            reason,
-        };
+        let malformed = |reason: String| LoadError::Malformed { path: PathBuf::from("config.json"), reason };
         let json: Value = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
         if !json.is_object() {
             return Err(malformed("not a JSON object".into()));
@@ -234,12 +231,8 @@ fn refuse_unsupported(json: &Value) -> Result<(), LoadError> {
     }
     for key in ["rope_scaling", "rope_parameters"] {
         let rope = &json[key];
-        let kind = [&rope["rope_type"], &rope["type"]]
-            .into_iter()
-            .find_map(Value::as_str);
-        let plain = rope.is_null()
-            || kind == Some("default")
-            || (key == "rope_parameters" && kind.is_none());
+        let kind = [&rope["rope_type"], &rope["type"]].into_iter().find_map(Value::as_str);
+        let plain = rope.is_null() || kind == Some("default") || (key == "rope_parameters" && kind.is_none());
         if !plain {
             return refuse(format!("{key} {rope}"));
         }

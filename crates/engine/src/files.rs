@@ -31,40 +31,24 @@ pub(crate) struct Tensor {
 
 /// Reads a whole file, refusing more than `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let io = |source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| LoadError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     if bytes > limit {
-        return Err(LoadError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-            limit,
-        });
+        return Err(LoadError::TooLarge { path: path.to_owned(), bytes, limit });
     }
     let mut out = Vec::with_capacity(bytes as usize);
     // The file may grow between the two calls, so that the limit is held by the reader too.
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut out)
-        .map_err(io)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut out).map_err(io)?;
     if out.len() as u64 > limit {
-        return Err(LoadError::TooLarge {
-            path: path.to_owned(),
-            bytes: out.len() as u64,
-            limit,
-        });
+        return Err(LoadError::TooLarge { path: path.to_owned(), bytes: out.len() as u64, limit });
     }
     Ok(out)
 }
 
 /// Writes a whole file.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
-    std::fs::write(path, bytes).map_err(|source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::write(path, bytes).map_err(|source| LoadError::Io { path: path.to_owned(), source })
 }
 
 /// Parses safetensors bytes into f32 tensors by name; accepts F32, F16 and BF16.
@@ -73,14 +57,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
 ///
 /// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for other element types,
 /// [`LoadError::NotFinite`] for NaN or infinities.
-pub(crate) fn parse_safetensors(
-    bytes: &[u8],
-    path: &Path,
-) -> Result<BTreeMap<String, Tensor>, LoadError> {
-    let malformed = |reason: String| LoadError::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
+pub(crate) fn parse_safetensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
+    let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
     let Some(length) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(malformed("shorter than a safetensors header".into()));
     };
@@ -95,43 +73,17 @@ pub(crate) fn parse_safetensors(
     for (name, view) in parsed.iter() {
         let raw = view.data();
         let data: Vec<f32> = match view.dtype() {
-            Dtype::F32 => raw
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|c| f32::from_le_bytes(*c))
-                .collect(),
-            Dtype::BF16 => raw
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|c| half::bf16::from_le_bytes(*c).to_f32())
-                .collect(),
-            Dtype::F16 => raw
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|c| half::f16::from_le_bytes(*c).to_f32())
-                .collect(),
+            Dtype::F32 => raw.as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect(),
+            Dtype::BF16 => raw.as_chunks::<2>().0.iter().map(|c| half::bf16::from_le_bytes(*c).to_f32()).collect(),
+            Dtype::F16 => raw.as_chunks::<2>().0.iter().map(|c| half::f16::from_le_bytes(*c).to_f32()).collect(),
             other => {
-                return Err(LoadError::Unsupported {
-                    what: format!("tensor `{name}` of type {other:?}"),
-                });
+                return Err(LoadError::Unsupported { what: format!("tensor `{name}` of type {other:?}") });
             }
         };
         if let Some(index) = data.iter().position(|x| !x.is_finite()) {
-            return Err(LoadError::NotFinite {
-                name: name.to_owned(),
-                index,
-            });
+            return Err(LoadError::NotFinite { name: name.to_owned(), index });
         }
-        out.insert(
-            name.to_owned(),
-            Tensor {
-                shape: view.shape().to_vec(),
-                data,
-            },
-        );
+        out.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
     }
     Ok(out)
 }
@@ -142,17 +94,9 @@ pub(crate) fn take(
     name: &str,
     expected: &[usize],
 ) -> Result<Vec<f32>, LoadError> {
-    let tensor = tensors
-        .remove(name)
-        .ok_or_else(|| LoadError::MissingTensor {
-            name: name.to_owned(),
-        })?;
+    let tensor = tensors.remove(name).ok_or_else(|| LoadError::MissingTensor { name: name.to_owned() })?;
     if tensor.shape != expected {
-        return Err(LoadError::WrongShape {
-            name: name.to_owned(),
-            found: tensor.shape,
-            expected: expected.to_vec(),
-        });
+        return Err(LoadError::WrongShape { name: name.to_owned(), found: tensor.shape, expected: expected.to_vec() });
     }
     Ok(tensor.data)
 }
@@ -170,8 +114,8 @@ pub(crate) fn safetensors<'a>(
     let malformed = |reason: String| LoadError::Malformed { path: dir.to_owned(), reason };
     let mut views = Vec::new();
     for (name, shape, dtype, bytes) in tensors {
-        let view = safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes)
-            .map_err(|e| malformed(e.to_string()))?;
+        let view =
+            safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes).map_err(|e| malformed(e.to_string()))?;
         views.push((name, view));
     }
     // `format: pt` is what transformers and PEFT look for.

@@ -201,7 +201,7 @@ pub(crate) fn forward(
     for layer in 0..config.layers {
         let spans = &model.layers[layer];
         let mut kept = trace.is_some().then(LayerTrace::default);
-        let mut linear = |target: Target, x: &[f32], y: &mut [f32], low: &mut Vec<f32>, kept: &mut Option<LayerTrace>| {
+        let linear = |target: Target, x: &[f32], y: &mut [f32], low: &mut Vec<f32>, kept: &mut Option<LayerTrace>| {
             linear(model, rt, layer, target, &groups, x, y, low);
             if let Some(kept) = kept
                 && !groups.is_empty()

@@ -18,6 +18,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backward;
 mod config;
 mod error;
 mod files;
@@ -30,19 +31,22 @@ mod peft;
 mod rng;
 mod sampling;
 mod session;
+mod tokenizer;
+mod train;
 
-mod api;
-pub use api::*;
+pub use backward::{Scratch, full_gradient, lora_gradient};
 pub use config::ModelConfig;
 pub use error::{LoadError, RunError, TrainError};
-pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
-pub use matrix::{Matrix, dot};
 pub use forward::{KvCache, Slot};
 pub use kernels::{Isa, Runtime};
+pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
+pub use matrix::{Matrix, dot};
 pub use model::{Model, TensorSpan};
 pub use rng::{draw, uniform};
 pub use sampling::{FinishReason, Generation, Sampling};
 pub use session::{Batch, Session, generate, logits, mean_hidden, score};
+pub use tokenizer::Tokenizer;
+pub use train::{AdamW, BaseTrainer, Example, LoraTrainer, Schedule, StepReport};
 
 /// Name of the numeric mode, as receipts carry it; a change of any rounding gives it a new name.
 pub const NUMERIC_MODE: &str = "f32fma-1";

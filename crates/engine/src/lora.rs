@@ -42,8 +42,7 @@ pub enum Target {
 
 impl Target {
     /// All seven, in the order of parameters.
-    pub const ALL: [Target; 7] =
-        [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
+    pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
     /// The Hugging Face module name, such as `q_proj`.
     pub fn name(self) -> &'static str {

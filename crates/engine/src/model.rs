@@ -72,8 +72,7 @@ impl Model {
     ///
     /// [`LoadError`], naming the file, setting or tensor; nothing is half-loaded.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
-        let config_bytes =
-            files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
+        let config_bytes = files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
         let config = ModelConfig::parse(&config_bytes)?;
         let mut hash = Sha256::new();
         hash.update(HASH_TAG);
@@ -131,9 +130,11 @@ impl Model {
                 values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()
             })
             .collect();
-        let views = self.tensors.iter().zip(&encoded).map(|(t, bytes)| {
-            (t.name.as_str(), t.shape.as_slice(), safetensors::Dtype::BF16, bytes.as_slice())
-        });
+        let views = self
+            .tensors
+            .iter()
+            .zip(&encoded)
+            .map(|(t, bytes)| (t.name.as_str(), t.shape.as_slice(), safetensors::Dtype::BF16, bytes.as_slice()));
         files::write(&files::within(dir, "model.safetensors"), &files::safetensors(views, dir)?)?;
         let config = format!("{:#}\n", self.config.to_json());
         files::write(&files::within(dir, "config.json"), config.as_bytes())
@@ -250,8 +251,7 @@ impl Model {
             })
             .collect();
         let norm = add("model.norm.weight".into(), &[h]);
-        let head =
-            if config.tied { embed.clone() } else { add("lm_head.weight".into(), &[v, h]) };
+        let head = if config.tied { embed.clone() } else { add("lm_head.weight".into(), &[v, h]) };
         let frequencies = (0..config.head_dim / 2)
             .map(|i| {
                 let share = 2.0 * i as f64 / config.head_dim as f64;
@@ -296,9 +296,9 @@ impl Model {
         let values: usize = found.values().map(|t| t.data.len()).sum();
         if (values as u64) < config.num_params() {
             let missing = |name: &str| LoadError::MissingTensor { name: name.to_owned() };
-            let names = std::iter::once(EMBED.to_owned()).chain((0..config.layers).flat_map(|l| {
-                Target::ALL.map(|t| format!("model.layers.{l}.{}.weight", t.path()))
-            }));
+            let names = std::iter::once(EMBED.to_owned()).chain(
+                (0..config.layers).flat_map(|l| Target::ALL.map(|t| format!("model.layers.{l}.{}.weight", t.path()))),
+            );
             if let Some(name) = names.into_iter().find(|name| !found.contains_key(name)) {
                 return Err(missing(&name));
             }
@@ -374,8 +374,7 @@ fn weight_files(dir: &Path) -> Result<Vec<String>, LoadError> {
     }
     let malformed = |reason: &str| LoadError::Malformed { path: index.clone(), reason: reason.into() };
     let bytes = files::read_limited(&index, files::MAX_JSON_BYTES)?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|e| malformed(&e.to_string()))?;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&e.to_string()))?;
     let map = json["weight_map"].as_object().ok_or_else(|| malformed("no `weight_map` object"))?;
     let mut names = BTreeSet::new();
     for file in map.values() {

@@ -80,9 +80,9 @@ impl Lora {
                 (m.peft_name(), vec![m.rows, m.cols], bytes)
             })
             .collect();
-        let views = encoded.iter().map(|(name, shape, bytes)| {
-            (name.as_str(), shape.as_slice(), safetensors::Dtype::F32, bytes.as_slice())
-        });
+        let views = encoded
+            .iter()
+            .map(|(name, shape, bytes)| (name.as_str(), shape.as_slice(), safetensors::Dtype::F32, bytes.as_slice()));
         files::write(&files::within(dir, WEIGHTS), &files::safetensors(views, dir)?)?;
         let config = self.config();
         let json = json!({

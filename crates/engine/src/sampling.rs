@@ -117,9 +117,8 @@ impl Sampling {
     fn sample(&self, x: Vec<f64>, position: usize) -> usize {
         let mut ranked: Vec<(usize, f64)> =
             x.into_iter().map(|l| l / f64::from(self.temperature)).enumerate().collect();
-        let by_value = |a: &(usize, f64), b: &(usize, f64)| {
-            b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
-        };
+        let by_value =
+            |a: &(usize, f64), b: &(usize, f64)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
         if self.top_k > 0 && self.top_k < ranked.len() {
             ranked.select_nth_unstable_by(self.top_k - 1, by_value);
             ranked.truncate(self.top_k);

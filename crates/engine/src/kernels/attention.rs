@@ -139,13 +139,7 @@ unsafe fn attend_body<L: Lanes>(job: Job, cache: &HeadCache, kv: usize) {
 
 /// `Q` queries from the `first`-th on.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const Q: usize>(
-    job: &Job,
-    cache: &HeadCache,
-    kv: usize,
-    first: usize,
-    weights: &mut [f32],
-) {
+unsafe fn tile<L: Lanes, const Q: usize>(job: &Job, cache: &HeadCache, kv: usize, first: usize, weights: &mut [f32]) {
     let stride = weights.len() / 4;
     let offset = |i: usize| {
         let query = first + i;

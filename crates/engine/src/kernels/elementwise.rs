@@ -117,14 +117,7 @@ unsafe fn silu_mul_body<L: Lanes>(gate: &[f32], up: &[f32], out: &mut [f32]) {
 }
 
 /// Backward of [`silu_mul`]: gradients of `gate` and `up` from that of the output.
-pub(crate) fn silu_mul_back(
-    isa: Isa,
-    gate: &[f32],
-    up: &[f32],
-    dout: &[f32],
-    dgate: &mut [f32],
-    dup: &mut [f32],
-) {
+pub(crate) fn silu_mul_back(isa: Isa, gate: &[f32], up: &[f32], dout: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
     assert!([up.len(), dout.len(), dgate.len(), dup.len()].iter().all(|&n| n == gate.len()));
     dispatch!(isa, silu_mul_back_body(
         gate: &[f32], up: &[f32], dout: &[f32], dgate: &mut [f32], dup: &mut [f32]
@@ -132,13 +125,7 @@ pub(crate) fn silu_mul_back(
 }
 
 #[inline(always)]
-unsafe fn silu_mul_back_body<L: Lanes>(
-    gate: &[f32],
-    up: &[f32],
-    dout: &[f32],
-    dgate: &mut [f32],
-    dup: &mut [f32],
-) {
+unsafe fn silu_mul_back_body<L: Lanes>(gate: &[f32], up: &[f32], dout: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
     let inputs = gate.iter().zip(up).zip(dout);
     for (((g, u), d), (dg, du)) in inputs.zip(dgate.iter_mut().zip(dup)) {
         let sigmoid = 1.0 / (1.0 + exp_f32(-g));
@@ -356,15 +343,8 @@ mod tests {
             let mut e = x.clone();
             exp_scale(isa, &mut e, max, 1.0 / sum);
             let (mut q, mut m, mut v) = (x.clone(), y.clone(), e.clone());
-            let step = AdamStep {
-                grad_scale: 0.7,
-                beta1: 0.9,
-                beta2: 0.999,
-                rate: 1e-2,
-                root: 1.3,
-                eps: 1e-8,
-                keep: 0.999,
-            };
+            let step =
+                AdamStep { grad_scale: 0.7, beta1: 0.9, beta2: 0.999, rate: 1e-2, root: 1.3, eps: 1e-8, keep: 0.999 };
             adamw(isa, step, &mut q, &out, &mut m, &mut v);
             [out, inverse, dx, dw, act, dg, du, p, dp, vec![max, sum], e, q, m, v]
         };

@@ -18,11 +18,8 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     let n = shifted - 12_582_912.0;
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
-    let p = 1.398_2e-3_f32
-        .mul_add(r, 8.333_452e-3)
-        .mul_add(r, 4.166_579_6e-2)
-        .mul_add(r, 1.666_666_5e-1)
-        .mul_add(r, 0.5);
+    let p =
+        1.398_2e-3_f32.mul_add(r, 8.333_452e-3).mul_add(r, 4.166_579_6e-2).mul_add(r, 1.666_666_5e-1).mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
@@ -39,10 +36,7 @@ pub(crate) fn exp(x: f64) -> f64 {
         return f64::INFINITY;
     }
     let n = (x * LOG2_E).round_ties_even();
-    let r = n.mul_add(
-        -1.908_214_929_270_587_7e-10,
-        n.mul_add(-6.931_471_803_691_238e-1, x),
-    );
+    let r = n.mul_add(-1.908_214_929_270_587_7e-10, n.mul_add(-6.931_471_803_691_238e-1, x));
     // Taylor to r^13/13!: |r| <= 0.35 leaves less than 1e-17.
     let mut p = 1.0;
     for k in (1..=13).rev() {
@@ -54,20 +48,12 @@ pub(crate) fn exp(x: f64) -> f64 {
 /// Natural logarithm in f64 of a positive normal number; relative error about 1e-15.
 pub(crate) fn ln(x: f64) -> f64 {
     if x.is_nan() || x <= 0.0 {
-        return if x == 0.0 {
-            f64::NEG_INFINITY
-        } else {
-            f64::NAN
-        };
+        return if x == 0.0 { f64::NEG_INFINITY } else { f64::NAN };
     }
     if x.is_infinite() {
         return x;
     }
-    let (x, bias) = if x < f64::MIN_POSITIVE {
-        (x * (1u64 << 54) as f64, -54.0)
-    } else {
-        (x, 0.0)
-    };
+    let (x, bias) = if x < f64::MIN_POSITIVE { (x * (1u64 << 54) as f64, -54.0) } else { (x, 0.0) };
     let bits = x.to_bits();
     let mut exponent = ((bits >> 52) as i64 - 1023) as f64 + bias;
     let mut m = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));

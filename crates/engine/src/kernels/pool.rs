@@ -85,9 +85,8 @@ impl Pool {
         });
         // SAFETY: only the lifetime is changed. The closure is called for indices below `tasks` only, each counted
         // in `left`, and this function returns only when `left` is 0; later claims see an index beyond `tasks`.
-        let call = unsafe {
-            std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync + 'static)>(f)
-        };
+        let call =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync + 'static)>(f) };
         let job = Job { call, tasks, state: Arc::clone(&state) };
         {
             let mut desk = lock(&self.shared.desk);

@@ -1,0 +1,402 @@
+//! Text to ids and back, with byte offsets both ways.
+//!
+//! Place in the flow: beside the model, not under it; `datanet`, `serving` and `attribution` use it for spans. Wraps the
+//! `tokenizers` crate for encoding; decoding is our own, because receipts need the bytes of every id. Invariants:
+//! only BPE tokenizers whose decoder we can name (byte-level, or `▁` with byte fallback) are loaded; training is a
+//! function of texts and settings. Not here: chat templates.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Model as _};
+
+use crate::error::LoadError;
+use crate::files;
+
+/// Ids that a vocabulary may have at most.
+const MAX_VOCAB: usize = 1 << 20;
+
+/// A BPE tokenizer and the bytes of each of its ids.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    json: Vec<u8>,
+    /// Bytes by id; empty for special tokens.
+    pieces: Vec<Vec<u8>>,
+    /// Whether decoding drops one leading space, which encoding had added.
+    strips_space: bool,
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`, or the one in folder `path`; `tokenizer_config.json` beside it names bos and eos.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] for unreadable or broken files and for kinds of tokenizers the engine cannot decode.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let path = if path.is_dir() { files::within(path, "tokenizer.json") } else { path.to_owned() };
+        let json = files::read_limited(&path, files::MAX_JSON_BYTES)?;
+        let config = path.with_file_name("tokenizer_config.json");
+        let config = if config.exists() {
+            let bytes = files::read_limited(&config, files::MAX_JSON_BYTES)?;
+            serde_json::from_slice(&bytes).map_err(|e| LoadError::Malformed { path: config, reason: e.to_string() })?
+        } else {
+            Value::Null
+        };
+        Self::parse(json, &config, &path)
+    }
+
+    /// Learns a byte-level BPE from `texts`, in their order.
+    ///
+    /// `specials` take the first ids: the first one starts a sequence, the second ends it. The same texts give the same
+    /// tokenizer, byte for byte. A small corpus may give fewer than `vocab_size` ids.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] when `vocab_size` has no room for the 256 bytes and the specials.
+    pub fn train_bpe<S: AsRef<str> + Send>(
+        texts: impl Iterator<Item = S> + Send,
+        vocab_size: usize,
+        specials: &[&str],
+    ) -> Result<Self, LoadError> {
+        if vocab_size < 256 + specials.len() || vocab_size > MAX_VOCAB {
+            return Err(LoadError::Unsupported { what: format!("a vocabulary of {vocab_size}") });
+        }
+        let malformed =
+            |e: tokenizers::Error| LoadError::Malformed { path: "trained tokenizer".into(), reason: e.to_string() };
+        let mut trainer = BpeTrainerBuilder::new()
+            .vocab_size(vocab_size)
+            .min_frequency(2)
+            .show_progress(false)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(specials.iter().map(|s| AddedToken::from(*s, true)).collect())
+            .build();
+        let mut inner: tokenizers::TokenizerImpl<BPE, tokenizers::NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel> =
+            tokenizers::TokenizerImpl::new(BPE::default());
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+        inner.with_decoder(Some(ByteLevel::default()));
+        inner.train(&mut trainer, texts).map_err(malformed)?;
+        let mut json = inner.to_string(true).map_err(malformed)?.into_bytes();
+        json.push(b'\n');
+        let config = token_config(specials.first().copied(), specials.get(1).copied());
+        Self::parse(json, &config, Path::new("trained tokenizer"))
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into folder `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] when a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), LoadError> {
+        std::fs::create_dir_all(dir).map_err(|source| LoadError::Io { path: dir.to_owned(), source })?;
+        files::write(&files::within(dir, "tokenizer.json"), &self.json)?;
+        let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
+        let config = token_config(name(self.bos).as_deref(), name(self.eos).as_deref());
+        files::write(&files::within(dir, "tokenizer_config.json"), format!("{config:#}\n").as_bytes())
+    }
+
+    /// Ids of `text`, after bos if wanted and known.
+    ///
+    /// Special tokens spelled out in the text become their ids. Gives no text ids when a pattern of the tokenizer gives
+    /// up on the text.
+    pub fn encode(&self, text: &str, add_bos: bool) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.bos.filter(|_| add_bos).into_iter().collect();
+        if let Ok(encoding) = self.inner.encode_fast(text, false) {
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        ids
+    }
+
+    /// Ids of `text`, without bos, each with the byte range of `text` it stands for; ids inside one character share its
+    /// range.
+    pub fn encode_with_offsets(&self, text: &str) -> Vec<(u32, Range<usize>)> {
+        let Ok(encoding) = self.inner.encode(text, false) else { return Vec::new() };
+        let ranges = encoding.get_offsets().iter().map(|&(start, end)| {
+            // Ids of one byte of a character are widened to it.
+            let (mut start, mut end) = (start.min(text.len()), end.min(text.len()));
+            while !text.is_char_boundary(start) {
+                start -= 1;
+            }
+            while !text.is_char_boundary(end) {
+                end += 1;
+            }
+            start..end
+        });
+        encoding.get_ids().iter().copied().zip(ranges).collect()
+    }
+
+    /// The text of `ids`: special tokens left out, bytes that are not UTF-8 replaced by U+FFFD, one leading space
+    /// dropped where encoding adds one.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.decode_with_offsets(ids).0
+    }
+
+    /// As [`Tokenizer::decode`], with the byte range of each id in the text; ids inside one character share its range,
+    /// special tokens have an empty one.
+    pub fn decode_with_offsets(&self, ids: &[u32]) -> (String, Vec<Range<usize>>) {
+        let mut bytes = Vec::new();
+        let mut raw = Vec::with_capacity(ids.len());
+        for id in ids {
+            let start = bytes.len();
+            bytes.extend_from_slice(self.piece(*id));
+            raw.push(start..bytes.len());
+        }
+        if self.strips_space && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+            for range in &mut raw {
+                *range = range.start.saturating_sub(1)..range.end.saturating_sub(1);
+            }
+        }
+        let mut text = String::new();
+        // Where the character of each byte starts and ends in the text.
+        let mut chars: Vec<Range<usize>> = Vec::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                let start = text.len();
+                text.push(c);
+                chars.extend(std::iter::repeat_n(start..text.len(), c.len_utf8()));
+            }
+            if !chunk.invalid().is_empty() {
+                let start = text.len();
+                text.push(char::REPLACEMENT_CHARACTER);
+                chars.extend(std::iter::repeat_n(start..text.len(), chunk.invalid().len()));
+            }
+        }
+        let place = |range: Range<usize>| match chars.get(range.clone()) {
+            Some([first, .., last]) => first.start..last.end,
+            Some([only]) => only.clone(),
+            _ => {
+                let at = chars.get(range.start).map_or(text.len(), |c| c.start);
+                at..at
+            }
+        };
+        let ranges = raw.into_iter().map(place).collect();
+        (text, ranges)
+    }
+
+    /// Bytes of one id; empty for special tokens and ids beyond the vocabulary.
+    pub fn piece(&self, id: u32) -> &[u8] {
+        self.pieces.get(id as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The id of a token by its spelling in the vocabulary.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// SHA-256 of the bytes of `tokenizer.json`.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.json).into()
+    }
+
+    /// Id that starts a sequence.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// Id that ends a sequence.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn parse(json: Vec<u8>, config: &Value, path: &Path) -> Result<Self, LoadError> {
+        let malformed = |reason: String| LoadError::Malformed { path: PathBuf::from(path), reason };
+        let value: Value = serde_json::from_slice(&json).map_err(|e| malformed(e.to_string()))?;
+        let (style, strips_space) = Style::of(&value)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(|e| malformed(e.to_string()))?;
+        // Limits of a training set-up are no part of the text's meaning.
+        inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
+        inner.with_padding(None);
+        let vocab = inner.get_vocab(true);
+        let size = vocab.values().max().map_or(0, |id| *id as usize + 1);
+        if size == 0 || size > MAX_VOCAB {
+            return Err(malformed(format!("{size} ids")));
+        }
+        let mut pieces = vec![Vec::new(); size];
+        for (token, id) in inner.get_model().get_vocab() {
+            pieces[id as usize] = style.bytes(&token);
+        }
+        for (id, token) in inner.get_added_tokens_decoder() {
+            pieces[id as usize] = if token.special { Vec::new() } else { token.content.into_bytes() };
+        }
+        let named = |key: &str| {
+            let token = &config[key];
+            token.as_str().or(token["content"].as_str()).and_then(|name| inner.token_to_id(name))
+        };
+        let usual = |names: &[&str]| names.iter().find_map(|name| inner.token_to_id(name));
+        let template = value["post_processor"]["single"][0]["SpecialToken"]["id"].as_str();
+        let bos = named("bos_token")
+            .or_else(|| template.and_then(|name| inner.token_to_id(name)))
+            .or_else(|| usual(&["<s>", "<|begin_of_text|>", "<|bos|>"]));
+        let eos = named("eos_token").or_else(|| usual(&["</s>", "<|end_of_text|>", "<|endoftext|>", "<|eos|>"]));
+        Ok(Self { inner, json, pieces, strips_space, bos, eos })
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("vocab", &self.vocab_size()).field("bos", &self.bos).finish()
+    }
+}
+
+/// How a vocabulary spells bytes.
+#[derive(Clone, Copy)]
+enum Style {
+    /// GPT-2: every byte is a printable character.
+    ByteLevel,
+    /// SentencePiece: `▁` is a space, `<0xNN>` a byte.
+    Spaces,
+}
+
+impl Style {
+    /// From `tokenizer.json`; also whether decoding strips a leading space.
+    fn of(json: &Value) -> Result<(Self, bool), LoadError> {
+        let refuse = |what: String| Err(LoadError::Unsupported { what });
+        let (model, decoder) = (&json["model"], &json["decoder"]);
+        // Old files leave the type out.
+        if model["type"].as_str().is_some_and(|kind| kind != "BPE") || !model["merges"].is_array() {
+            return refuse(format!("tokenizer model {} (only BPE)", model["type"]));
+        }
+        if let Some(unk) = model["unk_token"].as_str()
+            && model["vocab"][unk].is_null()
+        {
+            return refuse(format!("unknown token `{unk}` that is not in the vocabulary"));
+        }
+        match decoder["type"].as_str() {
+            Some("ByteLevel") => Ok((Style::ByteLevel, false)),
+            Some("Metaspace") => Ok((Style::Spaces, decoder["prepend_scheme"].as_str() != Some("never"))),
+            Some("Sequence") => {
+                let parts: Vec<&str> = decoder["decoders"]
+                    .as_array()
+                    .map(|list| list.iter().filter_map(|d| d["type"].as_str()).collect())
+                    .unwrap_or_default();
+                match parts.as_slice() {
+                    ["Replace", "ByteFallback", "Fuse"] => Ok((Style::Spaces, false)),
+                    ["Replace", "ByteFallback", "Fuse", "Strip"] => Ok((Style::Spaces, true)),
+                    other => refuse(format!("tokenizer decoder {other:?}")),
+                }
+            }
+            _ => refuse(format!("tokenizer decoder {}", decoder["type"])),
+        }
+    }
+
+    /// Bytes of one vocabulary entry.
+    fn bytes(self, token: &str) -> Vec<u8> {
+        match self {
+            Style::ByteLevel => token
+                .chars()
+                .flat_map(|c| match byte_of(c) {
+                    Some(byte) => vec![byte],
+                    None => c.to_string().into_bytes(),
+                })
+                .collect(),
+            Style::Spaces => {
+                let hex = token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>'));
+                match hex.filter(|h| h.len() == 2).and_then(|h| u8::from_str_radix(h, 16).ok()) {
+                    Some(byte) => vec![byte],
+                    None => token.replace('▁', " ").into_bytes(),
+                }
+            }
+        }
+    }
+}
+
+/// The byte that GPT-2's alphabet writes as `c`: printable Latin-1 stands for itself, the other 68 bytes follow from U+0100.
+fn byte_of(c: char) -> Option<u8> {
+    let plain = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let code = u32::from(c);
+    if plain(code) {
+        return u8::try_from(code).ok();
+    }
+    let rank = code.checked_sub(0x100)? as usize;
+    (0..=255u32).filter(|b| !plain(*b)).nth(rank).and_then(|b| u8::try_from(b).ok())
+}
+
+/// A `tokenizer_config.json`.
+fn token_config(bos: Option<&str>, eos: Option<&str>) -> Value {
+    serde_json::json!({
+        "bos_token": bos,
+        "eos_token": eos,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "the river gauge rose by two feet in the night",
+        "the night desk wrote it down: two feet, the river is rising",
+        "água, 水位, and the river",
+        "feet of the river, feet of the night",
+    ];
+
+    fn trained() -> Tokenizer {
+        Tokenizer::train_bpe(TEXTS.into_iter(), 300, &["<s>", "</s>"]).unwrap()
+    }
+
+    #[test]
+    fn training_twice_gives_the_same_bytes() {
+        assert_eq!(trained().hash(), trained().hash());
+        assert_eq!((trained().bos(), trained().eos()), (Some(0), Some(1)));
+        assert!(trained().vocab_size() > 258);
+    }
+
+    #[test]
+    fn any_text_survives_encoding_and_decoding_with_offsets() {
+        let tokenizer = trained();
+        for text in ["the river", " two  spaces\n", "水位 rose 🌊!", "", "\u{0}\u{7f}é"] {
+            let ids = tokenizer.encode(text, true);
+            assert_eq!(ids[0], 0);
+            let (decoded, ranges) = tokenizer.decode_with_offsets(&ids);
+            assert_eq!(decoded, text);
+            let with_offsets = tokenizer.encode_with_offsets(text);
+            assert_eq!(with_offsets.iter().map(|t| t.0).collect::<Vec<_>>(), ids[1..]);
+            assert_eq!(with_offsets.into_iter().map(|t| t.1).collect::<Vec<_>>(), ranges[1..], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ids_inside_one_character_share_its_range() {
+        let tokenizer = trained();
+        let ids = tokenizer.encode("🌊", false);
+        assert_eq!(ids.len(), 4);
+        let (_, ranges) = tokenizer.decode_with_offsets(&ids);
+        assert!(ranges.iter().all(|r| *r == (0..4)));
+        let (text, ranges) = tokenizer.decode_with_offsets(&ids[..2]);
+        assert_eq!((text.as_str(), ranges[1].clone()), ("\u{fffd}", 0..3));
+    }
+
+    #[test]
+    fn a_saved_tokenizer_loads_with_the_same_hash_and_specials() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = trained();
+        tokenizer.save(dir.path()).unwrap();
+        let loaded = Tokenizer::load(dir.path()).unwrap();
+        assert_eq!(loaded.hash(), tokenizer.hash());
+        assert_eq!((loaded.bos(), loaded.eos()), (Some(0), Some(1)));
+        assert_eq!(loaded.encode(TEXTS[0], true), tokenizer.encode(TEXTS[0], true));
+    }
+
+    #[test]
+    fn other_kinds_of_tokenizers_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        std::fs::write(&path, br#"{"model": {"type": "WordPiece", "vocab": {}}}"#).unwrap();
+        let error = Tokenizer::load(&path).unwrap_err().to_string();
+        assert!(error.contains("WordPiece"), "{error}");
+        std::fs::write(&path, b"{").unwrap();
+        assert!(matches!(Tokenizer::load(&path), Err(LoadError::Malformed { .. })));
+    }
+}
