@@ -18,12 +18,16 @@
 //! Who deserves credit (`attribution`), encodings and signatures (`protocol`), paying out (`contracts/`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod epoch;
 mod price;
+mod proof;
 mod rule;
 mod split;
 
 pub use openledger_protocol::{Parties, PriceList, Terms};
 
+pub use epoch::{ClosedEpoch, ClosedReceipt, EpochError, ExportedEpoch, close_epoch};
 pub use price::price;
+pub use proof::{Earned, EntryPlace, ProofError, ReceiptLeaf, ReceiptPlace, verify_earned, verify_no_receipt};
 pub use rule::{ALL_BPS, RuleError, SplitRule};
 pub use split::{SplitError, split};

@@ -26,11 +26,7 @@ mod tests {
     use super::*;
 
     fn list(per_1k_in: u128, per_1k_out: u128, royalty_flat: u128) -> PriceList {
-        PriceList {
-            per_1k_in: Amount(per_1k_in),
-            per_1k_out: Amount(per_1k_out),
-            royalty_flat: Amount(royalty_flat),
-        }
+        PriceList { per_1k_in: Amount(per_1k_in), per_1k_out: Amount(per_1k_out), royalty_flat: Amount(royalty_flat) }
     }
 
     #[test]

@@ -138,9 +138,6 @@ mod tests {
                 other => panic!("{shares:?}: {other:?}"),
             }
         }
-        assert_eq!(
-            SplitRule::new(2000, 4000, 1001),
-            Err(RuleError::ContributorsTooLittle { left: 2999, least: 3000 })
-        );
+        assert_eq!(SplitRule::new(2000, 4000, 1001), Err(RuleError::ContributorsTooLittle { left: 2999, least: 3000 }));
     }
 }
