@@ -2,6 +2,11 @@
 -- BYTEA columns: hashes 32 bytes, addresses 20, amounts 16 big-endian. BIGINT columns are never negative.
 -- Columns ending in _json hold JSON text. Times are Unix milliseconds.
 
+CREATE TABLE accounts (
+    name TEXT PRIMARY KEY,              -- a contributor's handle, as records name it
+    address BYTEA NOT NULL              -- where it is paid
+);
+
 CREATE TABLE datanets (
     id BIGINT PRIMARY KEY,              -- id on the chain
     name TEXT NOT NULL UNIQUE,

@@ -14,12 +14,12 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_state ON outbox (state, sender, nonce);
 
 CREATE TABLE chain_blocks (
-    number BIGINT PRIMARY KEY,          -- the highest is the indexer's cursor
+    number BIGINT PRIMARY KEY,          -- last block of a range that was read; the highest is the indexer's cursor
     hash BYTEA NOT NULL
 );
 
 CREATE TABLE chain_events (
-    block BIGINT NOT NULL REFERENCES chain_blocks (number),
+    block BIGINT NOT NULL,
     log_index BIGINT NOT NULL,
     block_hash BYTEA NOT NULL,
     tx_hash BYTEA NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE chain_events (
 CREATE INDEX chain_events_by_topic ON chain_events (address, topic0, block, log_index);
 
 CREATE TABLE transfers (
-    block BIGINT NOT NULL REFERENCES chain_blocks (number),
+    block BIGINT NOT NULL,
     log_index BIGINT NOT NULL,
     contract BYTEA NOT NULL,
     token BYTEA NOT NULL,               -- token id as 32 bytes

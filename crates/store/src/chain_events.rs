@@ -60,9 +60,10 @@ impl Reads {
         self.one("SELECT number, hash FROM chain_blocks ORDER BY number DESC LIMIT 1", values![], block).await
     }
 
-    /// The block indexed under this number: to find where a reorganisation began.
-    pub async fn indexed_block(&self, number: u64) -> Result<Option<BlockRef>> {
-        self.one("SELECT number, hash FROM chain_blocks WHERE number = ?", values![number], block).await
+    /// The highest block below `number` whose hash is kept: to find where a reorganisation began.
+    pub async fn indexed_block_below(&self, number: u64) -> Result<Option<BlockRef>> {
+        let sql = "SELECT number, hash FROM chain_blocks WHERE number < ? ORDER BY number DESC LIMIT 1";
+        self.one(sql, values![number], block).await
     }
 
     /// A contract's events of one kind from block `from` on, in chain order, at most `limit`.
@@ -79,39 +80,46 @@ impl Reads {
 }
 
 impl Tx {
-    /// Adds the next block with its events and title transfers; a first block may have any number.
+    /// Adds the events and title transfers of the blocks from `from` to `to`, and moves the cursor to `to`.
     ///
-    /// The block of each event and transfer is taken from `block`, whatever they say.
+    /// Only the hash of `to` is kept; a first range may begin anywhere.
     ///
     /// # Errors
     ///
-    /// [`Error::NotNextBlock`] when it does not follow the cursor; nothing is changed then.
-    pub async fn append_block(
+    /// [`Error::NotNextBlock`] when `from` does not follow the cursor; nothing is changed then.
+    pub async fn append_range(
         &mut self,
-        block: BlockRef,
-        parent: B256,
+        from: u64,
+        to: BlockRef,
         events: &[ChainEvent],
         transfers: &[Transfer],
     ) -> Result<()> {
         if let Some(last) = self.chain_cursor().await?
-            && (last.number + 1 != block.number || last.hash != parent)
+            && (last.number + 1 != from || to.number < from)
         {
-            return Err(Error::NotNextBlock { given: block.number, parent, last: last.number, last_hash: last.hash });
+            return Err(Error::NotNextBlock { from, to: to.number, last: last.number });
         }
-        self.insert_all("chain_blocks (number, hash)", [values![block.number, block.hash]]).await?;
+        self.insert_all("chain_blocks (number, hash)", [values![to.number, to.hash]]).await?;
         let rows = events.iter().map(|e| {
-            values![block.number, block.hash, e.log_index, e.tx_hash, e.address, e.topic0, e.decoded.to_string()]
+            values![e.block.number, e.block.hash, e.log_index, e.tx_hash, e.address, e.topic0, e.decoded.to_string()]
         });
         let head = "chain_events (block, block_hash, log_index, tx_hash, address, topic0, decoded_json)";
         self.insert_all(head, rows).await?;
-        self.put_transfers(block.number, transfers).await
+        self.put_transfers(transfers).await
     }
 
-    /// Forgets everything after block `number`.
-    pub async fn rollback_to(&mut self, number: u64) -> Result<()> {
-        self.execute("DELETE FROM transfers WHERE block > ?", values![number]).await?;
-        self.execute("DELETE FROM chain_events WHERE block > ?", values![number]).await?;
-        self.execute("DELETE FROM chain_blocks WHERE number > ?", values![number]).await?;
+    /// Forgets everything after block `number`; `None` forgets all.
+    pub async fn rollback_to(&mut self, number: Option<u64>) -> Result<()> {
+        for (table, column) in [("transfers", "block"), ("chain_events", "block"), ("chain_blocks", "number")] {
+            match number {
+                Some(number) => {
+                    self.execute(format!("DELETE FROM {table} WHERE {column} > ?"), values![number]).await?;
+                }
+                None => {
+                    self.execute(format!("DELETE FROM {table}"), values![]).await?;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `node` sorts these into HTTP status and exit code; [`Error::is_retryable`] tells a race from a fault.
 
-use crate::ids::{Amount, B256, BlobHash, ChannelId};
+use crate::ids::{Amount, BlobHash, ChannelId};
 
 /// The store's result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -160,17 +160,15 @@ pub enum Error {
         wanted: String,
     },
     /// The block does not follow the last one indexed: blocks were left out or the chain reorganised. Roll back to
-    /// the last common block and append from there.
-    #[error("block {given} with parent {parent} does not follow block {last} ({last_hash})")]
+    /// A range of blocks does not follow the last one indexed; read on from the cursor.
+    #[error("blocks {from} to {to} do not follow block {last}, the last one indexed")]
     NotNextBlock {
-        /// Number of the block given.
-        given: u64,
-        /// Its parent's hash.
-        parent: B256,
+        /// First block given.
+        from: u64,
+        /// Last block given.
+        to: u64,
         /// Number of the last block indexed.
         last: u64,
-        /// Its hash.
-        last_hash: B256,
     },
     /// No blob has this hash.
     #[error("there is no blob {hash}")]

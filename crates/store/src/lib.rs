@@ -11,7 +11,7 @@
 //!
 //! | module | nouns |
 //! | --- | --- |
-//! | [`datanets`], [`contributions`], [`records`], [`imports`], [`grants`] | data and the rights to it |
+//! | [`accounts`], [`datanets`], [`contributions`], [`records`], [`imports`], [`grants`] | data and the rights to it |
 //! | [`models`] | what was trained on it |
 //! | [`channels`], [`receipts`], [`epochs`] | money in, answers priced, money out |
 //! | [`outbox`], [`chain_events`], [`titles`] | what was sent to the chain, and what it said |
@@ -32,6 +32,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod accounts;
 pub mod blobs;
 pub mod chain_events;
 pub mod channels;

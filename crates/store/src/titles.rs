@@ -61,9 +61,9 @@ impl Reads {
 }
 
 impl Tx {
-    /// Adds the transfers of a block that is being appended.
-    pub(crate) async fn put_transfers(&mut self, block: u64, transfers: &[Transfer]) -> Result<()> {
-        let rows = transfers.iter().map(|t| values![block, t.log_index, t.contract, t.token, t.from, t.to]);
+    /// Adds the transfers of blocks that are being appended.
+    pub(crate) async fn put_transfers(&mut self, transfers: &[Transfer]) -> Result<()> {
+        let rows = transfers.iter().map(|t| values![t.block, t.log_index, t.contract, t.token, t.from, t.to]);
         self.insert_all("transfers (block, log_index, contract, token, sender, recipient)", rows).await
     }
 }

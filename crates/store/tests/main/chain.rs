@@ -34,11 +34,10 @@ fn transfer(block: u64, log_index: u32, from: u8, to: u8) -> Transfer {
 fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_takes_it_back() {
     for_each_engine(|store| async move {
         let mut tx = store.begin().await.unwrap();
-        let (b5, b6, b7) = (block(5, 0), block(6, 0), block(7, 0));
-        tx.append_block(b5, B256::ZERO, &[event(b5, 0)], &[transfer(5, 0, 0, 1)]).await.unwrap();
-        tx.append_block(b6, b5.hash, &[], &[]).await.unwrap();
+        let (b5, b7) = (block(5, 0), block(7, 0));
+        tx.append_range(0, b5, &[event(b5, 0)], &[transfer(5, 0, 0, 1)]).await.unwrap();
         let moved = [transfer(7, 0, 1, 2), transfer(7, 1, 2, 3)];
-        tx.append_block(b7, b6.hash, &[event(b7, 1), event(b7, 0)], &moved).await.unwrap();
+        tx.append_range(6, b7, &[event(b7, 1), event(b7, 0)], &moved).await.unwrap();
         tx.commit().await.unwrap();
 
         assert_eq!(store.chain_cursor().await.unwrap(), Some(b7));
@@ -53,27 +52,32 @@ fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_tak
         assert_eq!(events, [event(b5, 0), event(b7, 0), event(b7, 1)]);
 
         let mut tx = store.begin().await.unwrap();
-        tx.rollback_to(6).await.unwrap();
-        tx.append_block(block(7, 1), b6.hash, &[], &[]).await.unwrap();
+        tx.rollback_to(Some(5)).await.unwrap();
+        tx.append_range(6, block(7, 1), &[], &[]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.owner_at(CONTRACT, TOKEN, 7).await.unwrap(), holder(1));
         assert_eq!(store.chain_events_since(6, 9).await.unwrap(), []);
-        assert_eq!(store.indexed_block(7).await.unwrap(), Some(block(7, 1)));
+        assert_eq!(store.indexed_block_below(8).await.unwrap(), Some(block(7, 1)));
+        assert_eq!(store.indexed_block_below(7).await.unwrap(), Some(b5));
+
+        let mut tx = store.begin().await.unwrap();
+        tx.rollback_to(None).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.chain_cursor().await.unwrap(), None);
+        assert_eq!(store.owner_at(CONTRACT, TOKEN, 99).await.unwrap(), None);
     });
 }
 
 #[test]
-fn a_block_that_does_not_follow_the_cursor_is_refused() {
+fn a_range_that_does_not_follow_the_cursor_is_refused() {
     for_each_engine(|store| async move {
         let mut tx = store.begin().await.unwrap();
-        tx.append_block(block(5, 0), B256::ZERO, &[], &[]).await.unwrap();
-        for (next, parent) in
-            [(block(7, 0), block(5, 0).hash), (block(6, 0), block(5, 1).hash), (block(5, 1), B256::ZERO)]
-        {
-            let refused = tx.append_block(next, parent, &[], &[]).await;
-            assert!(matches!(refused, Err(Error::NotNextBlock { last: 5, .. })), "{next:?}");
+        tx.append_range(0, block(5, 0), &[], &[]).await.unwrap();
+        for (from, to) in [(7, block(7, 0)), (5, block(6, 0)), (6, block(5, 1))] {
+            let refused = tx.append_range(from, to, &[], &[]).await;
+            assert!(matches!(refused, Err(Error::NotNextBlock { last: 5, .. })), "{from} to {to:?}");
         }
-        tx.append_block(block(6, 0), block(5, 0).hash, &[], &[]).await.unwrap();
+        tx.append_range(6, block(8, 0), &[], &[]).await.unwrap();
     });
 }
 

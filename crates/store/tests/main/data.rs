@@ -213,3 +213,21 @@ fn grants_and_models_come_back_as_they_were_put() {
         assert_eq!(store.models().await.unwrap(), [base, model]);
     });
 }
+
+#[test]
+fn a_handle_keeps_its_first_account() {
+    for_each_engine(|store| async move {
+        let (one, two) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let mut tx = store.begin().await.unwrap();
+        tx.put_account("river-gauge", one).await.unwrap();
+        tx.put_account("night-desk", two).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert!(matches!(tx.put_account("river-gauge", two).await, Err(Error::Exists { .. })));
+        drop(tx);
+        assert_eq!(store.account("river-gauge").await.unwrap(), Some(one));
+        assert_eq!(store.account("nobody").await.unwrap(), None);
+        let all = [("night-desk".to_owned(), two), ("river-gauge".to_owned(), one)];
+        assert_eq!(store.accounts().await.unwrap(), all);
+    });
+}
