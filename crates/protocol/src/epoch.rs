@@ -94,6 +94,12 @@ impl PayoutTree {
         self.tree.root()
     }
 
+    /// The two nodes under the root ([`SumTree::top`]).
+    #[must_use]
+    pub fn top(&self) -> [SumNode; 2] {
+        self.tree.top()
+    }
+
     /// The leaves, ordered by account.
     #[must_use]
     pub fn payouts(&self) -> &[Payout] {

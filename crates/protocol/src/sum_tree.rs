@@ -71,6 +71,16 @@ impl SumTree {
         self.levels.last().and_then(|top| top.first()).copied().unwrap_or_default()
     }
 
+    /// The two nodes under the root, by which a contract checks the root's sum. A tree of fewer than two leaves has none:
+    /// it gives its root and the empty node, which no contract takes.
+    #[must_use]
+    pub fn top(&self) -> [SumNode; 2] {
+        match self.levels.as_slice() {
+            [.., below, _] => [below[0], below[1]],
+            _ => [self.root(), SumNode::default()],
+        }
+    }
+
     /// The proof of the place `index`, or `None` beyond the padded tree.
     #[must_use]
     pub fn prove(&self, index: u64) -> Option<SumProof> {
@@ -146,6 +156,15 @@ mod tests {
     fn a_total_beyond_128_bits_is_refused() {
         let full = SumNode { hash: B256::ZERO, sum: Amount(u128::MAX) };
         assert!(SumTree::new(vec![full, full]).is_err());
+    }
+
+    #[test]
+    fn the_two_nodes_under_the_root_lead_to_it() {
+        for count in 2..20 {
+            let tree = SumTree::new(leaves(&vec![7; count])).unwrap();
+            let [left, right] = tree.top();
+            assert_eq!(node(left, right).unwrap(), tree.root(), "{count} leaves");
+        }
     }
 
     #[test]
