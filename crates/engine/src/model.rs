@@ -113,6 +113,22 @@ impl Model {
         Ok(model)
     }
 
+    /// A model with the weights `params`, in the order of [`Model::tensors`].
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] when the configuration cannot be run or the number of weights differs.
+    pub fn from_params(config: ModelConfig, params: &[f32]) -> Result<Self, LoadError> {
+        config.validate()?;
+        if config.num_params() != params.len() as u64 {
+            let what = format!("{} weights for {} parameters", params.len(), config.num_params());
+            return Err(LoadError::Unsupported { what });
+        }
+        let mut model = Self::empty(config);
+        model.update(|own| own.copy_from_slice(params));
+        Ok(model)
+    }
+
     /// Writes `config.json` and `model.safetensors` with weights rounded to bf16 (nearest, ties to even). Loading
     /// them back gives the rounded weights, and with them another hash.
     ///

@@ -7,7 +7,8 @@
 use std::cmp::Ordering;
 
 use crate::error::RunError;
-use crate::kernels::math;
+use crate::kernels::elementwise::max_and_sum_exp;
+use crate::kernels::{Isa, math};
 use crate::rng;
 
 /// Stream of sampling draws.
@@ -94,9 +95,8 @@ impl Sampling {
     ///
     /// Values that are not numbers count as the smallest logit.
     pub fn pick(&self, logits: &[f32], history: &[u32]) -> (u32, f32) {
-        let mut x: Vec<f64> =
-            logits.iter().map(|l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(*l) }).collect();
-        let plain = log_sum_exp(&x);
+        let clean: Vec<f32> = logits.iter().map(|l| if l.is_nan() { f32::NEG_INFINITY } else { *l }).collect();
+        let mut x: Vec<f64> = clean.iter().map(|l| f64::from(*l)).collect();
         if self.repetition_penalty != 1.0 {
             let penalty = f64::from(self.repetition_penalty);
             let mut seen = history.to_vec();
@@ -109,8 +109,8 @@ impl Sampling {
             }
         }
         let id = if self.temperature == 0.0 { likeliest(&x) } else { self.sample(x, history.len()) };
-        let logprob = logits.get(id).map_or(f64::NEG_INFINITY, |l| f64::from(*l) - plain);
-        (id as u32, logprob as f32)
+        let logprob = log_prob(Isa::detect(), &clean, id);
+        (id as u32, logprob)
     }
 
     /// Draws from the softmax of `x / temperature`, cut by top-k and then top-p.
@@ -159,10 +159,11 @@ fn likeliest(x: &[f64]) -> usize {
     best
 }
 
-/// `ln Σ exp(x)`, summed in index order.
-fn log_sum_exp(x: &[f64]) -> f64 {
-    let max = x.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-    max + math::ln(x.iter().map(|v| math::exp(v - max)).sum())
+/// Log-probability (nats) of `id` under the softmax of `logits`: the one way that decoding and scoring share.
+pub(crate) fn log_prob(isa: Isa, logits: &[f32], id: usize) -> f32 {
+    let Some(own) = logits.get(id) else { return f32::NEG_INFINITY };
+    let (max, sum) = max_and_sum_exp(isa, logits);
+    (f64::from(own - max) - math::ln(f64::from(sum))) as f32
 }
 
 #[cfg(test)]

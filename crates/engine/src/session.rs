@@ -8,12 +8,10 @@ use std::ops::ControlFlow;
 
 use crate::error::RunError;
 use crate::forward::{KvCache, Slot, Workspace, forward, head};
-use crate::kernels::elementwise::max_and_sum_exp;
-use crate::kernels::math;
 use crate::lora::Lora;
 use crate::matrix::Matrix;
 use crate::model::Model;
-use crate::sampling::{FinishReason, Generation, Sampling};
+use crate::sampling::{FinishReason, Generation, Sampling, log_prob};
 
 /// Rows that go through the model at once in a long prefill; bounds the memory of activations.
 const CHUNK: usize = 256;
@@ -184,7 +182,7 @@ pub fn score(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Vec<f32>
         let logits = &mut logits[..next.len() * v];
         head(model, rt, hidden, logits);
         for (row, id) in logits.chunks_exact(v).zip(next) {
-            out.push(log_prob(model, row, *id));
+            out.push(log_prob(rt.isa(), row, *id as usize));
         }
     }
     Ok(out)
@@ -206,12 +204,6 @@ pub fn mean_hidden(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Ve
         }
     }
     Ok(sums.into_iter().map(|sum| (sum / ids.len() as f64) as f32).collect())
-}
-
-/// Log-probability of `id` under `logits`.
-pub(crate) fn log_prob(model: &Model, logits: &[f32], id: u32) -> f32 {
-    let (max, sum) = max_and_sum_exp(model.runtime().isa(), logits);
-    (f64::from(logits[id as usize] - max) - math::ln(f64::from(sum))) as f32
 }
 
 /// One sequence through the model with a cache of its own.

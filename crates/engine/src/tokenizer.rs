@@ -127,7 +127,15 @@ impl Tokenizer {
             }
             start..end
         });
-        encoding.get_ids().iter().copied().zip(ranges).collect()
+        let mut out: Vec<(u32, Range<usize>)> = encoding.get_ids().iter().copied().zip(ranges).collect();
+        // A space that encoding put before the text stands for none of it.
+        if let Some((id, range)) = out.first_mut()
+            && self.strips_space
+            && self.piece(*id) == b" "
+        {
+            *range = 0..0;
+        }
+        out
     }
 
     /// The text of `ids`: special tokens left out, bytes that are not UTF-8 replaced by U+FFFD, one leading space

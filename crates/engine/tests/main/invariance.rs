@@ -1,0 +1,112 @@
+//! The same bits whatever surrounds the arithmetic.
+
+use std::ops::ControlFlow;
+
+use openledger_engine::{
+    Batch, Isa, KvCache, Lora, Model, Runtime, Sampling, Scratch, Session, Slot, full_gradient, generate, logits,
+    lora_gradient,
+};
+
+use crate::common::{busy_lora, random_ids, tiny, tiny_config};
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn prefill_chunks_and_single_steps_give_the_bits_of_one_pass() {
+    let model = tiny(true, 1);
+    let lora = busy_lora(&model, 4, 2);
+    let ids = random_ids(&model, 50, 3);
+    let whole = logits(&model, Some(&lora), &ids).unwrap();
+    for chunk in [1, 7, 16, 50] {
+        let mut session = Session::new(&model, Some(&lora));
+        let mut end = 0;
+        for part in ids.chunks(chunk) {
+            end += part.len();
+            let got = session.prefill(part).unwrap();
+            assert_eq!(bits(got), bits(whole.row(end - 1)), "chunks of {chunk}, position {end}");
+        }
+    }
+}
+
+#[test]
+fn sequences_with_different_adapters_in_one_batch_get_the_bits_they_get_alone() {
+    let model = tiny(false, 1);
+    let loras: Vec<Lora> = (0..3).map(|i| busy_lora(&model, 3 + i, i as u64)).collect();
+    let adapters = [Some(&loras[0]), None, Some(&loras[1]), Some(&loras[1]), Some(&loras[2])];
+    let prompts: Vec<Vec<u32>> = (0..5).map(|i| random_ids(&model, 3 + 4 * i, i as u64)).collect();
+    let mut caches: Vec<KvCache> = (0..5).map(|_| KvCache::new(model.config())).collect();
+    let mut batch = Batch::new(&model);
+    let mut next: Vec<Vec<u32>> = prompts.clone();
+    let mut alone: Vec<Session<'_>> = adapters.iter().map(|lora| Session::new(&model, *lora)).collect();
+    for step in 0..6 {
+        let mut slots: Vec<Slot<'_>> = caches
+            .iter_mut()
+            .zip(&next)
+            .zip(adapters)
+            .map(|((cache, tokens), lora)| Slot { cache, lora, tokens })
+            .collect();
+        let together = batch.step(&mut slots).unwrap();
+        for (i, session) in alone.iter_mut().enumerate() {
+            let single = session.prefill(&next[i]).unwrap();
+            assert_eq!(bits(single), bits(together.row(i)), "sequence {i}, step {step}");
+        }
+        next = (0..5).map(|i| vec![(7 * i + step) as u32 % 37]).collect();
+    }
+}
+
+/// Everything the engine computes on a model, as bits.
+fn everything(model: &Model) -> Vec<Vec<u32>> {
+    let lora = busy_lora(model, 4, 2);
+    let ids = random_ids(model, 90, 3);
+    let mut scratch = Scratch::default();
+    let (loss, grads) = lora_gradient(model, &lora, &ids, 5, &mut scratch).unwrap();
+    let (full_loss, full) = full_gradient(model, &ids, 1, &mut scratch).unwrap();
+    let all = logits(model, Some(&lora), &ids).unwrap();
+    vec![bits(&[loss, full_loss]), bits(&grads), bits(&full), bits(all.as_slice())]
+}
+
+#[test]
+fn threads_and_instruction_sets_change_no_bit_of_logits_losses_and_gradients() {
+    // Wide enough that products are split among threads.
+    let config = openledger_engine::ModelConfig { hidden: 96, ffn: 172, vocab: 300, ..tiny_config(true) };
+    let one = Runtime::new(1).with_isa(Isa::Scalar).unwrap();
+    let want = everything(&Model::init(config.clone(), 4).unwrap().with_runtime(one));
+    for threads in [1, 2, 3] {
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            let Some(runtime) = Runtime::new(threads).with_isa(isa) else { continue };
+            let model = Model::init(config.clone(), 4).unwrap().with_runtime(runtime);
+            assert!(everything(&model) == want, "{threads} threads on {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_cache_continues_as_if_the_rest_had_never_been() {
+    let model = tiny(true, 8);
+    let (kept, other, ids) = (random_ids(&model, 21, 1), random_ids(&model, 13, 2), random_ids(&model, 9, 3));
+    let mut session = Session::new(&model, None);
+    session.prefill(&kept).unwrap();
+    let straight = bits(session.prefill(&ids).unwrap());
+    let mut cache = KvCache::new(model.config());
+    let mut batch = Batch::new(&model);
+    for (tokens, cut) in [(&kept, 21), (&other, 21), (&ids, 30)] {
+        let logits = batch.step(&mut [Slot { cache: &mut cache, lora: None, tokens }]).unwrap();
+        cache.truncate(cut);
+        if cut == 30 {
+            assert_eq!(bits(logits.row(0)), straight);
+        }
+    }
+}
+
+#[test]
+fn sampled_runs_repeat_by_seed_and_differ_by_seed() {
+    let model = tiny(true, 1);
+    let run = |seed| {
+        let sampling = Sampling { temperature: 1.5, seed, max_tokens: 20, ..Sampling::default() };
+        generate(&model, None, &[3, 4], &sampling, &mut |_| ControlFlow::Continue(())).unwrap().ids
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}

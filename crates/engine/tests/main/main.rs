@@ -1,0 +1,9 @@
+//! What the engine promises, checked through its public surface.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod files;
+mod gradients;
+mod invariance;
+mod parity;
+mod training;
