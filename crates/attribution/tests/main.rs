@@ -1,0 +1,4 @@
+//! The crate's promises, as facts.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod spans;
