@@ -40,7 +40,8 @@ fn check(name: &str) {
         assert!((sum / want - 1.0).abs() < 1e-3, "sum of log-probabilities {sum}, expected {want}");
         assert_eq!(scores[prompt.len() - 1..], run.logprobs, "decoding and scoring disagree");
 
-        let spoken = case["text"].as_str().unwrap().trim_start_matches("<|start_story|> ");
+        // Ours leaves special tokens out.
+        let spoken = case["text"].as_str().unwrap().trim_start_matches("<|start_story|> ").replace("<unk>", "");
         assert_eq!(tokenizer.decode(&whole), spoken);
     }
 }
