@@ -23,6 +23,7 @@ mod price;
 mod proof;
 mod rule;
 mod split;
+mod verify;
 
 pub use openledger_protocol::{Parties, PriceList, Terms};
 
@@ -31,3 +32,4 @@ pub use price::price;
 pub use proof::{Earned, EntryPlace, ProofError, ReceiptLeaf, ReceiptPlace, verify_earned, verify_no_receipt};
 pub use rule::{ALL_BPS, RuleError, SplitRule};
 pub use split::{SplitError, split};
+pub use verify::{Fault, Verified, verify_bundle, verify_receipt};

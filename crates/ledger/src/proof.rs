@@ -6,7 +6,8 @@
 use openledger_protocol::merkle::{self, Proof};
 use openledger_protocol::sum_tree::{self, SumNode, SumProof};
 use openledger_protocol::{
-    Address, Amount, B256, Domain, Entry, EpochHeader, ReceiptId, SignedReceipt, keccak, leaf, tags, word,
+    Address, Amount, B256, Domain, Entry, EpochHeader, ReceiptBundle, ReceiptId, SignedReceipt, keccak, leaf, tags,
+    word,
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,17 @@ impl ClosedEpoch {
     pub fn prove_entry(&self, entry: &Entry) -> Option<SumProof> {
         let at = self.entries.binary_search_by_key(&entry.sort_key(), Entry::sort_key).ok()?;
         self.entries_tree.prove(at as u64)
+    }
+
+    /// Puts the proofs of this epoch into a bundle; `false`, and nothing changed, when its receipt or a line is not here.
+    #[must_use]
+    pub fn include(&self, bundle: &mut ReceiptBundle) -> bool {
+        let receipt = self.prove_receipt(bundle.signed.receipt.id());
+        let entries: Option<Vec<SumProof>> = bundle.entries.iter().map(|entry| self.prove_entry(entry)).collect();
+        let (Some(receipt), Some(entries)) = (receipt, entries) else { return false };
+        bundle.inclusion = Some(receipt);
+        bundle.entry_proofs = entries;
+        true
     }
 
     /// What `account` earned in the epoch, with the proof; works for accounts that earned nothing too.

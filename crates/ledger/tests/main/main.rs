@@ -1,0 +1,8 @@
+//! Facts about splits, epochs and checks of bundles, and the split's golden cases.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bundle;
+mod epoch;
+mod properties;
+mod sample;
+mod vectors;

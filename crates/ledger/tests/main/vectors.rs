@@ -1,0 +1,136 @@
+//! `vectors/split.json`: inputs of splits and their entries, which this crate and Solidity's `SplitLib` must agree on.
+//!
+//! `UPDATE_VECTORS=1 cargo test -p openledger-ledger` rewrites the file.
+
+use std::collections::BTreeMap;
+
+use openledger_ledger::{Parties, SplitRule, split};
+use openledger_protocol::*;
+use serde_json::{Value, json};
+
+use crate::sample::{account, contribution, key, parties, score};
+
+struct Given {
+    name: &'static str,
+    price: u128,
+    rule: (u16, u16, u16),
+    mix: Mix,
+    coverage: (u32, u32, u32),
+    scores: Vec<Score>,
+    holders: Vec<(u64, u64)>,
+    staked: bool,
+    parents: Vec<(u64, u16)>,
+}
+
+fn given() -> Vec<Given> {
+    let rest = || vec![score(Layer::Rest, 10, 0, 700), score(Layer::Rest, 11, 0, 200), score(Layer::Rest, 12, 0, 100)];
+    let held = || vec![(10, 20), (11, 20), (12, 21)];
+    let base = |name, price| Given {
+        name,
+        price,
+        rule: (1000, 2000, 2000),
+        mix: Mix::GOVERNED[0],
+        coverage: (0, 0, 0),
+        scores: rest(),
+        holders: held(),
+        staked: true,
+        parents: vec![],
+    };
+    let evidence = || {
+        let mut scores = vec![
+            score(Layer::Spans, 10, 2, 20_500),
+            score(Layer::Spans, 11, 0, 41_000),
+            score(Layer::Influence, 11, 0, 3),
+            score(Layer::Influence, 12, 4, 5),
+        ];
+        scores.extend(rest());
+        scores
+    };
+    let open = Amount::OPEN.0;
+    vec![
+        base("nothing is paid", 0),
+        base("one unit is a residual of the contributors", 1),
+        base("ten units round down", 10),
+        base("one OPEN by training weight alone", open),
+        Given { coverage: (1_000_000, 1_000_000, 0), scores: evidence(), ..base("full coverage", open) },
+        Given { coverage: (333_333, 1_000_000, 0), scores: evidence(), ..base("partial coverage", open + 7) },
+        Given { coverage: (1_000_000, 0, 0), ..base("coverage without scores joins the rest", open) },
+        Given { staked: false, ..base("no stakers: insurance", open + 1) },
+        Given { parents: vec![(7, 2000), (8, 333)], ..base("parents are paid inside the owner's line", open + 3) },
+        Given { parents: vec![(7, 2000), (7, 1000)], ..base("one parent twice is one line", open + 3) },
+        Given { holders: vec![(10, 20), (12, 21)], ..base("what nobody holds goes to insurance", open) },
+        Given { scores: vec![], ..base("no scores at all go to insurance", open) },
+        Given { rule: (0, 1000, 0), ..base("the least to others", open + 11) },
+        Given { rule: (2000, 4000, 1000), ..base("the most to others", open + 13) },
+        Given { holders: vec![(10, 20), (11, 20), (12, 20)], ..base("one holder of all: remainder in the first", 997) },
+        Given {
+            mix: Mix::GOVERNED[1],
+            coverage: (500_000, 250_000, 1_000_000),
+            scores: [evidence(), vec![score(Layer::Retrieval, 12, 1, 9)]].concat(),
+            ..base("three layers", open + 17)
+        },
+        base("64 bits less one", u64::MAX.into()),
+        base("all OPEN there is", Amount::SUPPLY.0),
+    ]
+}
+
+/// The case as flat members: parallel arrays with one element a line, amounts as decimal strings.
+fn case(given: &Given) -> Value {
+    let (platform, model, stakers) = given.rule;
+    let rule = SplitRule::new(platform, model, stakers).unwrap();
+    let (spans, influence, retrieval) = given.coverage;
+    let coverage = Coverage { spans, influence, retrieval };
+    let mut credits = Credits { scores: given.scores.clone(), coverage, ..Credits::default() };
+    credits.sort();
+    let holders: BTreeMap<_, _> = given.holders.iter().map(|&(of, who)| (contribution(of), account(who))).collect();
+    let parties = Parties {
+        node: account(5),
+        stakers: given.staked.then(|| account(6)),
+        parents: given.parents.iter().map(|&(who, bps)| (account(who), bps)).collect(),
+        ..parties()
+    };
+    assert_ne!(parties.node, key().address());
+    let receipt = ReceiptId(word(42u8));
+    let entries = split(receipt, Amount(given.price), &rule, &given.mix, &credits, &holders, &parties).unwrap();
+    let scores = &credits.scores;
+    let hex = |words: Vec<B256>| words.into_iter().map(|word| json!(word)).collect::<Vec<_>>();
+    json!({
+        "name": given.name,
+        "receipt": receipt,
+        "price": Amount(given.price),
+        "platformBps": platform, "modelBps": model, "stakersBps": stakers, "contributorsBps": rule.contributors_bps(),
+        "mixSpansBps": given.mix.spans_bps, "mixInfluenceBps": given.mix.influence_bps,
+        "mixRetrievalBps": given.mix.retrieval_bps,
+        "coverageSpans": spans, "coverageInfluence": influence, "coverageRetrieval": retrieval,
+        "treasury": parties.treasury, "validation": parties.validation, "insurance": parties.insurance,
+        "owner": parties.owner, "node": parties.node, "stakers": parties.stakers.unwrap_or_default(),
+        "parents": parties.parents.iter().map(|(who, _)| who).collect::<Vec<_>>(),
+        "parentsBps": parties.parents.iter().map(|(_, bps)| bps).collect::<Vec<_>>(),
+        "scoreLayers": scores.iter().map(|s| s.layer as u8).collect::<Vec<_>>(),
+        "scoreContributions": hex(scores.iter().map(|s| s.record.contribution.0).collect()),
+        "scoreIndexes": scores.iter().map(|s| s.record.index).collect::<Vec<_>>(),
+        "scores": scores.iter().map(|s| s.score.to_string()).collect::<Vec<_>>(),
+        "heldContributions": hex(holders.keys().map(|id| id.0).collect()),
+        "holders": holders.values().collect::<Vec<_>>(),
+        "lineRoles": entries.iter().map(|e| e.role as u8).collect::<Vec<_>>(),
+        "lineAccounts": entries.iter().map(|e| e.account).collect::<Vec<_>>(),
+        "lineContributions": hex(entries.iter().map(|e| e.contribution.0).collect()),
+        "lineAmounts": entries.iter().map(|e| e.amount).collect::<Vec<_>>(),
+        "lineLeaves": hex(entries.iter().map(|e| e.leaf().hash).collect()),
+    })
+}
+
+#[test]
+fn splits_are_the_committed_ones() {
+    let cases: Vec<Value> = given().iter().map(case).collect();
+    let text = serde_json::to_string_pretty(&json!({ "cases": cases })).unwrap() + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/split.json");
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "split.json differs: if the change is meant, run with UPDATE_VECTORS=1 and read the diff"
+    );
+}
