@@ -5,12 +5,11 @@ import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 import {IChannels} from "./interfaces/IChannels.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
+import {SignatureLib} from "./libraries/SignatureLib.sol";
 
 /// @title Channels
 /// @notice Prepaid channels redeemed by cumulative vouchers, in the shape of x402 `batch-settlement`.
@@ -27,18 +26,20 @@ contract Channels is EIP712, IChannels {
     uint64 public immutable MIN_DELAY;
     uint64 public immutable MAX_DELAY;
 
+    /// @inheritdoc IChannels
+    uint128 public redeemedTotal;
+
     mapping(bytes32 channel => Channel) private _channels;
     mapping(bytes32 channel => Withdrawal) private _withdrawals;
 
-    /// @param payouts The `Payouts` contract; token and clock scale are its.
-    constructor(IPayouts payouts) EIP712("OpenLedger", "1") {
-        PAYOUTS = payouts;
-        OPEN = payouts.OPEN();
-        uint64 day = payouts.DAY();
+    /// @dev Deployed by `Payouts` itself, so that each knows the other for good.
+    /// @param open The token.
+    /// @param day Seconds in a day on this network.
+    constructor(IERC20 open, uint64 day) EIP712("OpenLedger", "1") {
+        PAYOUTS = IPayouts(msg.sender);
+        OPEN = open;
         MIN_DELAY = day < 96 ? 1 : day / 96;
         MAX_DELAY = 30 * day;
-        // Exactly what is redeemed is pulled; the money of open channels is out of reach since only `fund` pulls.
-        OPEN.forceApprove(address(payouts), type(uint256).max);
     }
 
     /// @inheritdoc IChannels
@@ -86,7 +87,7 @@ contract Channels is EIP712, IChannels {
     /// @inheritdoc IChannels
     function redeem(Voucher calldata voucher) external returns (uint128 amount) {
         amount = _redeem(voucher);
-        if (amount != 0) PAYOUTS.fund(amount);
+        _pass(amount);
     }
 
     /// @inheritdoc IChannels
@@ -94,7 +95,7 @@ contract Channels is EIP712, IChannels {
         for (uint256 i; i < vouchers.length; ++i) {
             amount += _redeem(vouchers[i]);
         }
-        if (amount != 0) PAYOUTS.fund(amount);
+        _pass(amount);
     }
 
     /// @inheritdoc IChannels
@@ -154,19 +155,20 @@ contract Channels is EIP712, IChannels {
         emit Deposited(channel, config.payer, config.node, config, amount);
     }
 
+    /// @dev Moves what was redeemed to `Payouts`, which reads `redeemedTotal` as paid in.
+    function _pass(uint128 amount) private {
+        if (amount == 0) return;
+        redeemedTotal += amount;
+        OPEN.safeTransfer(address(PAYOUTS), amount);
+    }
+
     /// @dev Raises what the channel has redeemed to the voucher's sum or the balance, and returns by how much.
     function _redeem(Voucher calldata voucher) private returns (uint128 amount) {
         bytes32 channel = channelOf(voucher.config);
         bytes32 digest = voucherDigest(channel, voucher.cumulative);
         address signer = voucher.config.payerAuthorizer;
         if (signer == address(0)) signer = voucher.config.payer;
-        // Keys first, contracts second: asking whether the signer has code would cost every key 2,600 gas.
-        (address recovered,,) = ECDSA.tryRecoverCalldata(digest, voucher.signature);
-        require(
-            recovered == signer
-                || SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, voucher.signature),
-            NotSignedByPayer(channel)
-        );
+        require(SignatureLib.isSignedBy(signer, digest, voucher.signature), NotSignedByPayer(channel));
 
         Channel storage c = _channels[channel];
         (uint128 balance, uint128 had) = (c.balance, c.redeemed);

@@ -4,12 +4,12 @@ pragma solidity 0.8.37;
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 import {IContributions} from "./interfaces/IContributions.sol";
 import {IDatanets} from "./interfaces/IDatanets.sol";
 import {Splitter} from "./Splitter.sol";
 import {Title} from "./Title.sol";
+import {SignatureLib} from "./libraries/SignatureLib.sol";
 
 /// @title Contributions
 /// @notice Titles of batches of records: registered by commit and reveal, held by their contributor or a splitter.
@@ -61,7 +61,7 @@ contract Contributions is Title, EIP712, IContributions {
         Batch memory batch = Batch(r.datanet, r.root, r.count, keccak256(abi.encodePacked(r.contributors)), r.terms);
         if (msg.sender != r.registrant) {
             require(
-                SignatureChecker.isValidSignatureNowCalldata(r.registrant, _registerDigest(batch, nonce), r.signature),
+                SignatureLib.isSignedBy(r.registrant, _registerDigest(batch, nonce), r.signature),
                 NotSignedByRegistrant(r.registrant)
             );
         }

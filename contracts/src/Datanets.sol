@@ -3,10 +3,10 @@ pragma solidity 0.8.37;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 import {IDatanets} from "./interfaces/IDatanets.sol";
 import {Title} from "./Title.sol";
+import {SignatureLib} from "./libraries/SignatureLib.sol";
 
 /// @title Datanets
 /// @notice Titles of datanets, their versions and their grants.
@@ -151,8 +151,6 @@ contract Datanets is Title, EIP712, IDatanets {
     }
 
     function _requireSigned(uint64 datanet, bytes32 digest, bytes calldata signature) private view {
-        require(
-            SignatureChecker.isValidSignatureNowCalldata(ownerOf(datanet), digest, signature), NotSignedByOwner(datanet)
-        );
+        require(SignatureLib.isSignedBy(ownerOf(datanet), digest, signature), NotSignedByOwner(datanet));
     }
 }

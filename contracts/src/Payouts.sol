@@ -5,6 +5,8 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
+import {Channels} from "./Channels.sol";
+import {IChannels} from "./interfaces/IChannels.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
 import {FormatsLib} from "./libraries/FormatsLib.sol";
@@ -23,6 +25,7 @@ contract Payouts is EIP712, IPayouts {
 
     IERC20 public immutable OPEN;
     IVerifier public immutable VERIFIER;
+    IChannels public immutable CHANNELS;
     address public immutable GUARDIAN;
     address public immutable JURY;
     address public immutable TREASURY;
@@ -62,7 +65,8 @@ contract Payouts is EIP712, IPayouts {
     bytes32 private _payoutRoot;
     bytes32 private _entriesRoot;
 
-    uint128 public funded;
+    /// @dev Paid in by `fund`; what vouchers paid in is counted by `CHANNELS`.
+    uint128 private _given;
     uint64 public pausedUntil;
 
     mapping(uint64 epoch => bytes32) public receiptsRootOf;
@@ -78,12 +82,13 @@ contract Payouts is EIP712, IPayouts {
         (OPEN, VERIFIER, GUARDIAN, JURY) = (p.open, p.verifier, p.guardian, p.jury);
         (TREASURY, VALIDATION, INSURANCE) = (p.treasury, p.validation, p.insurance);
         (BOND, WINDOW, DAY) = (p.bond, p.window, p.day);
+        CHANNELS = new Channels(p.open, p.day);
     }
 
     /// @inheritdoc IPayouts
     function fund(uint128 amount) external {
-        uint128 total = funded + amount;
-        funded = total;
+        uint128 total = _given + amount;
+        _given = total;
         emit Funded(msg.sender, amount, total);
         OPEN.safeTransferFrom(msg.sender, address(this), amount);
     }
@@ -138,7 +143,8 @@ contract Payouts is EIP712, IPayouts {
         _requireSum(p.entriesRoot, p.entriesTotal, entriesTop);
         _requireSum(p.payoutRoot, p.total, payoutTop);
         require(p.total == last.total + p.entriesTotal, TotalMismatch(p.total, last.total + p.entriesTotal));
-        require(p.total <= funded, Underfunded(p.total, funded));
+        uint128 paidIn = funded();
+        require(p.total <= paidIn, Underfunded(p.total, paidIn));
 
         uint64 closes = uint64(block.timestamp) + WINDOW;
         _mark = Mark(p.epoch, p.cutoff, p.total);
@@ -213,8 +219,7 @@ contract Payouts is EIP712, IPayouts {
         uint256 depth,
         SumNode[] calldata proof
     ) external returns (uint128 paid) {
-        SumNode[] memory leaves = _leaves(accounts, cumulatives, indices.length);
-        bytes32 root = MerkleLib.sumRootMany(indices, leaves, depth, proof);
+        bytes32 root = MerkleLib.sumRootMany(_places(accounts, cumulatives, indices), depth, proof);
         require(root == payoutRoot, NotInRoot(accounts[0], cumulatives[0]));
         for (uint256 i; i < accounts.length; ++i) {
             paid += _pay(accounts[i], cumulatives[i]);
@@ -259,6 +264,11 @@ contract Payouts is EIP712, IPayouts {
     }
 
     /// @inheritdoc IPayouts
+    function funded() public view returns (uint128) {
+        return _given + CHANNELS.redeemedTotal();
+    }
+
+    /// @inheritdoc IPayouts
     function claimed(address account) external view returns (uint128) {
         return _accounts[account].claimed;
     }
@@ -275,27 +285,33 @@ contract Payouts is EIP712, IPayouts {
 
     /// @dev Raises what `account` has had to `cumulative` and pays the difference; a lower total pays nothing.
     function _pay(address account, uint128 cumulative) private returns (uint128 paid) {
-        Account storage a = _accounts[account];
-        uint128 had = a.claimed;
-        if (cumulative <= had) return 0;
-        paid = cumulative - had;
-        a.claimed = cumulative;
+        Account memory a = _accounts[account];
+        if (cumulative <= a.claimed) return 0;
+        paid = cumulative - a.claimed;
+        _accounts[account] = Account(cumulative, a.redirected);
         address payee = a.redirected ? _claimers[account] : account;
         emit Claimed(account, payee, paid, cumulative);
         OPEN.safeTransfer(payee, paid);
     }
 
-    /// @dev The payout leaves of a multi-claim, whose lists are all `length` long.
-    function _leaves(address[] calldata accounts, uint128[] calldata cumulatives, uint256 length)
+    /// @dev The payout leaves of a multi-claim, as `sumRootMany` takes them.
+    function _places(address[] calldata accounts, uint128[] calldata cumulatives, uint256[] calldata indices)
         private
         view
-        returns (SumNode[] memory leaves)
+        returns (uint256[] memory places)
     {
+        uint256 length = indices.length;
         require(accounts.length == length && cumulatives.length == length, LengthMismatch());
-        leaves = new SumNode[](length);
+        places = new uint256[](3 * length);
         for (uint256 i; i < length; ++i) {
-            leaves[i].hash = FormatsLib.payoutLeaf(address(this), accounts[i], cumulatives[i]);
-            leaves[i].sum = cumulatives[i];
+            (uint256 index, uint128 cumulative) = (indices[i], cumulatives[i]);
+            bytes32 leaf = FormatsLib.payoutLeaf(address(this), accounts[i], cumulative);
+            assembly ("memory-safe") {
+                let place := add(add(places, 32), mul(i, 96))
+                mstore(place, index)
+                mstore(add(place, 32), leaf)
+                mstore(add(place, 64), cumulative)
+            }
         }
     }
 

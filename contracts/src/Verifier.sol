@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 import {IContributions} from "./interfaces/IContributions.sol";
@@ -30,6 +29,7 @@ import {
 import {FormatsLib} from "./libraries/FormatsLib.sol";
 import {MerkleLib} from "./libraries/MerkleLib.sol";
 import {ReceiptLib} from "./libraries/ReceiptLib.sol";
+import {SignatureLib} from "./libraries/SignatureLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 
 /// @title Verifier
@@ -274,8 +274,7 @@ contract Verifier is IVerifier {
         returns (bool)
     {
         bytes32 digest = MessageHashUtils.toTypedDataHash(payouts.domainSeparator(), structHash);
-        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
-        return failure == ECDSA.RecoverError.NoError && signer == node;
+        return SignatureLib.isKey(node, digest, signature);
     }
 
     /// @dev The byte at `position` of the text under `root`; `there` is false when the text is proven to end before it.

@@ -102,6 +102,9 @@ interface IChannels {
     /// @notice `keccak256(abi.encode(chainId, this, payer, payerAuthorizer, node, withdrawDelay, salt))`.
     function channelOf(Config calldata config) external view returns (bytes32);
 
+    /// @notice Base units ever redeemed into `Payouts`.
+    function redeemedTotal() external view returns (uint128);
+
     /// @notice A channel's money.
     function channels(bytes32 channel) external view returns (Channel memory);
 

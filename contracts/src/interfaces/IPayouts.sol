@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {SumNode} from "../libraries/MerkleLib.sol";
+import {IChannels} from "./IChannels.sol";
 import {Fault, IVerifier} from "./IVerifier.sol";
 
 /// @title IPayouts
@@ -110,8 +111,8 @@ interface IPayouts {
     /// @notice The arrays of a call differ in length.
     error LengthMismatch();
 
-    /// @notice `amount` was paid in; `funded` is everything ever paid in.
-    event Funded(address indexed source, uint128 amount, uint128 funded);
+    /// @notice `amount` was paid in otherwise than by vouchers; `given` is all that ever was.
+    event Funded(address indexed source, uint128 amount, uint128 given);
     /// @notice `operator` put `amount` at stake.
     event OperatorJoined(address indexed operator, uint128 amount, uint128 stake);
     /// @notice `operator` may leave at `exitAt`.
@@ -234,7 +235,8 @@ interface IPayouts {
     /// @notice Where an account's earnings go: the payee it chose, or itself.
     function claimerFor(address account) external view returns (address);
 
-    /// @notice Base units ever paid in.
+    /// @notice Base units ever paid in: what `Channels` redeemed and what was given by `fund`.
+    /// @dev Warning: tokens merely transferred here are nobody's; use `fund`.
     function funded() external view returns (uint128);
 
     /// @notice Until when new proposals and deposits rest; in the past when they do not.
@@ -243,6 +245,8 @@ interface IPayouts {
     /// @notice EIP-712 domain of receipts.
     function domainSeparator() external view returns (bytes32);
 
+    /// @notice Where callers' deposits are, deployed by this contract.
+    function CHANNELS() external view returns (IChannels);
     /// @notice The token paid in and out.
     function OPEN() external view returns (IERC20);
     /// @notice Account of the treasury line.

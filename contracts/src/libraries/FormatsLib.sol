@@ -83,8 +83,19 @@ library FormatsLib {
     }
 
     /// @dev Leaf of an account's lifetime total at `payouts`; its sum in the tree is `cumulative`.
-    function payoutLeaf(address payouts, address account, uint128 cumulative) internal view returns (bytes32) {
-        return twice(abi.encode(TAG_PAYOUT, block.chainid, payouts, account, cumulative));
+    function payoutLeaf(address payouts, address account, uint128 cumulative) internal view returns (bytes32 leaf) {
+        bytes32 tag = TAG_PAYOUT;
+        // As `twice(abi.encode(..))`, without leaving the encoding in memory: multi-claims hash many of these.
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, tag)
+            mstore(add(free, 32), chainid())
+            mstore(add(free, 64), payouts)
+            mstore(add(free, 96), account)
+            mstore(add(free, 128), cumulative)
+            mstore(0, keccak256(free, 160))
+            leaf := keccak256(0, 32)
+        }
     }
 
     /// @dev `keccak256(keccak256(data))`.

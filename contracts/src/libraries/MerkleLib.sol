@@ -15,6 +15,8 @@ struct SumNode {
 library MerkleLib {
     /// @dev The index has bits above the depth of the proof.
     error IndexTooLarge(uint256 index, uint256 depth);
+    /// @dev A sum of the tree does not fit 128 bits.
+    error SumTooLarge();
     /// @dev The leaves of a multiproof are not in strictly ascending order of index, or there are none.
     error LeavesNotAscending();
     /// @dev A multiproof has more or fewer nodes than its leaves need.
@@ -68,61 +70,102 @@ library MerkleLib {
     {
         uint256 depth = siblings.length;
         require(index >> depth == 0, IndexTooLarge(index, depth));
-        (hash, total) = (leaf, sum);
-        for (uint256 i; i < depth; ++i) {
-            SumNode calldata sibling = siblings[i];
-            if (index & 1 == 0) {
-                (hash, total) = parent(hash, total, sibling.hash, sibling.sum);
-            } else {
-                prefix += sibling.sum;
-                (hash, total) = parent(sibling.hash, sibling.sum, hash, total);
+        bytes32 tag = FormatsLib.TAG_SUM_NODE;
+        uint256 sums = sum;
+        uint256 before;
+        uint256 overflow;
+        hash = leaf;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, tag)
+            let sibling := siblings.offset
+            for { let end := add(sibling, shl(6, depth)) } lt(sibling, end) { sibling := add(sibling, 64) } {
+                let siblingSum := calldataload(add(sibling, 32))
+                let isRight := and(index, 1)
+                // The running node goes to the left place when the bit is zero, to the right one otherwise.
+                let side := shl(6, isRight)
+                let own := add(add(free, 32), side)
+                mstore(own, hash)
+                mstore(add(own, 32), sums)
+                let other := sub(add(free, 96), side)
+                mstore(other, calldataload(sibling))
+                mstore(add(other, 32), siblingSum)
+                hash := keccak256(free, 160)
+                before := add(before, mul(isRight, siblingSum))
+                sums := add(sums, siblingSum)
+                // Both fit 128 bits, or the sum is refused below; so no addition wraps before it is noticed.
+                overflow := or(overflow, or(shr(128, siblingSum), shr(128, sums)))
+                index := shr(1, index)
             }
-            index >>= 1;
         }
+        require(overflow == 0, SumTooLarge());
+        (total, prefix) = (uint128(sums), uint128(before));
     }
 
-    /// @dev Root of the sum tree of `depth` levels that holds all of `nodes` at `indices` (strictly ascending).
-    /// `proof` lists, level by level and left to right, only the siblings that cannot be computed.
-    /// @dev Warning: overwrites `indices` and `nodes`.
-    function sumRootMany(uint256[] memory indices, SumNode[] memory nodes, uint256 depth, SumNode[] calldata proof)
+    /// @dev Root of the sum tree of `depth` levels that holds several leaves. `places` is three words for each: index
+    /// (strictly ascending), hash, sum. `proof` lists, level by level and left to right, only the siblings that the leaves
+    /// do not give.
+    /// @dev Warning: overwrites `places`.
+    function sumRootMany(uint256[] memory places, uint256 depth, SumNode[] calldata proof)
         internal
         pure
-        returns (bytes32)
+        returns (bytes32 hash)
     {
-        uint256 width = indices.length;
-        require(width != 0 && width == nodes.length, LeavesNotAscending());
-        for (uint256 i = 1; i < width; ++i) {
-            require(indices[i - 1] < indices[i], LeavesNotAscending());
+        uint256 count = places.length / 3;
+        require(count != 0, LeavesNotAscending());
+        for (uint256 i = 1; i < count; ++i) {
+            require(places[3 * i - 3] < places[3 * i], LeavesNotAscending());
         }
-        require(indices[width - 1] >> depth == 0, IndexTooLarge(indices[width - 1], depth));
+        uint256 last = places[3 * count - 3];
+        require(last >> depth == 0, IndexTooLarge(last, depth));
 
-        uint256 used;
-        for (; depth != 0; --depth) {
-            uint256 write;
-            for (uint256 read; read < width; ++write) {
-                uint256 index = indices[read];
-                SumNode memory node = nodes[read];
-                (bytes32 hash, uint128 sum) = (node.hash, node.sum);
-                ++read;
-                if (index & 1 == 1) {
-                    require(used < proof.length, WrongProofLength());
-                    SumNode calldata left = proof[used++];
-                    (hash, sum) = parent(left.hash, left.sum, hash, sum);
-                } else if (read < width && indices[read] == index + 1) {
-                    SumNode memory right = nodes[read++];
-                    (hash, sum) = parent(hash, sum, right.hash, right.sum);
-                } else {
-                    require(used < proof.length, WrongProofLength());
-                    SumNode calldata right = proof[used++];
-                    (hash, sum) = parent(hash, sum, right.hash, right.sum);
+        bytes32 tag = FormatsLib.TAG_SUM_NODE;
+        uint256 overflow;
+        bool exact;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, tag)
+            let base := add(places, 32)
+            let end := add(base, mul(count, 96))
+            let next := proof.offset
+            let proofEnd := add(next, shl(6, proof.length))
+            for {} depth { depth := sub(depth, 1) } {
+                let write := base
+                for { let read := base } lt(read, end) {} {
+                    let index := mload(read)
+                    let sums := mload(add(read, 64))
+                    let isRight := and(index, 1)
+                    let side := shl(6, isRight)
+                    let own := add(add(free, 32), side)
+                    mstore(own, mload(add(read, 32)))
+                    mstore(add(own, 32), sums)
+                    read := add(read, 96)
+                    let other := sub(add(free, 96), side)
+                    // The sibling of a left node may be the next of the leaves; otherwise it comes from the proof.
+                    switch and(and(lt(read, end), iszero(isRight)), eq(mload(read), add(index, 1)))
+                    case 1 {
+                        mcopy(other, add(read, 32), 64)
+                        read := add(read, 96)
+                    }
+                    default {
+                        // Past the end of the proof this reads what is not part of it; `exact` then tells.
+                        calldatacopy(other, next, 64)
+                        next := add(next, 64)
+                    }
+                    let otherSum := mload(add(other, 32))
+                    sums := add(sums, otherSum)
+                    overflow := or(overflow, or(shr(128, otherSum), shr(128, sums)))
+                    mstore(write, shr(1, index))
+                    mstore(add(write, 32), keccak256(free, 160))
+                    mstore(add(write, 64), sums)
+                    write := add(write, 96)
                 }
-                indices[write] = index >> 1;
-                SumNode memory target = nodes[write];
-                (target.hash, target.sum) = (hash, sum);
+                end := write
             }
-            width = write;
+            hash := mload(add(base, 32))
+            exact := eq(next, proofEnd)
         }
-        require(used == proof.length, WrongProofLength());
-        return nodes[0].hash;
+        require(exact, WrongProofLength());
+        require(overflow == 0, SumTooLarge());
     }
 }

@@ -55,10 +55,10 @@ abstract contract World is Base {
         models = new Models();
         verifier = new Verifier(datanets, contributions, models);
         payouts = new Payouts(params());
-        channels = new Channels(payouts);
+        channels = Channels(address(payouts.CHANNELS()));
         give(node, 100_000 ether);
         give(payer, 100_000 ether);
-        give(address(this), 100_000 ether);
+        give(address(this), 10_000_000 ether);
         open.approve(address(payouts), type(uint256).max);
         vm.prank(payer);
         open.approve(address(channels), type(uint256).max);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IChannels} from "../src/interfaces/IChannels.sol";
+import {IContributions} from "../src/interfaces/IContributions.sol";
+import {IPayouts} from "../src/interfaces/IPayouts.sol";
+import {SumNode} from "../src/libraries/MerkleLib.sol";
+import {Trees} from "./base/Trees.sol";
+import {World} from "./base/World.sol";
+
+/// @dev Whole transactions (21,000 and calldata included, refunds taken off), each with storage as it is after the first
+/// time. The figures are kept in `snapshots/`; the bars are those of the project.
+/// forge-config: default.isolate = true
+contract GasTest is World {
+    function bar(string memory name, uint256 most) private {
+        uint256 used = vm.snapshotGasLastCall(name);
+        ok(used <= most, string.concat(name, " takes ", vm.toString(used)));
+    }
+
+    function barEach(string memory name, uint256 each, uint256 most) private {
+        uint256 used = vm.snapshotGasLastCall(name) / each;
+        ok(used <= most, string.concat(name, " takes ", vm.toString(used), " each"));
+    }
+
+    function proposeOnly(Total[] memory totals) private {
+        uint128 sum;
+        for (uint256 i; i < totals.length; ++i) {
+            sum += totals[i].cumulative;
+        }
+        payouts.fund(sum - payouts.funded());
+        propose(totals);
+    }
+
+    function test_an_epoch_costs_the_same_whatever_its_number_of_payees() public {
+        bondNode();
+        settle(many(2, 1 ether));
+        settle(many(2, 2 ether));
+        (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = (fundedPlain(many(1000, 3 ether)));
+        vm.prank(node);
+        payouts.propose(p, e, t, "sha256:0000000000000000000000000000000000000000000000000000000000000000");
+        bar("propose", 115_000);
+        vm.warp(block.timestamp + WINDOW);
+        payouts.finalize();
+        bar("finalize", 48_000);
+    }
+
+    function fundedPlain(Total[] memory totals)
+        private
+        returns (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t)
+    {
+        (p, e, t) = plain(totals);
+        payouts.fund(p.total);
+    }
+
+    /// @dev The worst case: 64 of 1,024 accounts, none near another. Pays them, and settles as much again, so that claims find used slots. The siblings of the
+    /// 64 leaves four levels up are random nodes; building the whole tree would take a billion gas.
+    function test_sixty_four_claims_with_one_proof() public {
+        address[] memory accounts = new address[](64);
+        uint128[] memory sums = new uint128[](64);
+        uint256[] memory indices = new uint256[](64);
+        for (uint128 round = 1; round <= 2; ++round) {
+            SumNode[] memory proof = new SumNode[](64 * 4);
+            SumNode[] memory level = new SumNode[](64);
+            for (uint256 i; i < 64; ++i) {
+                (indices[i], accounts[i], sums[i]) =
+                (i * 16 + 5, address(uint160(0x1000 + i)), round * uint128(1 ether + i * 1e15));
+                level[i] = payoutLeaves(two(accounts[i], sums[i], address(1), 0))[1];
+                for (uint256 h; h < 4; ++h) {
+                    SumNode memory sibling = SumNode(keccak256(abi.encode(round, i, h)), 0.123_456_789 ether);
+                    proof[h * 64 + i] = sibling;
+                    level[i] = (5 >> h) & 1 == 0 ? Trees.node(level[i], sibling) : Trees.node(sibling, level[i]);
+                }
+            }
+            accept(Trees.root(level), Trees.top(level));
+            payouts.claimMulti(accounts, sums, indices, 10, proof);
+        }
+        barEach("64 scattered claims with one proof", 64, 25_000);
+    }
+
+    /// @dev A relayer that sweeps the tree: neighbours need few siblings.
+    function test_sixty_four_neighbours_with_one_proof() public {
+        address[] memory accounts = new address[](64);
+        uint128[] memory sums = new uint128[](64);
+        uint256[] memory indices = new uint256[](64);
+        for (uint128 round = 1; round <= 2; ++round) {
+            SumNode[] memory proof = new SumNode[](4);
+            SumNode[] memory leaves = new SumNode[](64);
+            for (uint256 i; i < 64; ++i) {
+                (indices[i], accounts[i], sums[i]) =
+                (i, address(uint160(uint256(keccak256(abi.encode(i))))), round * uint128(1 ether + i * 1e15));
+                leaves[i] = payoutLeaves(two(accounts[i], sums[i], address(0), 0))[1];
+            }
+            SumNode memory node_ = Trees.root(leaves);
+            SumNode[2] memory top;
+            for (uint256 h; h < 4; ++h) {
+                proof[h] = SumNode(keccak256(abi.encode(round, h)), 123.456_789 ether);
+                top = [node_, proof[h]];
+                node_ = Trees.node(top[0], top[1]);
+            }
+            accept(node_, top);
+            payouts.claimMulti(accounts, sums, indices, 10, proof);
+        }
+        barEach("64 neighbours' claims with one proof", 64, 22_000);
+    }
+
+    /// @dev Makes `root` the finalized payout root.
+    function accept(SumNode memory root, SumNode[2] memory top) private {
+        (,, uint128 last) = payouts.head();
+        (IPayouts.Proposal memory p, SumNode[2] memory e,) = plain(two(address(1), last, address(2), 1));
+        (p.payoutRoot, p.total, p.entriesTotal) = (root.hash, root.sum, root.sum - last);
+        e[0].sum = p.entriesTotal;
+        p.entriesRoot = Trees.node(e[0], e[1]).hash;
+        payouts.fund(p.entriesTotal);
+        if (last == 0) bondNode();
+        vm.prank(node);
+        payouts.propose(p, e, top, "");
+        vm.warp(block.timestamp + WINDOW);
+        payouts.finalize();
+    }
+
+    function test_a_claim_at_depth_10() public {
+        claimAtDepth(10);
+        bar("claim at depth 10", 62_000);
+    }
+
+    function test_a_claim_at_depth_20() public {
+        claimAtDepth(20);
+        bar("claim at depth 20", 75_000);
+    }
+
+    /// @dev All but one path of the tree are random nodes.
+    function claimAtDepth(uint256 depth) private {
+        address account = address(0x1234);
+        for (uint128 round = 1; round <= 2; ++round) {
+            uint128 cumulative = round * 3.123_456_789 ether;
+            SumNode[] memory siblings = new SumNode[](depth);
+            SumNode memory node_ = payoutLeaves(two(account, cumulative, address(0x9999), 1))[0];
+            SumNode[2] memory top;
+            for (uint256 i; i < depth; ++i) {
+                siblings[i] = SumNode(keccak256(abi.encode(round, i)), round * 1.234_567_89 ether + uint128(i));
+                top = [node_, siblings[i]];
+                node_ = Trees.node(top[0], top[1]);
+            }
+            accept(node_, top);
+            payouts.claim(account, cumulative, 0, siblings);
+        }
+    }
+
+    function test_redeeming_a_voucher() public {
+        IChannels.Config memory c = config("salt");
+        vm.prank(payer);
+        channels.deposit(c, 100 ether);
+        channels.redeem(voucher(c, 1 ether));
+        channels.redeem(voucher(c, 2.5 ether));
+        bar("redeem a voucher", 60_000);
+    }
+
+    function test_redeeming_sixty_vouchers() public {
+        IChannels.Voucher[] memory list = new IChannels.Voucher[](60);
+        for (uint128 round = 1; round <= 2; ++round) {
+            for (uint256 i; i < 60; ++i) {
+                IChannels.Config memory c = config(keccak256(abi.encode(i)));
+                vm.prank(payer);
+                if (round == 1) channels.deposit(c, 100 ether);
+                vm.stopPrank();
+                list[i] = voucher(c, round * 1.234_567_8 ether);
+            }
+            channels.redeemMany(list);
+        }
+        barEach("60 vouchers in one batch", 60, 25_000);
+    }
+
+    function test_registering_a_batch() public {
+        uint64 net = datanets.create("terms", "");
+        contributions.register(prepared("river-gauge", net, keccak256("one"), 1000));
+        IContributions.Registration memory r = prepared("river-gauge", net, keccak256("two"), 1_000_000);
+        r.salt = keccak256("salt");
+        prepare(r, keyOf("river-gauge"));
+        contributions.register(r);
+        bar("register a batch", 105_000);
+    }
+
+    function test_committing_to_a_batch() public {
+        contributions.commit(keccak256("commitment"));
+        bar("commit to a batch", 46_000);
+    }
+
+    function test_depositing() public {
+        IChannels.Config memory c = config("salt");
+        vm.prank(payer);
+        channels.deposit(c, 1 ether);
+        vm.prank(payer);
+        channels.deposit(c, 1 ether);
+        bar("deposit", 60_000);
+    }
+
+    function test_publishing_a_version() public {
+        uint64 net = datanets.create("terms", "");
+        datanets.publish(net, 1, keccak256("one"), 10);
+        datanets.publish(net, 2, keccak256("two"), 20);
+        bar("publish a version", 65_000);
+    }
+}
