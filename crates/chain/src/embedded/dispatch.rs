@@ -1,0 +1,197 @@
+//! Answers JSON-RPC: most methods by the ethrex handlers, a few here.
+//!
+//! # Invariants
+//!
+//! - What is served is an allow-list: no `engine_*`, `admin_*` or `testing_*`, and of `debug_*` only what reads.
+//!   (`debug_setHead`, for one, would rewind the chain.)
+//! - Every transaction the pool takes wakes the producer; nothing else puts transactions into the pool.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Bytes, hex};
+use ethrex_blockchain::Blockchain;
+use ethrex_common::H512;
+use ethrex_p2p::types::{Node, NodeRecord};
+use ethrex_rpc::utils::{RpcErrorMetadata, RpcRequest};
+use ethrex_rpc::{ClientVersion, GasTipEstimator, NodeData, RpcApiContext, RpcNamespace, map_http_requests};
+use ethrex_storage::Store;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use super::error::EmbeddedError;
+use super::filters::BlockFilters;
+use crate::rpc::RpcError;
+
+/// Most requests in one batch.
+const BATCH_MAX: usize = 1_000;
+/// The `debug_*` methods that only read.
+const DEBUG_READS: [&str; 6] = [
+    "debug_traceTransaction",
+    "debug_traceBlockByNumber",
+    "debug_getRawHeader",
+    "debug_getRawBlock",
+    "debug_getRawTransaction",
+    "debug_getRawReceipts",
+];
+
+/// The JSON-RPC methods over one chain.
+pub(crate) struct Dispatch {
+    context: RpcApiContext,
+    wake: Arc<Notify>,
+    filters: BlockFilters,
+    /// Number of the newest visible block.
+    pub(crate) head: watch::Receiver<u64>,
+}
+
+impl Dispatch {
+    pub(crate) fn new(
+        store: &Store,
+        chain: &Arc<Blockchain>,
+        gas_limit: u64,
+        wake: Arc<Notify>,
+        head: watch::Receiver<u64>,
+    ) -> Result<Self, EmbeddedError> {
+        // The context wants the identity of a peer. There are no peers, so any fixed identity will do.
+        let context = |error: String| EmbeddedError::Context(error);
+        let identity = secp256k1::SecretKey::from_slice(&[7; 32]).map_err(|error| context(error.to_string()))?;
+        let node = Node::new(std::net::Ipv4Addr::LOCALHOST.into(), 0, 0, H512::zero());
+        let record = NodeRecord::from_node(&node, 1, &identity).map_err(|error| context(format!("{error:?}")))?;
+        let version = env!("CARGO_PKG_VERSION");
+        let part = |text: &str| text.to_owned();
+        // Blocks come from the producer only; the receiver of the engine API's blocks is dropped here.
+        let (blocks, _) = tokio::sync::mpsc::unbounded_channel();
+        let served =
+            [RpcNamespace::Eth, RpcNamespace::Net, RpcNamespace::Web3, RpcNamespace::Debug, RpcNamespace::Mempool];
+        let context = RpcApiContext {
+            storage: store.clone(),
+            blockchain: Arc::clone(chain),
+            active_filters: Default::default(),
+            syncer: None,
+            peer_handler: None,
+            node_data: NodeData {
+                jwt_secret: Default::default(),
+                local_node_record: record,
+                local_p2p_node: node,
+                client_version: ClientVersion::new(
+                    part("openledger"),
+                    part(version),
+                    part("ethrex"),
+                    part("24.0.0"),
+                    part(std::env::consts::ARCH),
+                    part("1.95"),
+                ),
+                extra_data: Default::default(),
+            },
+            gas_tip_estimator: Arc::new(tokio::sync::Mutex::new(GasTipEstimator::new())),
+            log_filter_handler: None,
+            gas_ceil: gas_limit,
+            block_worker_channel: blocks,
+            ws: None,
+            allowed_namespaces: Arc::new(served.into_iter().collect()),
+        };
+        Ok(Self { context, wake, filters: BlockFilters::default(), head })
+    }
+
+    /// Answers one call.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError::Refused`] with the code, message and data that JSON-RPC carries.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        let params = match params {
+            Value::Array(params) => params,
+            Value::Null => Vec::new(),
+            _ => return Err(refuse(-32602, "params must be an array")),
+        };
+        let head = *self.head.borrow();
+        match method {
+            "eth_accounts" => return Ok(json!([])),
+            "eth_syncing" => return Ok(json!(false)),
+            "eth_mining" | "net_listening" => return Ok(json!(true)),
+            "net_peerCount" => return Ok(json!("0x0")),
+            "eth_newBlockFilter" => return Ok(json!(self.filters.add(head))),
+            "eth_uninstallFilter" if self.filters.owns(&params) => return Ok(json!(self.filters.remove(&params))),
+            "eth_getFilterChanges" if self.filters.owns(&params) => {
+                return self.block_filter_changes(&params, head).await;
+            }
+            _ if method.starts_with("debug_") && !DEBUG_READS.contains(&method) => {
+                return Err(refuse(-32601, &format!("method {method} is not served")));
+            }
+            _ => {}
+        }
+        let request = RpcRequest::new(method, Some(params));
+        match map_http_requests(&request, self.context.clone()).await {
+            Ok(result) => {
+                if method == "eth_sendRawTransaction" {
+                    self.wake.notify_one();
+                }
+                Ok(result)
+            }
+            Err(error) => {
+                let RpcErrorMetadata { code, data, message } = error.into();
+                let data = data.and_then(|data| hex::decode(data).ok()).map(Bytes::from);
+                Err(RpcError::Refused { code: i64::from(code), message, data })
+            }
+        }
+    }
+
+    /// Hashes of the blocks made since the filter was last asked.
+    async fn block_filter_changes(&self, params: &[Value], head: u64) -> Result<Value, RpcError> {
+        let Some(after) = self.filters.advance(params, head) else {
+            return Err(refuse(-32000, "filter not found"));
+        };
+        let mut hashes = Vec::new();
+        for number in after + 1..=head {
+            let hash = self.context.storage.get_canonical_block_hash(number).await;
+            let hash = hash.map_err(|error| refuse(-32603, &error.to_string()))?;
+            hashes.extend(hash.map(|hash| format!("{hash:#x}")));
+        }
+        Ok(json!(hashes))
+    }
+
+    /// Answers one JSON-RPC request or a batch.
+    pub(crate) async fn answer(&self, request: Value) -> Value {
+        match request {
+            Value::Array(batch) if batch.is_empty() => envelope(Value::Null, Err(refuse(-32600, "the batch is empty"))),
+            Value::Array(batch) if batch.len() > BATCH_MAX => {
+                envelope(Value::Null, Err(refuse(-32600, &format!("a batch holds at most {BATCH_MAX} requests"))))
+            }
+            Value::Array(batch) => {
+                let mut answers = Vec::with_capacity(batch.len());
+                for request in batch {
+                    answers.push(self.answer_one(request).await);
+                }
+                Value::Array(answers)
+            }
+            request => self.answer_one(request).await,
+        }
+    }
+
+    async fn answer_one(&self, mut request: Value) -> Value {
+        let id = request.get_mut("id").map(Value::take).unwrap_or_default();
+        let params = request.get_mut("params").map(Value::take).unwrap_or_default();
+        let Some(method) = request.get("method").and_then(Value::as_str) else {
+            return envelope(id, Err(refuse(-32600, "the request names no method")));
+        };
+        let result = self.call(method, params).await;
+        envelope(id, result)
+    }
+}
+
+/// A refusal with a JSON-RPC code.
+pub(super) fn refuse(code: i64, message: &str) -> RpcError {
+    RpcError::Refused { code, message: message.to_owned(), data: None }
+}
+
+/// Wraps a result into the JSON-RPC 2.0 envelope.
+pub(super) fn envelope(id: Value, result: Result<Value, RpcError>) -> Value {
+    let error = match result {
+        Ok(result) => return json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        Err(RpcError::Refused { code, message, data: Some(data) }) => {
+            json!({ "code": code, "message": message, "data": data })
+        }
+        Err(RpcError::Refused { code, message, data: None }) => json!({ "code": code, "message": message }),
+        Err(other) => json!({ "code": -32603, "message": other.to_string() }),
+    };
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
+}

@@ -1,0 +1,178 @@
+//! An Ethereum chain inside the process: the ethrex crates over RocksDB, with one block producer.
+//!
+//! # Place in the flow
+//!
+//! `node` opens it when no external network is configured and hands it on as a [`ChainRpc`]; everything above sees
+//! JSON-RPC only. Wallets and explorers reach the same methods at `/rpc` through [`EmbeddedChain::router`].
+//!
+//! # Invariants
+//!
+//! - What was acknowledged (a receipt, a head) survives `kill -9`: see `producer`. Against loss of power only what
+//!   [`EmbeddedChain::shutdown`] flushed is certain, because the database does not sync each write.
+//! - No block without a transaction.
+//! - No key lives here: `eth_accounts` is empty and nothing is ever signed.
+//!
+//! # Not here
+//!
+//! Peers, consensus, other nodes: one process makes the blocks. Historical state: `eth_call` and `eth_getProof` answer
+//! for about the last 128 blocks.
+
+mod config;
+mod dispatch;
+mod error;
+mod filters;
+mod genesis;
+mod producer;
+mod recovery;
+mod router;
+mod subscriptions;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use axum::Router;
+use ethrex_blockchain::{Blockchain, BlockchainOptions};
+use ethrex_common::types::Genesis;
+use ethrex_storage::error::StoreError;
+use ethrex_storage::{EngineType, Store};
+use serde_json::Value;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinHandle;
+
+use self::dispatch::Dispatch;
+use self::producer::Producer;
+use crate::rpc::{ChainRpc, RpcFuture};
+
+pub use self::config::{BlockClock, ChainConfig, DEFAULT_CHAIN_ID, MAX_AHEAD_S, TOTAL_SUPPLY, TREASURY};
+pub use self::error::EmbeddedError;
+pub use self::genesis::genesis_json;
+pub use self::recovery::Recovered;
+
+/// A running embedded chain. Clones are handles to the same chain; it stops making blocks when the last one is dropped.
+#[derive(Clone)]
+pub struct EmbeddedChain {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dispatch: Arc<Dispatch>,
+    store: Store,
+    recovered: Recovered,
+    genesis_hash: B256,
+    max_request_bytes: usize,
+    stop: watch::Sender<bool>,
+    producer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedChain {
+    /// Opens the chain in `dir`, or creates it there, and starts making blocks on the current tokio runtime.
+    ///
+    /// Blocks whose state had not reached the disk are executed again first: at most about 128 of them.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError::OtherGenesis`] when `dir` holds a chain made with another configuration,
+    /// [`EmbeddedError::Open`] when another process holds it, [`EmbeddedError::Damaged`] when blocks are missing.
+    pub async fn open(dir: &Path, config: &ChainConfig) -> Result<Self, EmbeddedError> {
+        let genesis: Genesis = serde_json::from_value(genesis_json(config)?)?;
+        let genesis_hash = B256::new(genesis.get_block().hash().0);
+        let open = |source| EmbeddedError::Open { dir: dir.to_path_buf(), source };
+        let mut store = Store::new(dir, EngineType::RocksDB).map_err(open)?;
+        store.add_initial_state(genesis).await.map_err(|error| match error {
+            StoreError::IncompatibleChainConfig => EmbeddedError::OtherGenesis { dir: dir.to_path_buf() },
+            other => open(other),
+        })?;
+        let options = BlockchainOptions { max_mempool_size: config.max_pending, ..BlockchainOptions::default() };
+        let chain = Arc::new(Blockchain::new(store.clone(), options));
+        let recovered = recovery::regenerate_state(&store, &chain).await?;
+        // Without this mark the pool refuses transactions, as a node does that is still syncing.
+        chain.set_synced();
+
+        let wake = Arc::new(Notify::new());
+        let (head, head_seen) = watch::channel(recovered.head);
+        let (stop, stop_seen) = watch::channel(false);
+        let dispatch = Arc::new(Dispatch::new(&store, &chain, config.block_gas_limit, Arc::clone(&wake), head_seen)?);
+        let producer = Producer {
+            store: store.clone(),
+            chain,
+            clock: config.clock,
+            fee_recipient: ethrex_common::Address::from(config.fee_recipient.into_array()),
+            gas_limit: config.block_gas_limit,
+            wake,
+            head,
+        };
+        let producer = tokio::spawn(producer.run(stop_seen));
+        tracing::info!(head = recovered.head, state_on_disk = recovered.state_on_disk, "embedded chain open");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dispatch,
+                store,
+                recovered,
+                genesis_hash,
+                max_request_bytes: config.max_request_bytes,
+                stop,
+                producer: Mutex::new(Some(producer)),
+            }),
+        })
+    }
+
+    /// What opening found on disk.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.inner.recovered
+    }
+
+    /// Hash of the genesis block; tells one chain from another with the same chain id.
+    #[must_use]
+    pub fn genesis_hash(&self) -> B256 {
+        self.inner.genesis_hash
+    }
+
+    /// Number of the newest block.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        *self.inner.dispatch.head.borrow()
+    }
+
+    /// Answers one JSON-RPC request or a batch of them, as the HTTP endpoint would.
+    pub async fn rpc(&self, request: Value) -> Value {
+        self.inner.dispatch.answer(request).await
+    }
+
+    /// The routes to serve: `/rpc` by POST and as a WebSocket, open to pages of any origin (there is no key here).
+    #[must_use]
+    pub fn router(&self) -> Router {
+        router::router(Arc::clone(&self.inner.dispatch), self.inner.max_request_bytes)
+    }
+
+    /// Finishes the block in the making, flushes everything to disk and stops.
+    ///
+    /// Call it once; requests made afterwards through other handles fail. A chain that is dropped without it is opened
+    /// again without loss, only its blocks may not have outlived a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError::Storage`] when the flush failed.
+    pub async fn shutdown(self) -> Result<(), EmbeddedError> {
+        let Some(producer) = self.inner.producer.lock().await.take() else { return Ok(()) };
+        self.inner.stop.send_replace(true);
+        producer.await?;
+        Ok(self.inner.store.shutdown().await?)
+    }
+}
+
+impl ChainRpc for EmbeddedChain {
+    fn call<'a>(&'a self, method: &'a str, params: Value) -> RpcFuture<'a, Value> {
+        Box::pin(self.inner.dispatch.call(method, params))
+    }
+
+    fn next_block(&self, after: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let mut head = self.inner.dispatch.head.clone();
+            let wait = head.wait_for(|&number| number > after);
+            // The limit lets callers look for other reasons why nothing happens; a closed channel means shutdown.
+            let _ = tokio::time::timeout(crate::rpc::POLL, wait).await;
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Makes blocks on demand: woken by every accepted transaction, asleep otherwise.
+//!
+//! # Invariants
+//!
+//! - **Never an empty block.** What is built without transactions (only future nonces wait, say) is thrown away.
+//! - **Durable before visible.** A block is handed to the database and waited for before fork choice makes it the
+//!   head, and receipts are served of canonical blocks only: what was acknowledged survives a kill of the process.
+//! - **One producer.** Nothing else writes to the chain.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ethrex_blockchain::Blockchain;
+use ethrex_blockchain::fork_choice::apply_fork_choice;
+use ethrex_blockchain::payload::{BuildPayloadArgs, create_payload};
+use ethrex_common::types::ELASTICITY_MULTIPLIER;
+use ethrex_common::{Address, Bytes, H256};
+use ethrex_storage::Store;
+use tokio::sync::{Notify, watch};
+
+use super::config::{BlockClock, NextBlock};
+use super::error::EmbeddedError;
+
+/// First pause after a block that could not be made; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause after a block that could not be made.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The loop that makes blocks.
+pub(crate) struct Producer {
+    pub(crate) store: Store,
+    pub(crate) chain: Arc<Blockchain>,
+    pub(crate) clock: BlockClock,
+    pub(crate) fee_recipient: Address,
+    pub(crate) gas_limit: u64,
+    /// Signalled after each transaction that the pool took.
+    pub(crate) wake: Arc<Notify>,
+    /// Number of the newest visible block.
+    pub(crate) head: watch::Sender<u64>,
+}
+
+impl Producer {
+    /// Runs until `stop` is dropped or turns true.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                _ = stop.wait_for(|&stopped| stopped) => return,
+            }
+            loop {
+                let pause = match self.next_block().await {
+                    Ok(Made::Block) => {
+                        backoff = BACKOFF_MIN;
+                        Duration::ZERO
+                    }
+                    Ok(Made::Nothing) => break,
+                    Ok(Made::TooEarly(pause)) => pause,
+                    Err(error) => {
+                        tracing::error!(%error, "no block was made; trying again");
+                        backoff = (backoff * 2).min(BACKOFF_MAX);
+                        backoff
+                    }
+                };
+                // A finished block must not be cut off, so stopping is only looked at between two of them.
+                if *stop.borrow() || stop.has_changed().is_err() {
+                    return;
+                }
+                if !pause.is_zero() {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = stop.wait_for(|&stopped| stopped) => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the next block if transactions can be executed and the clock allows it.
+    async fn next_block(&self) -> Result<Made, EmbeddedError> {
+        let parent = self.store.get_latest_block_number().await?;
+        let number = parent + 1;
+        let failed = |reason: String| EmbeddedError::Block { block: number, reason };
+        if self.chain.mempool.status().map_err(|error| failed(error.to_string()))? == 0 {
+            return Ok(Made::Nothing);
+        }
+        let header = self.store.get_block_header(parent)?.ok_or(EmbeddedError::Damaged { block: parent })?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let timestamp = match self.clock.next(header.timestamp, now) {
+            NextBlock::At(timestamp) => timestamp,
+            NextBlock::WaitS(seconds) => return Ok(Made::TooEarly(Duration::from_secs(seconds))),
+        };
+
+        let args = BuildPayloadArgs {
+            parent: header.hash(),
+            timestamp,
+            fee_recipient: self.fee_recipient,
+            random: H256::zero(),
+            withdrawals: Some(Vec::new()),
+            beacon_root: Some(H256::zero()),
+            slot_number: None,
+            version: 3,
+            elasticity_multiplier: ELASTICITY_MULTIPLIER,
+            gas_ceil: self.gas_limit,
+        };
+        let draft = create_payload(&args, &self.store, Bytes::new()).map_err(|error| failed(error.to_string()))?;
+        let chain = Arc::clone(&self.chain);
+        let block = tokio::task::spawn_blocking(move || {
+            let block = chain.build_payload(draft)?.payload;
+            if block.body.transactions.is_empty() {
+                return Ok(None);
+            }
+            chain.add_block_pipeline(block.clone(), None)?;
+            Ok::<_, ethrex_blockchain::error::ChainError>(Some(block))
+        })
+        .await?
+        .map_err(|error| failed(error.to_string()))?;
+        let Some(block) = block else { return Ok(Made::Nothing) };
+
+        let hash = block.hash();
+        self.store.wait_for_persistence_idle().await?;
+        apply_fork_choice(&self.store, hash, hash, hash, None).await.map_err(|error| failed(error.to_string()))?;
+        self.chain.remove_block_transactions_from_pool(&block)?;
+        self.head.send_replace(number);
+        tracing::debug!(number, transactions = block.body.transactions.len(), gas = block.header.gas_used, "block");
+        Ok(Made::Block)
+    }
+}
+
+/// What one attempt came to.
+enum Made {
+    /// A block is visible; there may be more to do.
+    Block,
+    /// Nothing can be executed before another transaction comes.
+    Nothing,
+    /// Block time has run as far ahead as it may.
+    TooEarly(Duration),
+}

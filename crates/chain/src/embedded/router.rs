@@ -1,0 +1,47 @@
+//! Serves the chain's JSON-RPC at `/rpc`: POST, and WebSocket where the request asks for an upgrade.
+//!
+//! Pages of any origin may call it, because browser wallets do, and because nothing here holds a key.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::Value;
+use tower_http::cors::CorsLayer;
+
+use super::dispatch::{Dispatch, envelope, refuse};
+use super::subscriptions;
+
+#[derive(Clone)]
+struct Served {
+    dispatch: Arc<Dispatch>,
+    max_bytes: usize,
+}
+
+/// The `/rpc` routes over `dispatch`; larger bodies and messages than `max_bytes` are refused.
+pub(super) fn router(dispatch: Arc<Dispatch>, max_bytes: usize) -> Router {
+    Router::new()
+        .route("/rpc", post(by_post).get(by_websocket))
+        .layer(DefaultBodyLimit::max(max_bytes))
+        .layer(CorsLayer::very_permissive().allow_credentials(false))
+        .with_state(Served { dispatch, max_bytes })
+}
+
+async fn by_post(State(served): State<Served>, body: Bytes) -> Json<Value> {
+    Json(answer_text(&served.dispatch, &body).await)
+}
+
+async fn by_websocket(State(served): State<Served>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(served.max_bytes).on_upgrade(move |socket| subscriptions::serve(socket, served.dispatch))
+}
+
+async fn answer_text(dispatch: &Dispatch, body: &[u8]) -> Value {
+    match serde_json::from_slice(body) {
+        Ok(request) => dispatch.answer(request).await,
+        Err(error) => envelope(Value::Null, Err(refuse(-32700, &format!("the body is not JSON: {error}")))),
+    }
+}

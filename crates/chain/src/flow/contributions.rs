@@ -1,0 +1,138 @@
+//! Contributions: commit first, register in a later block, so that nobody registers somebody else's file before them.
+
+use alloy_primitives::{Address, B256, U256};
+use openledger_protocol::{ContributionId, DatanetId, Signature};
+
+use super::{Done, Flow, FlowError, bytes, event, events};
+use crate::contracts::bindings::contributions::{Contributions, IContributions};
+use crate::sender::Mined;
+
+/// A batch to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewContribution {
+    /// Where it goes.
+    pub datanet: DatanetId,
+    /// Merkle root over its record leaves.
+    pub root: B256,
+    /// Number of records.
+    pub count: u32,
+    /// Hash of the licence terms.
+    pub terms: B256,
+    /// Who made it, in order.
+    pub contributors: Vec<Address>,
+    /// Who registers it, usually one of the contributors.
+    pub registrant: Address,
+    /// The salt of the commitment.
+    pub salt: B256,
+    /// The registrant's signature; none when the account itself is the registrant.
+    pub signature: Option<Signature>,
+}
+
+impl NewContribution {
+    /// What is committed beforehand: `H(abi.encode(chainId, Contributions, registrant, datanet, root, salt))`.
+    #[must_use]
+    pub fn commitment(&self, chain_id: u64, contributions: Address) -> B256 {
+        use openledger_protocol::{keccak_words, word};
+        keccak_words(&[
+            word(chain_id),
+            word(contributions),
+            word(self.registrant),
+            word(self.datanet.0),
+            self.root,
+            self.salt,
+        ])
+    }
+
+    fn members(&self) -> IContributions::Registration {
+        IContributions::Registration {
+            datanet: self.datanet.0,
+            root: self.root,
+            count: self.count,
+            terms: self.terms,
+            contributors: self.contributors.clone(),
+            registrant: self.registrant,
+            salt: self.salt,
+            signature: self.signature.as_ref().map(bytes).unwrap_or_default(),
+        }
+    }
+}
+
+impl Flow {
+    /// Commits to batches in one transaction. Committing again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`].
+    pub async fn commit(&self, key: &str, batches: &[NewContribution]) -> Result<Mined, FlowError> {
+        let of = |batch: &NewContribution| batch.commitment(self.sender.chain_id(), self.at.contributions);
+        let call = Contributions::commitManyCall { commitments: batches.iter().map(of).collect() };
+        self.send(key, self.at.contributions, call).await
+    }
+
+    /// Registers a batch committed in an earlier block.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`], with `NotCommitted`, `MalformedBatch` or `NotSignedByRegistrant` where they apply.
+    pub async fn register(&self, key: &str, batch: &NewContribution) -> Result<Done<ContributionId>, FlowError> {
+        let call = Contributions::registerCall { r: batch.members() };
+        let mined = self.send(key, self.at.contributions, call).await?;
+        let registered: Contributions::ContributionRegistered = event(&mined, self.at.contributions)?;
+        Ok(Done { value: id(registered.contribution), mined })
+    }
+
+    /// Registers several batches in one transaction, all or none; the ids come in the order of `batches`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flow::register`].
+    pub async fn register_many(
+        &self,
+        key: &str,
+        batches: &[NewContribution],
+    ) -> Result<Done<Vec<ContributionId>>, FlowError> {
+        let call = Contributions::registerManyCall { rs: batches.iter().map(NewContribution::members).collect() };
+        let mined = self.send(key, self.at.contributions, call).await?;
+        let registered: Vec<Contributions::ContributionRegistered> = events(&mined, self.at.contributions);
+        Ok(Done { value: registered.iter().map(|event| id(event.contribution)).collect(), mined })
+    }
+
+    /// Batches that `registrant` has registered: the nonce of the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn contribution_nonce(&self, registrant: Address) -> Result<u64, FlowError> {
+        self.view(self.at.contributions, Contributions::noncesCall { registrant }).await
+    }
+
+    /// Who holds the title of a contribution now, and so is paid for it.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Refused`] when there is no such contribution.
+    pub async fn contribution_holder(&self, contribution: ContributionId) -> Result<Address, FlowError> {
+        let call = Contributions::ownerOfCall { tokenId: U256::from_be_bytes(contribution.0.0) };
+        self.view(self.at.contributions, call).await
+    }
+
+    /// Sells or gives a contribution of the account's: `to` is paid for it from the next receipt on.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`] when the account does not hold it.
+    pub async fn transfer_contribution(
+        &self,
+        key: &str,
+        contribution: ContributionId,
+        to: Address,
+    ) -> Result<Mined, FlowError> {
+        let token_id = U256::from_be_bytes(contribution.0.0);
+        let call = Contributions::transferFromCall { from: self.account(), to, tokenId: token_id };
+        self.send(key, self.at.contributions, call).await
+    }
+}
+
+fn id(contribution: U256) -> ContributionId {
+    ContributionId(B256::from(contribution))
+}

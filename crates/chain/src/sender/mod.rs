@@ -1,0 +1,239 @@
+//! Sends transactions so that each happens once.
+//!
+//! # Place in the flow
+//!
+//! Every write of the product to a chain goes through [`Sender::send`], under a key that names what it does
+//! (`epoch/7/propose`). `flow` builds the calls; `node` keeps the [`Outbox`] in its database.
+//!
+//! # Invariants
+//!
+//! - **One transaction for each key.** The signed bytes are durable before the first broadcast, and only those bytes
+//!   are ever broadcast for the key: after a crash they are sent again, or their receipt is found.
+//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox together.
+//! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are deterministic.
+//!
+//! # Not here
+//!
+//! Replacing stuck transactions by dearer ones: on a network whose base fee exceeds [`FeePolicy::max_fee`] sending
+//! waits ([`SendError::NotMined`]).
+
+mod error;
+mod outbox;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use openledger_protocol::Key;
+use tokio::sync::Mutex;
+
+use crate::contracts::Revert;
+use crate::rpc::{CallRequest, Client, Log, Receipt, RpcError};
+
+pub use self::error::SendError;
+pub use self::outbox::{MemoryOutbox, Outbox, OutboxEntry, OutboxError, OutboxFuture, SignedTransaction};
+pub use self::transaction::FeePolicy;
+
+/// How long one [`Sender::send`] waits for a block.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often a waiting transaction is looked for in the network's pool, and broadcast again when it is gone.
+const REBROADCAST: Duration = Duration::from_secs(3);
+
+/// A transaction that stands in a block and succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mined {
+    /// The transaction.
+    pub hash: B256,
+    /// Its block's number.
+    pub block: u64,
+    /// Its block's hash.
+    pub block_hash: B256,
+    /// Gas paid for.
+    pub gas_used: u64,
+    /// The events it emitted, in order.
+    pub logs: Vec<Log>,
+}
+
+/// Sends transactions of one account.
+pub struct Sender {
+    client: Client,
+    outbox: Arc<dyn Outbox>,
+    key: Key,
+    chain_id: u64,
+    fees: FeePolicy,
+    wait: Duration,
+    /// Held from choosing a nonce until the bytes are with the network, so that nonces arrive in order.
+    turn: Mutex<()>,
+}
+
+impl Sender {
+    /// A sender of `key`'s account. Broadcasts again what an earlier process left without a receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Rpc`] and [`SendError::Outbox`]; what the network does not take again is left for
+    /// [`Sender::send`] to report under its key.
+    pub async fn new(client: Client, outbox: Arc<dyn Outbox>, key: Key, fees: FeePolicy) -> Result<Self, SendError> {
+        let chain_id = client.chain_id().await?;
+        let sender = Self { client, outbox, key, chain_id, fees, wait: WAIT_MAX, turn: Mutex::new(()) };
+        for left in sender.outbox.unmined(sender.address()).await? {
+            match sender.client.send_raw(&left.raw).await {
+                Ok(_) => {}
+                Err(error) if error.is_transient() => return Err(error.into()),
+                Err(error) => tracing::warn!(key = left.key, %error, "a transaction from before was not taken again"),
+            }
+        }
+        Ok(sender)
+    }
+
+    /// The same sender, waiting at most `wait` for a block in each [`Sender::send`].
+    #[must_use]
+    pub fn with_wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The account that sends.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// The network that is sent to.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// EIP-155 chain id of the network.
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// Calls `to` with `data`, sending `value` base units along, and waits for the block.
+    ///
+    /// `key` names the effect: calling again with it never sends a second transaction, whatever the other arguments
+    /// are then; it gives the same result, from the chain.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; its variants say whether the key is used up.
+    pub async fn send(&self, key: &str, to: Address, data: Bytes, value: U256) -> Result<Mined, SendError> {
+        let transaction = match self.outbox.get(key).await? {
+            Some(entry) => {
+                if entry.mined.is_some()
+                    && let Some(receipt) = self.client.receipt(entry.transaction.hash).await?
+                {
+                    return self.conclude(&entry.transaction, receipt).await;
+                }
+                self.broadcast(&entry.transaction).await?;
+                entry.transaction
+            }
+            None => self.sign_and_broadcast(key, to, data, value).await?,
+        };
+        self.wait_for_block(&transaction).await
+    }
+
+    /// Chooses the nonce, signs, writes down, broadcasts.
+    async fn sign_and_broadcast(
+        &self,
+        key: &str,
+        to: Address,
+        data: Bytes,
+        value: U256,
+    ) -> Result<SignedTransaction, SendError> {
+        let _turn = self.turn.lock().await;
+        // Two callers with the same key may have come here together; the second finds what the first wrote.
+        if let Some(entry) = self.outbox.get(key).await? {
+            return Ok(entry.transaction);
+        }
+        let sender = self.address();
+        let call = CallRequest { from: Some(sender), to, value, data: data.clone() };
+        let estimate = self.client.estimate_gas(&call).await.map_err(|error| match Revert::of(&error) {
+            Some(revert) => SendError::Refused { key: key.to_owned(), revert },
+            None => error.into(),
+        })?;
+        let nonce = self.client.nonce(sender).await?.max(self.outbox.next_nonce(sender).await?);
+        let gas_limit = transaction::gas_limit(estimate);
+        let draft = transaction::Draft { chain_id: self.chain_id, nonce, gas_limit, to, value, data };
+        let (raw, hash) = transaction::sign(draft, self.fees, &self.key);
+        let signed = SignedTransaction { key: key.to_owned(), sender, nonce, raw, hash };
+        self.outbox.put_signed(signed.clone()).await?;
+        self.broadcast(&signed).await?;
+        Ok(signed)
+    }
+
+    /// Hands the bytes to the network; that it has them already is as good.
+    async fn broadcast(&self, signed: &SignedTransaction) -> Result<(), SendError> {
+        match self.client.send_raw(&signed.raw).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(error) => {
+                // Networks word "I know it already" and "it is mined already" in many ways, so ask instead of reading.
+                if self.client.knows(signed.hash).await? {
+                    return Ok(());
+                }
+                if self.client.nonce(signed.sender).await? > signed.nonce {
+                    return Err(SendError::NonceTaken { key: signed.key.clone(), nonce: signed.nonce });
+                }
+                Err(SendError::NotTaken { key: signed.key.clone(), source: error })
+            }
+        }
+    }
+
+    async fn wait_for_block(&self, signed: &SignedTransaction) -> Result<Mined, SendError> {
+        let started = Instant::now();
+        let mut looked = started;
+        loop {
+            // The head is read before the receipt, so that a block between the two ends the waiting at once.
+            let head = self.client.block_number().await?;
+            if let Some(receipt) = self.client.receipt(signed.hash).await? {
+                return self.conclude(signed, receipt).await;
+            }
+            if started.elapsed() >= self.wait {
+                let waited_s = started.elapsed().as_secs();
+                return Err(SendError::NotMined { key: signed.key.clone(), hash: signed.hash, waited_s });
+            }
+            if looked.elapsed() >= REBROADCAST {
+                looked = Instant::now();
+                if !self.client.knows(signed.hash).await? {
+                    self.broadcast(signed).await?;
+                }
+            }
+            self.client.rpc().next_block(head).await;
+        }
+    }
+
+    /// Notes the receipt and turns it into the result.
+    async fn conclude(&self, signed: &SignedTransaction, receipt: Receipt) -> Result<Mined, SendError> {
+        let succeeded = receipt.status == 1;
+        self.outbox.mark_mined(&signed.key, receipt.block_number, receipt.gas_used, succeeded).await?;
+        if succeeded {
+            return Ok(Mined {
+                hash: receipt.transaction_hash,
+                block: receipt.block_number,
+                block_hash: receipt.block_hash,
+                gas_used: receipt.gas_used,
+                logs: receipt.logs,
+            });
+        }
+        let revert = self.why_reverted(signed, receipt.block_number).await?;
+        Err(SendError::Reverted { key: signed.key.clone(), hash: signed.hash, block: receipt.block_number, revert })
+    }
+
+    /// Executes the call again on the state before its block, because receipts do not carry the reason.
+    async fn why_reverted(&self, signed: &SignedTransaction, block: u64) -> Result<Revert, SendError> {
+        let Some(transaction) = transaction::read(&signed.raw) else {
+            return Err(SendError::Damaged { key: signed.key.clone(), raw: signed.raw.clone() });
+        };
+        let to = transaction.to.to().copied().unwrap_or_default();
+        let call = CallRequest { from: Some(signed.sender), to, value: transaction.value, data: transaction.input };
+        match self.client.call_at(&call, block.saturating_sub(1)).await {
+            Err(error @ RpcError::Refused { .. }) => Ok(Revert::of(&error).unwrap_or_default()),
+            Err(error) if error.is_transient() => Err(error.into()),
+            _ => Ok(Revert::default()),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The crate against its own embedded chain: real blocks, real contracts, real files, loopback only.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod blocks;
+mod contracts;
+mod crash;
+mod indexing;
+mod sending;
+mod serving;
+mod support;
