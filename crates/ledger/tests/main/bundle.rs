@@ -145,12 +145,12 @@ fn any_changed_value_of_the_manifest_is_named() {
 #[test]
 fn a_field_changed_together_with_its_word_breaks_the_signature() {
     let (bundle, epoch, manifest) = sample::files();
-    for at in 0..29 {
+    for (at, name) in RECEIPT_FIELDS.iter().enumerate() {
         let mut other = bundle.clone();
         other.words[at].0[31] ^= 1;
         other.signed.receipt = Receipt::from_words(&other.words.clone().try_into().unwrap()).unwrap();
         let found = faults(&other, &epoch, &manifest);
-        assert!(found.iter().any(|fault| fault.field == "signed.signature"), "{}", RECEIPT_FIELDS[at]);
+        assert!(found.iter().any(|fault| fault.field == "signed.signature"), "{name}");
     }
 }
 
