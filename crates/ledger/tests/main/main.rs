@@ -3,6 +3,7 @@
 
 mod bundle;
 mod epoch;
+mod facts;
 mod properties;
 mod sample;
 mod vectors;
