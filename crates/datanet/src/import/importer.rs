@@ -100,6 +100,8 @@ pub struct Importer {
     /// What is there of the line being read: never more than the limit and a line end; `dropped` counts the rest.
     pending: Vec<u8>,
     dropped: u64,
+    /// Whether the last byte that was dropped is a carriage return: then it may be half a line end.
+    dropped_cr: bool,
     ids: HashMap<String, u64>,
     copies: Dedup,
     parsed: Parsed,
@@ -118,6 +120,7 @@ impl Importer {
             start: 0,
             pending: Vec::new(),
             dropped: 0,
+            dropped_cr: false,
             ids: HashMap::new(),
             copies: Dedup::default(),
             parsed: Parsed::default(),
@@ -162,6 +165,9 @@ impl Importer {
         let (kept, over) = piece.split_at(piece.len().min(room));
         self.pending.extend_from_slice(kept);
         self.dropped += over.len() as u64;
+        if let Some(&last) = over.last() {
+            self.dropped_cr = last == b'\r';
+        }
     }
 
     fn flush(&mut self) {
@@ -196,7 +202,8 @@ impl Importer {
         let marked = if self.line == 1 && raw.starts_with(mark) { mark.len() } else { 0 };
         let bytes = &raw[marked..];
         let bytes = if dropped == 0 { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes };
-        let length = bytes.len() as u64 + dropped;
+        let line_end = u64::from(dropped > 0 && self.dropped_cr);
+        let length = bytes.len() as u64 + dropped - line_end;
         if length > self.limits.line_bytes as u64 {
             let limit = self.limits.line_bytes as u64;
             return Err((1, ProblemReason::LineTooLong { bytes: length, limit }));

@@ -20,7 +20,8 @@ fn mix(mut x: u64) -> u64 {
 impl Signature {
     /// The signature of a set of shingles.
     pub(super) fn of(set: &[u64]) -> Self {
-        let seeds: [u64; HASHES] = std::array::from_fn(|at| mix(at as u64 + 1));
+        // Far from the small numbers that a set of plain counters would hold.
+        let seeds: [u64; HASHES] = std::array::from_fn(|at| mix(0x9e37_79b9_7f4a_7c15 ^ at as u64));
         let mut least = [u64::MAX; HASHES];
         for &shingle in set {
             for (least, seed) in least.iter_mut().zip(seeds) {
