@@ -12,7 +12,7 @@ use crate::kernels::{Isa, math};
 use crate::rng;
 
 /// Stream of sampling draws.
-const STREAM: u64 = 0x73_616d_706c_65;
+const STREAM: u64 = 0x7361_6d70_6c65;
 
 /// How tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]

@@ -139,6 +139,7 @@ unsafe fn attend_body<L: Lanes>(job: Job, cache: &HeadCache, kv: usize) {
 
 /// `Q` queries from the `first`-th on.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn tile<L: Lanes, const Q: usize>(job: &Job, cache: &HeadCache, kv: usize, first: usize, weights: &mut [f32]) {
     let stride = weights.len() / 4;
     let offset = |i: usize| {
@@ -153,46 +154,57 @@ unsafe fn tile<L: Lanes, const Q: usize>(job: &Job, cache: &HeadCache, kv: usize
     // page whole; `weights` has `Q` rows of `stride >= most` rounded up to a page.
     unsafe {
         let q: [*const f32; Q] = std::array::from_fn(|i| job.q.add(offset(i)));
+        let mut key = cache.keys.as_ptr();
         for page in 0..most.div_ceil(PAGE) {
-            let keys = cache.keys.as_ptr().add(page * PAGE * job.head_dim);
             let mut sums = [L::splat(0.0); Q];
             for d in 0..job.head_dim {
-                let key = L::load(keys.add(d * PAGE));
-                for (sum, q) in sums.iter_mut().zip(q) {
-                    *sum = L::splat(*q.add(d)).fma(key, *sum);
+                let keys = L::load(key);
+                for i in 0..Q {
+                    sums[i] = L::broadcast(q[i].wrapping_add(d)).fma(keys, sums[i]);
                 }
+                key = key.wrapping_add(PAGE);
             }
-            for (i, sum) in sums.into_iter().enumerate() {
-                sum.store(weights.as_mut_ptr().add(i * stride + page * PAGE));
+            for i in 0..Q {
+                sums[i].store(weights.as_mut_ptr().wrapping_add(i * stride + page * PAGE));
             }
         }
         for (i, limit) in limits.into_iter().enumerate() {
             softmax_row(&mut weights[i * stride..][..most.next_multiple_of(PAGE)], limit, scale);
         }
-        let weights = weights.as_ptr();
+        let together = least / 4 * 4;
         for block in (0..padded).step_by(PAGE) {
-            let value = |s: usize| L::load(cache.values.as_ptr().add(s * padded + block));
             let mut sums = [[L::splat(0.0); 4]; Q];
-            let together = least / 4 * 4;
-            for s in (0..together).step_by(4) {
+            let mut value = cache.values.as_ptr().wrapping_add(block);
+            let mut weight = weights.as_ptr();
+            for _ in 0..together / 4 {
                 for u in 0..4 {
-                    let value = value(s + u);
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        sums[u] = L::splat(*weights.add(i * stride + s + u)).fma(value, sums[u]);
+                    let values = L::load(value);
+                    for i in 0..Q {
+                        let weight = L::broadcast(weight.wrapping_add(i * stride + u));
+                        sums[i][u] = weight.fma(values, sums[i][u]);
                     }
+                    value = value.wrapping_add(padded);
+                }
+                weight = weight.wrapping_add(4);
+            }
+            // Through memory, so that the loop above keeps its sums in registers.
+            let mut kept = [[[0f32; PAGE]; 4]; Q];
+            for i in 0..Q {
+                for u in 0..4 {
+                    sums[i][u].store(kept[i][u].as_mut_ptr());
                 }
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                for s in (together..limits[i]).step_by(4) {
-                    for (u, sum) in sums.iter_mut().enumerate() {
-                        if s + u < limits[i] {
-                            *sum = L::splat(*weights.add(i * stride + s + u)).fma(value(s + u), *sum);
-                        }
-                    }
+            for (i, kept) in kept.iter_mut().enumerate() {
+                for s in together..limits[i] {
+                    let values = L::load(cache.values.as_ptr().wrapping_add(s * padded + block));
+                    let sum = &mut kept[s % 4];
+                    let weight = L::splat(weights[i * stride + s]);
+                    weight.fma(values, L::load(sum.as_ptr())).store(sum.as_mut_ptr());
                 }
+                let [a, b, c, d] = std::array::from_fn(|u| L::load(kept[u].as_ptr()));
                 let mut buffer = [0f32; PAGE];
-                sums[0].add(sums[1]).add(sums[2].add(sums[3])).store(buffer.as_mut_ptr());
-                let live = PAGE.min(job.head_dim - block.min(job.head_dim));
+                a.add(b).add(c.add(d)).store(buffer.as_mut_ptr());
+                let live = PAGE.min(job.head_dim - block);
                 std::ptr::copy_nonoverlapping(buffer.as_ptr(), job.out.add(offset(i) + block), live);
             }
         }

@@ -151,7 +151,6 @@ pub(crate) fn gemm(rt: &Runtime, shape: Shape, a: Left<'_>, b: Right<'_>, c: &mu
     let panels = n.div_ceil(PANEL);
     let isa = rt.isa();
     let part = |from: usize, to: usize| {
-        let job = job;
         dispatch!(isa, panels_body(job: Job, from: usize, to: usize));
     };
     let tasks = if m * n * k < SPLIT_FROM { 1 } else { rt.threads().min(panels) };
@@ -192,7 +191,7 @@ unsafe impl Sync for Job {}
 #[inline(always)]
 unsafe fn panels_body<L: Lanes>(job: Job, from: usize, to: usize) {
     let whole_to = if job.last.is_some() { to.min(job.n / PANEL) } else { to };
-    let group = if L::TILE >= 16 { 4 } else { 2 };
+    let group = if L::TILE >= 16 { 4 } else { 1 };
     let mut p = from;
     // SAFETY (all blocks): panels below `whole_to` lie within B, rows below `m` within A and C.
     while p < whole_to {
@@ -201,7 +200,7 @@ unsafe fn panels_body<L: Lanes>(job: Job, from: usize, to: usize) {
         let wide = if job.m <= 2 { 4 } else { group };
         let take = if left >= wide {
             wide
-        } else if left >= 2 {
+        } else if left >= 2 && wide >= 2 {
             2
         } else {
             1
@@ -231,16 +230,10 @@ unsafe fn rows_body<L: Lanes, const N: usize>(job: &Job, b: *const f32, stride: 
     let mut i = 0;
     // SAFETY (all blocks): rows `i..i + M` are below `m`.
     unsafe {
-        if N * 6 <= L::TILE {
-            while i + 6 <= job.m {
-                tile::<L, 6, N>(job, b, stride, k_stride, i, p);
-                i += 6;
-            }
-        }
-        if N * 3 <= L::TILE {
-            while i + 3 <= job.m {
-                tile::<L, 3, N>(job, b, stride, k_stride, i, p);
-                i += 3;
+        if N * 4 <= L::TILE {
+            while i + 4 <= job.m {
+                tile::<L, 4, N>(job, b, stride, k_stride, i, p);
+                i += 4;
             }
         }
         if N * 2 <= L::TILE {
@@ -257,6 +250,8 @@ unsafe fn rows_body<L: Lanes, const N: usize>(job: &Job, b: *const f32, stride: 
 }
 
 /// `M` rows from `i` against `N` panels.
+///
+/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without debug assertions.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     job: &Job,
@@ -266,50 +261,85 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     i: usize,
     p: usize,
 ) {
-    // SAFETY: rows, panels and k are in range by the caller's contract; stores of a panel that sticks out of C go
-    // through a buffer.
+    let (mut a, mut b) = (job.a.wrapping_add(i * job.a_row), b);
+    let rows: [usize; M] = std::array::from_fn(|r| r * job.a_row);
+    let panels: [usize; N] = std::array::from_fn(|j| j * stride);
+    let col = p * PANEL;
+    let c = job.c.wrapping_add(i * job.ldc + col);
+    // SAFETY: rows, panels and k are in range by the caller's contract; a panel that sticks out of C goes through a
+    // buffer.
     unsafe {
         let mut acc = [[L::splat(0.0); N]; M];
-        let a = job.a.add(i * job.a_row);
-        for k in 0..job.k {
+        for _ in 0..job.k {
             let mut right = [L::splat(0.0); N];
-            for (j, r) in right.iter_mut().enumerate() {
-                *r = L::load(b.add(j * stride + k * k_stride));
+            for j in 0..N {
+                right[j] = L::load(b.wrapping_add(panels[j]));
             }
-            for (r, row) in acc.iter_mut().enumerate() {
-                let left = L::splat(*a.add(r * job.a_row + k * job.a_col));
-                for (sum, right) in row.iter_mut().zip(right) {
-                    *sum = left.fma(right, *sum);
+            for r in 0..M {
+                let left = L::broadcast(a.wrapping_add(rows[r]));
+                for j in 0..N {
+                    acc[r][j] = left.fma(right[j], acc[r][j]);
                 }
             }
+            a = a.wrapping_add(job.a_col);
+            b = b.wrapping_add(k_stride);
         }
-        for (r, row) in acc.iter().enumerate() {
-            for (j, sum) in row.iter().enumerate() {
-                let col = (p + j) * PANEL;
-                let c = job.c.add((i + r) * job.ldc + col);
-                let width = job.n - col;
-                if width >= PANEL {
-                    finish(*sum, c, job.into);
-                } else {
-                    let mut buffer = [0.0; PANEL];
-                    std::ptr::copy_nonoverlapping(c, buffer.as_mut_ptr(), width);
-                    finish(*sum, buffer.as_mut_ptr(), job.into);
-                    std::ptr::copy_nonoverlapping(buffer.as_ptr(), c, width);
+        if col + N * PANEL <= job.n {
+            store_all(&acc, c, job.ldc, job.into);
+        } else {
+            let mut sums = [[[0f32; PANEL]; N]; M];
+            for r in 0..M {
+                for j in 0..N {
+                    acc[r][j].store(sums[r][j].as_mut_ptr());
+                }
+            }
+            let width = job.n - col;
+            for (r, sums) in sums.iter().enumerate() {
+                let row = std::slice::from_raw_parts_mut(c.wrapping_add(r * job.ldc), width);
+                for (c, sum) in row.iter_mut().zip(sums.as_flattened()) {
+                    *c = match job.into {
+                        Into::Set => *sum,
+                        Into::Add => *c + sum,
+                        Into::Scaled(scale) => scale.mul_add(*sum, *c),
+                    };
                 }
             }
         }
     }
 }
 
-/// Stores 16 sums at `c`.
+/// Stores whole panels of sums at `c`, rows `ldc` apart.
 #[inline(always)]
-unsafe fn finish<L: Lanes>(sum: L, c: *mut f32, into: Into) {
-    // SAFETY: the caller vouches for 16 values at `c`.
+#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
+unsafe fn store_all<L: Lanes, const M: usize, const N: usize>(acc: &[[L; N]; M], c: *mut f32, ldc: usize, into: Into) {
+    let rows: [usize; M] = std::array::from_fn(|r| r * ldc);
+    // SAFETY: the caller vouches for `M` rows of `N` panels at `c`.
     unsafe {
         match into {
-            Into::Set => sum.store(c),
-            Into::Add => L::load(c).add(sum).store(c),
-            Into::Scaled(scale) => L::splat(scale).fma(sum, L::load(c)).store(c),
+            Into::Set => {
+                for r in 0..M {
+                    for j in 0..N {
+                        acc[r][j].store(c.wrapping_add(rows[r] + j * PANEL));
+                    }
+                }
+            }
+            Into::Add => {
+                for r in 0..M {
+                    for j in 0..N {
+                        let c = c.wrapping_add(rows[r] + j * PANEL);
+                        L::load(c).add(acc[r][j]).store(c);
+                    }
+                }
+            }
+            Into::Scaled(scale) => {
+                let scale = L::splat(scale);
+                for r in 0..M {
+                    for j in 0..N {
+                        let c = c.wrapping_add(rows[r] + j * PANEL);
+                        scale.fma(acc[r][j], L::load(c)).store(c);
+                    }
+                }
+            }
         }
     }
 }

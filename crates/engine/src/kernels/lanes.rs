@@ -10,6 +10,8 @@ pub(super) trait Lanes: Copy {
     const TILE: usize;
     /// All lanes `x`.
     unsafe fn splat(x: f32) -> Self;
+    /// All lanes the value at `p`, which must be readable.
+    unsafe fn broadcast(p: *const f32) -> Self;
     /// Reads 16 values; `p` must be valid for that.
     unsafe fn load(p: *const f32) -> Self;
     /// Writes 16 values; `p` must be valid for that.
@@ -33,15 +35,21 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn broadcast(p: *const f32) -> Self {
+        // SAFETY: the caller vouches for one readable value.
+        Self([unsafe { p.read_unaligned() }; 16])
+    }
+
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller vouches for 16 readable values; an array of f32 needs no more than their alignment.
-        Self(unsafe { p.cast::<[f32; 16]>().read() })
+        Self(unsafe { p.cast::<[f32; 16]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
         // SAFETY: as in `load`, for writing.
-        unsafe { p.cast::<[f32; 16]>().write(self.0) }
+        unsafe { p.cast::<[f32; 16]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
@@ -71,7 +79,7 @@ mod x86 {
     // SAFETY of every block below: the methods are inlined into functions that enable AVX2 and FMA, which run only
     // after the processor was asked for them; pointers are the caller's promise.
     impl Lanes for Avx2 {
-        const TILE: usize = 6;
+        const TILE: usize = 4;
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -80,9 +88,18 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn broadcast(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe {
+                let x = _mm256_broadcastss_ps(_mm_load_ss(p));
+                Self(x, x)
+            }
+        }
+
+        #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
             // SAFETY: see the head of this block.
-            unsafe { Self(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+            unsafe { Self(_mm256_loadu_ps(p), _mm256_loadu_ps(p.wrapping_add(8))) }
         }
 
         #[inline(always)]
@@ -90,7 +107,7 @@ mod x86 {
             // SAFETY: see the head of this block.
             unsafe {
                 _mm256_storeu_ps(p, self.0);
-                _mm256_storeu_ps(p.add(8), self.1);
+                _mm256_storeu_ps(p.wrapping_add(8), self.1);
             }
         }
 
@@ -113,7 +130,7 @@ mod x86 {
 
     // SAFETY of every block below: as above, with AVX-512F.
     impl Lanes for Avx512 {
-        const TILE: usize = 24;
+        const TILE: usize = 16;
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -122,15 +139,21 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn broadcast(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(_mm512_broadcastss_ps(_mm_load_ss(p))) }
+        }
+
+        #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
             // SAFETY: see the head of this block.
-            unsafe { Self(_mm512_loadu_ps(p)) }
+            unsafe { Self(p.cast::<__m512>().read_unaligned()) }
         }
 
         #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
             // SAFETY: see the head of this block.
-            unsafe { _mm512_storeu_ps(p, self.0) }
+            unsafe { p.cast::<__m512>().write_unaligned(self.0) }
         }
 
         #[inline(always)]
