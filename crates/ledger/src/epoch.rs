@@ -185,7 +185,7 @@ fn grown(previous: &[Payout], entries: &[Entry]) -> Result<Vec<Payout>, EpochErr
     Ok(earned.into_iter().map(|(account, cumulative)| Payout { account, cumulative }).collect())
 }
 
-/// An epoch's header as a file: the fields, the words that are hashed, and the hash that `Payouts` keeps.
+/// An epoch's header as a file: the fields, the words that are hashed, and their hash.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ExportedEpoch {
     /// `openledger/epoch/v1`.
@@ -196,7 +196,7 @@ pub struct ExportedEpoch {
     pub header: EpochHeader,
     /// The fields as words, in the order of [`EpochHeader::FIELDS`].
     pub words: Vec<B256>,
-    /// keccak-256 over the words; compare it with the chain's.
+    /// keccak-256 over the words; compare it with that of the proposal on chain.
     pub hash: B256,
 }
 

@@ -11,7 +11,7 @@
 //! # Not here
 //!
 //! Running the model again (`serving`), opening records under spans (`attribution`), the chain: compare
-//! [`Verified::epoch_hash`] with what `Payouts` keeps, and [`Verified::manifest`] with `Models`.
+//! [`Verified::epoch_hash`] with the header that `Payouts` announced (`EpochProposed`), and [`Verified::manifest`] with `Models`.
 
 mod content;
 mod settlement;
@@ -51,7 +51,7 @@ pub struct Verified {
     pub price: Amount,
     /// The manifest's hash; `Models` keeps it.
     pub manifest: B256,
-    /// The hash of the epoch's header; `Payouts` keeps it. `None` when no epoch was given.
+    /// The hash of the epoch's header, to compare with that of the proposal on chain. `None` when no epoch was given.
     pub epoch_hash: Option<B256>,
 }
 
