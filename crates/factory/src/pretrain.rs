@@ -397,7 +397,7 @@ fn write(
     let part = out.join(".part");
     std::fs::create_dir_all(&part).map_err(files::io(&part))?;
     model.save(&part)?;
-    tokenizer.save(&part.join("tokenizer.json"))?;
+    tokenizer.save(&part)?;
     let end = recipe.tokenizer.special.first().cloned().unwrap_or_default();
     let end_id = tokenizer.token_to_id(&end);
     let pretty = |value: serde_json::Value| serde_json::to_string_pretty(&value).map(|text| text + "\n");

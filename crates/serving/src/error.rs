@@ -1,0 +1,88 @@
+//! Why a request was not answered: one enum, sorted by who can do something about it.
+
+use std::path::PathBuf;
+
+use openledger_engine::{LoadError, RunError};
+use openledger_protocol::AdapterHash;
+
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The caller: another request may succeed.
+    Caller,
+    /// The operator: files or configuration are wrong.
+    Operator,
+}
+
+/// Why a request was not answered or an adapter not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// No model, alias or adapter of this name is known here. The base never answers in its place.
+    #[error("the model `{model}` does not exist")]
+    NotFound {
+        /// The name or hash as it was asked for.
+        model: String,
+    },
+    /// A setting of the request is out of range or not understood.
+    #[error("`{param}` {reason}")]
+    BadRequest {
+        /// The member of the request.
+        param: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The prompt leaves no room for an answer; shorten it.
+    #[error("the prompt has {tokens} tokens, the model reads at most {limit}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+    /// The files of a registered adapter are not the ones that were registered; register them again under their new hash.
+    #[error("the adapter files in `{path}` now have hash {found}, registered was {expected}")]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// The hash that was registered.
+        expected: AdapterHash,
+        /// The hash of what lies there now.
+        found: AdapterHash,
+    },
+    /// An alias moved meanwhile: it is not at the generation that the caller expected.
+    #[error("alias `{alias}` is at generation {found}, not {expected}")]
+    AliasMoved {
+        /// The alias.
+        alias: String,
+        /// The generation the caller expected; 0 is "does not exist".
+        expected: u64,
+        /// The generation it is at.
+        found: u64,
+    },
+    /// The base asks for a chat form that this crate does not know; send completions with a prompt of your own.
+    #[error("the chat template of the base is not one this server can apply")]
+    UnknownChatTemplate,
+    /// An adapter, base or tokenizer could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The engine refused the request.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl ServeError {
+    /// Who can do something about it.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NotFound { .. }
+            | Self::BadRequest { .. }
+            | Self::PromptTooLong { .. }
+            | Self::AliasMoved { .. }
+            | Self::UnknownChatTemplate
+            | Self::Run(_) => Blame::Caller,
+            Self::Changed { .. } | Self::Load(_) => Blame::Operator,
+        }
+    }
+}
