@@ -271,10 +271,7 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     unsafe {
         let mut acc = [[L::splat(0.0); N]; M];
         for _ in 0..job.k {
-            let mut right = [L::splat(0.0); N];
-            for j in 0..N {
-                right[j] = L::load(b.wrapping_add(panels[j]));
-            }
+            let right: [L; N] = std::array::from_fn(|j| L::load(b.wrapping_add(panels[j])));
             for r in 0..M {
                 let left = L::broadcast(a.wrapping_add(rows[r]));
                 for j in 0..N {
