@@ -99,7 +99,8 @@ contract Payouts is EIP712, IPayouts {
         uint128 stake = op.stake + amount;
         require(stake >= BOND, NotBonded(operator));
         op.stake = stake;
-        op.exitAt = 0;
+        // Only the operator changes its mind: others could keep it from ever leaving.
+        if (msg.sender == operator) op.exitAt = 0;
         if (op.since == 0) op.since = uint64(block.timestamp);
         emit OperatorJoined(operator, amount, stake);
         OPEN.safeTransferFrom(msg.sender, address(this), amount);

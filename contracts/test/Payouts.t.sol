@@ -73,6 +73,10 @@ contract PayoutsTest is World {
         payouts.propose(p, e, t, "");
         payouts.join(node, 0);
         vm.prank(node);
+        vm.expectRevert(abi.encodeWithSelector(IPayouts.NotBonded.selector, node));
+        payouts.propose(p, e, t, "");
+        vm.startPrank(node);
+        payouts.join(node, 0);
         payouts.propose(p, e, t, "");
     }
 
@@ -85,6 +89,7 @@ contract PayoutsTest is World {
         vm.prank(a);
         payouts.requestExit();
         uint64 exitAt = uint64(block.timestamp) + 14 days;
+        vm.prank(node);
         payouts.join(node, 0);
         vm.warp(exitAt - 1);
         propose(two(a, 1, b, 2));

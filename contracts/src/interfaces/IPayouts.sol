@@ -144,7 +144,7 @@ interface IPayouts {
     /// @notice Pays `amount` in; it can only leave as payouts.
     function fund(uint128 amount) external;
 
-    /// @notice Puts `amount` of the caller's OPEN at stake for `operator`; anyone may. Cancels an exit.
+    /// @notice Puts `amount` of the caller's OPEN at stake for `operator`; anyone may. Called by `operator` itself it also cancels its exit.
     /// @dev A node's receipts count once its key has joined. Its stake only ever goes back to `operator`.
     function join(address operator, uint128 amount) external;
 
