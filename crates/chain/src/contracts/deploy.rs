@@ -9,7 +9,6 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::SolConstructor;
 use openledger_protocol::Amount;
 
-use super::bindings::channels::Channels;
 use super::bindings::contributions::Contributions;
 use super::bindings::datanets::Datanets;
 use super::bindings::models::Models;
@@ -163,8 +162,8 @@ impl Deployment {
             day: params.day_s,
         };
         let payouts = add("Payouts", &Payouts::BYTECODE, Payouts::constructorCall { p }.abi_encode());
-        let arguments = Channels::constructorCall { payouts }.abi_encode();
-        let channels = add("Channels", &Channels::BYTECODE, arguments);
+        // The constructor of `Payouts` makes `Channels`; it is the first thing it ever makes.
+        let channels = payouts.create(1);
         let addresses = Addresses { wopen, datanets, contributions, models, channels, payouts, verifier };
         Self { addresses, steps }
     }

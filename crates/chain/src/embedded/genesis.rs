@@ -56,7 +56,8 @@ pub fn genesis_json(config: &ChainConfig) -> Result<Value, EmbeddedError> {
         "alloc": alloc,
         "coinbase": format!("{:#x}", Address::ZERO),
         "difficulty": "0x0",
-        "extraData": "0x",
+        // The chain id is no part of a block's hash; said here, it tells directories of two chains apart.
+        "extraData": alloy_primitives::hex::encode_prefixed(format!("openledger/{}", config.chain_id)),
         "gasLimit": format!("{:#x}", config.block_gas_limit),
         "nonce": "0x0",
         "mixHash": format!("{:#x}", alloy_primitives::B256::ZERO),

@@ -29,6 +29,7 @@ mod subscriptions;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use axum::Router;
@@ -48,6 +49,11 @@ pub use self::config::{BlockClock, ChainConfig, DEFAULT_CHAIN_ID, MAX_AHEAD_S, T
 pub use self::error::EmbeddedError;
 pub use self::genesis::genesis_json;
 pub use self::recovery::Recovered;
+
+/// How long opening waits for a lock, each time.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How often it waits; then somebody else uses the directory.
+const LOCK_PAUSES: u32 = 60;
 
 /// A running embedded chain. Clones are handles to the same chain; it stops making blocks when the last one is dropped.
 #[derive(Clone)]
@@ -78,7 +84,7 @@ impl EmbeddedChain {
         let genesis: Genesis = serde_json::from_value(genesis_json(config)?)?;
         let genesis_hash = B256::new(genesis.get_block().hash().0);
         let open = |source| EmbeddedError::Open { dir: dir.to_path_buf(), source };
-        let mut store = Store::new(dir, EngineType::RocksDB).map_err(open)?;
+        let mut store = open_store(dir).await?;
         store.add_initial_state(genesis).await.map_err(|error| match error {
             StoreError::IncompatibleChainConfig => EmbeddedError::OtherGenesis { dir: dir.to_path_buf() },
             other => open(other),
@@ -159,6 +165,21 @@ impl EmbeddedChain {
         self.inner.stop.send_replace(true);
         producer.await?;
         Ok(self.inner.store.shutdown().await?)
+    }
+}
+
+/// Opens the database, waiting a little for one that is just being closed: its threads let go of the lock last.
+async fn open_store(dir: &Path) -> Result<Store, EmbeddedError> {
+    let mut pauses = 0;
+    loop {
+        match Store::new(dir, EngineType::RocksDB) {
+            Ok(store) => return Ok(store),
+            Err(source) if pauses < LOCK_PAUSES && format!("{source:?}").to_lowercase().contains("lock") => {
+                pauses += 1;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(source) => return Err(EmbeddedError::Open { dir: dir.to_path_buf(), source }),
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! Contributions: commit first, register in a later block, so that nobody registers somebody else's file before them.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::SolCall;
 use openledger_protocol::{ContributionId, DatanetId, Signature};
 
 use super::{Done, Flow, FlowError, bytes, event, events};
 use crate::contracts::bindings::contributions::{Contributions, IContributions};
-use crate::sender::Mined;
+use crate::sender::{Mined, SendError};
+
+/// More gas than registering a batch takes, its splitter included.
+const GAS_PER_BATCH: u64 = 500_000;
+/// More gas than one name in the list of contributors takes.
+const GAS_PER_CONTRIBUTOR: u64 = 40_000;
 
 /// A batch to register.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +82,7 @@ impl Flow {
     /// [`FlowError::Send`], with `NotCommitted`, `MalformedBatch` or `NotSignedByRegistrant` where they apply.
     pub async fn register(&self, key: &str, batch: &NewContribution) -> Result<Done<ContributionId>, FlowError> {
         let call = Contributions::registerCall { r: batch.members() };
-        let mined = self.send(key, self.at.contributions, call).await?;
+        let mined = self.send_committed(key, call, std::slice::from_ref(batch)).await?;
         let registered: Contributions::ContributionRegistered = event(&mined, self.at.contributions)?;
         Ok(Done { value: id(registered.contribution), mined })
     }
@@ -92,9 +98,35 @@ impl Flow {
         batches: &[NewContribution],
     ) -> Result<Done<Vec<ContributionId>>, FlowError> {
         let call = Contributions::registerManyCall { rs: batches.iter().map(NewContribution::members).collect() };
-        let mined = self.send(key, self.at.contributions, call).await?;
+        let mined = self.send_committed(key, call, batches).await?;
         let registered: Vec<Contributions::ContributionRegistered> = events(&mined, self.at.contributions);
         Ok(Done { value: registered.iter().map(|event| id(event.contribution)).collect(), mined })
+    }
+
+    /// Sends a registration. Where the commitment stands in the newest block, estimating refuses what the next block
+    /// will take, because it runs as if it stood in the newest block itself; then the gas is reckoned here.
+    async fn send_committed<C: SolCall>(
+        &self,
+        key: &str,
+        call: C,
+        batches: &[NewContribution],
+    ) -> Result<Mined, FlowError> {
+        let data: Bytes = call.abi_encode().into();
+        let to = self.at.contributions;
+        let refused = match self.sender.send(key, to, data.clone(), U256::ZERO).await {
+            Err(SendError::Refused { key, revert }) if revert.is("NotCommitted") => SendError::Refused { key, revert },
+            done => return Ok(done?),
+        };
+        for batch in batches {
+            let commitment = batch.commitment(self.sender.chain_id(), to);
+            let committed = self.view(to, Contributions::committedAtCall { commitment }).await?;
+            if committed.is_zero() {
+                return Err(refused.into());
+            }
+        }
+        let contributors: usize = batches.iter().map(|batch| batch.contributors.len()).sum();
+        let gas = batches.len() as u64 * GAS_PER_BATCH + contributors as u64 * GAS_PER_CONTRIBUTOR;
+        Ok(self.sender.send_with_gas(key, to, data, gas).await?)
     }
 
     /// Batches that `registrant` has registered: the nonce of the next one.

@@ -31,7 +31,8 @@ impl Flow {
         Ok(Done { value: DatanetId(created.datanet), mined })
     }
 
-    /// Publishes the version after `publication.expected_version`; the account owns the datanet. The result is its number.
+    /// Publishes version `publication.expected_version`, the next one; the account owns the datanet. The result is its
+    /// number.
     ///
     /// # Errors
     ///

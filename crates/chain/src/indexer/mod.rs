@@ -18,6 +18,8 @@
 
 mod event;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod title;
 
 use crate::contracts::Addresses;

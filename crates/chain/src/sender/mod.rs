@@ -121,6 +121,29 @@ impl Sender {
     ///
     /// [`SendError`]; its variants say whether the key is used up.
     pub async fn send(&self, key: &str, to: Address, data: Bytes, value: U256) -> Result<Mined, SendError> {
+        self.send_within(key, to, data, value, None).await
+    }
+
+    /// As [`Sender::send`], with a gas limit of the caller's instead of an estimate.
+    ///
+    /// For calls that the state after the newest block still refuses and the next block will take. What the contract
+    /// refuses costs gas then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`], but for [`SendError::Refused`].
+    pub async fn send_with_gas(&self, key: &str, to: Address, data: Bytes, gas_limit: u64) -> Result<Mined, SendError> {
+        self.send_within(key, to, data, U256::ZERO, Some(gas_limit)).await
+    }
+
+    async fn send_within(
+        &self,
+        key: &str,
+        to: Address,
+        data: Bytes,
+        value: U256,
+        gas_limit: Option<u64>,
+    ) -> Result<Mined, SendError> {
         let transaction = match self.outbox.get(key).await? {
             Some(entry) => {
                 if entry.mined.is_some()
@@ -131,7 +154,7 @@ impl Sender {
                 self.broadcast(&entry.transaction).await?;
                 entry.transaction
             }
-            None => self.sign_and_broadcast(key, to, data, value).await?,
+            None => self.sign_and_broadcast(key, to, data, value, gas_limit).await?,
         };
         self.wait_for_block(&transaction).await
     }
@@ -143,6 +166,7 @@ impl Sender {
         to: Address,
         data: Bytes,
         value: U256,
+        gas_limit: Option<u64>,
     ) -> Result<SignedTransaction, SendError> {
         let _turn = self.turn.lock().await;
         // Two callers with the same key may have come here together; the second finds what the first wrote.
@@ -150,13 +174,18 @@ impl Sender {
             return Ok(entry.transaction);
         }
         let sender = self.address();
-        let call = CallRequest { from: Some(sender), to, value, data: data.clone() };
-        let estimate = self.client.estimate_gas(&call).await.map_err(|error| match Revert::of(&error) {
-            Some(revert) => SendError::Refused { key: key.to_owned(), revert },
-            None => error.into(),
-        })?;
+        let gas_limit = match gas_limit {
+            Some(limit) => limit,
+            None => {
+                let call = CallRequest { from: Some(sender), to, value, data: data.clone() };
+                let estimate = self.client.estimate_gas(&call).await.map_err(|error| match Revert::of(&error) {
+                    Some(revert) => SendError::Refused { key: key.to_owned(), revert },
+                    None => error.into(),
+                })?;
+                transaction::gas_limit(estimate)
+            }
+        };
         let nonce = self.client.nonce(sender).await?.max(self.outbox.next_nonce(sender).await?);
-        let gas_limit = transaction::gas_limit(estimate);
         let draft = transaction::Draft { chain_id: self.chain_id, nonce, gas_limit, to, value, data };
         let (raw, hash) = transaction::sign(draft, self.fees, &self.key);
         let signed = SignedTransaction { key: key.to_owned(), sender, nonce, raw, hash };

@@ -73,6 +73,25 @@ async fn closing_and_opening_keeps_the_head_and_the_state() {
     assert_eq!(mined.block, 6);
 }
 
+#[test]
+fn a_chain_dropped_without_being_closed_keeps_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (_chain, client) = reopen(dir.path()).await;
+        let sender = sender(&client, "river-gauge").await;
+        for gift in 0..5 {
+            sender.send(&format!("gift/{gift}"), address("stranger"), Bytes::new(), U256::ONE).await.unwrap();
+        }
+        client.latest().await.unwrap()
+    });
+    let after = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (_chain, client) = reopen(dir.path()).await;
+        client.latest().await.unwrap()
+    });
+    assert_eq!(before.map(|head| head.number), Some(5));
+    assert_eq!(before, after);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_with_another_genesis_is_refused() {
     let network = network().await;

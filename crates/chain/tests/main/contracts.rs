@@ -67,7 +67,7 @@ async fn a_datanet_takes_contributions_publishes_and_grants() {
     flow.transfer_contribution("sell", registered, address("night-desk")).await.unwrap();
     assert_eq!(flow.contribution_holder(registered).await.unwrap(), address("night-desk"));
 
-    let publication = Publication { datanet, expected_version: 0, root: B256::repeat_byte(5), records: 3 };
+    let publication = Publication { datanet, expected_version: 1, root: B256::repeat_byte(5), records: 3 };
     assert_eq!(flow.publish("publish", &publication).await.unwrap().value, 1);
     assert_eq!(flow.version_root(datanet, 1).await.unwrap(), publication.root);
     let state = flow.datanet(datanet).await.unwrap();

@@ -4,6 +4,7 @@
 mod blocks;
 mod contracts;
 mod crash;
+mod figures;
 mod indexing;
 mod sending;
 mod serving;
