@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! - **Pure.** No clock, network or chance; files only through the folder functions and the `save`/`load` of caches.
+//! - **Pure.** No clock, network or chance; files only through [`folder`] and the `save`/`load` of caches.
 //! - **Integers at the rim.** Influence is estimated in floats, in one fixed order; what leaves as credit is an integer.
 //!
 //! # Not here
@@ -16,4 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod credit;
+pub mod folder;
+pub mod influence;
 pub mod spans;

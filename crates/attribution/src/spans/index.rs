@@ -18,7 +18,7 @@ use super::{SpanError, first_bad_offset};
 pub(super) const MAX_SYMBOLS: u64 = 1 << 31;
 /// The most bytes of all records' texts together.
 pub(super) const MAX_TEXT_BYTES: u64 = 1 << 32;
-/// Tokens, or places of the suffix array, under one leaf of the index's root: 1 KiB.
+/// Tokens, places or offsets under one leaf of the index's root: 1 KiB.
 const CHUNK: usize = 256;
 /// Stands for the end of a record among token ids.
 const SEPARATOR: u32 = u32::MAX;
@@ -153,8 +153,8 @@ impl SpanIndex {
         pay(self, answer, rules)
     }
 
-    /// The root that commits to the index: Merkle roots over the tokens and the suffix array in chunks of 1 KiB, and
-    /// over the records, under one leaf with their numbers.
+    /// The root that commits to the index: Merkle roots over tokens, suffix array and byte ranges in chunks of
+    /// 1 KiB, and over the records, under one leaf with their numbers.
     ///
     /// Token leaves hash the ids as little-endian `u32` (a record's end is 2³² - 1); record leaves hash
     /// (place of its first token, content hash). Clusters are not part of it: they belong to the datanet's snapshot.
@@ -162,6 +162,7 @@ impl SpanIndex {
     pub fn root(&self) -> B256 {
         let id = |symbol: &u32| if *symbol == 0 { SEPARATOR } else { self.vocabulary[*symbol as usize - 1] };
         let ids: Vec<u32> = self.symbols.iter().map(id).collect();
+        let offsets: Vec<u32> = self.offsets.iter().flat_map(|(start, end)| [*start, *end]).collect();
         let record = |(start, text): (&u32, &String)| leaf(tag("index-record"), &[word(*start), content_hash(text)]);
         let records: Vec<B256> = self.starts.iter().zip(&self.texts).map(record).collect();
         leaf(
@@ -171,6 +172,7 @@ impl SpanIndex {
                 word(self.texts.len() as u64),
                 chunk_root(tag("index-tokens"), &ids),
                 chunk_root(tag("index-suffixes"), &self.suffixes),
+                chunk_root(tag("index-offsets"), &offsets),
                 merkle::root(&records),
             ],
         )

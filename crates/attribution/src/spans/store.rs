@@ -108,8 +108,8 @@ fn decode(bytes: &[u8]) -> Result<SpanIndex, String> {
         texts.push(std::str::from_utf8(text).map_err(|_| "a text is not UTF-8")?.to_owned());
         rest = after;
     }
-    if !rest.is_empty() {
-        return Err("it has bytes after its end".into());
+    if !rest.is_empty() || texts.iter().map(|text| text.len() as u64).sum::<u64>() != text_bytes {
+        return Err("it does not end where its texts do".into());
     }
     check_records(&symbols, &offsets, &starts, &texts)?;
     if !is_suffix_array(&symbols, &suffixes) {
