@@ -1,0 +1,208 @@
+//! OpenAI's wire form: what is understood, ignored by name, refused by name.
+
+use std::ops::ControlFlow;
+
+use openledger_protocol::{FinishReason, ModelId};
+use openledger_serving::openai::{
+    ApiError, ChatRequest, ChatResponse, ChatStream, CompletionsRequest, CompletionsResponse, DONE, named_event,
+};
+use openledger_serving::{Backend, ChatForm, Prompt, Role, ServeError};
+use serde_json::{Value, json};
+
+use super::server;
+
+/// A chat request with the members of `extra` set.
+fn chat(extra: Value) -> Value {
+    let mut body = json!({ "model": "base", "messages": [{ "role": "user", "content": "Why?" }] });
+    for (name, value) in extra.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+#[track_caller]
+fn refused(extra: Value, param: &str) {
+    let error = ChatRequest::parse(&chat(extra.clone())).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some(param), "{extra}: {error}");
+    assert_eq!((error.status, error.kind.as_str()), (400, "invalid_request_error"));
+}
+
+#[test]
+fn members_that_cannot_be_honoured_are_refused_by_name() {
+    for (extra, param) in [
+        (json!({ "n": 2 }), "n"),
+        (json!({ "tools": [{ "type": "function" }] }), "tools"),
+        (json!({ "tool_choice": "required" }), "tool_choice"),
+        (json!({ "logit_bias": { "5": 1 } }), "logit_bias"),
+        (json!({ "presence_penalty": 0.5 }), "presence_penalty"),
+        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
+        (json!({ "top_k": 40 }), "top_k"),
+        (json!({ "logprobs": true, "stream": true }), "logprobs"),
+        (json!({ "temperature": 3 }), "temperature"),
+        (json!({ "temperature": "hot" }), "temperature"),
+        (json!({ "top_p": 0 }), "top_p"),
+        (json!({ "max_tokens": 0 }), "max_tokens"),
+        (json!({ "max_completion_tokens": -1 }), "max_completion_tokens"),
+        (json!({ "top_logprobs": 3 }), "top_logprobs"),
+        (json!({ "stop": ["a", "b", "c", "d", "e"] }), "stop"),
+        (json!({ "stop": "" }), "stop"),
+        (json!({ "seed": 1.5 }), "seed"),
+        (json!({ "model": null }), "model"),
+        (json!({ "messages": "Why?" }), "messages"),
+        (json!({ "messages": [{ "role": "tool", "content": "x" }] }), "messages[0]"),
+        (json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url" }] }] }), "messages[0].content"),
+    ] {
+        refused(extra, param);
+    }
+}
+
+#[test]
+fn members_at_values_that_change_nothing_are_accepted() {
+    let neutral = json!({
+        "n": 1, "tools": [], "tool_choice": "auto", "logit_bias": {}, "presence_penalty": 0, "frequency_penalty": 0.0,
+        "response_format": { "type": "text" }, "top_k": -1, "parallel_tool_calls": true, "store": false,
+        "metadata": { "a": "b" }, "user": "u", "stop": null, "logprobs": false,
+    });
+    let parsed = ChatRequest::parse(&chat(neutral)).unwrap();
+    assert_eq!(parsed.ignored, Vec::<String>::new());
+    assert_eq!(parsed.request.user.as_deref(), Some("u"));
+}
+
+#[test]
+fn unknown_members_are_ignored_and_named() {
+    let parsed = ChatRequest::parse(&chat(json!({ "zebra": 1, "apple": {}, "nothing": null }))).unwrap();
+    assert_eq!(parsed.ignored, ["apple", "zebra"]);
+}
+
+#[test]
+fn settings_arrive_in_thousandths_and_the_newer_limit_wins() {
+    let body = chat(json!({
+        "temperature": 0.7, "top_p": 0.95, "max_tokens": 5, "max_completion_tokens": 9, "seed": -1, "stop": "\n",
+        "stream": true, "stream_options": { "include_usage": true }, "openledger": { "attribution": "full" },
+    }));
+    let request = ChatRequest::parse(&body).unwrap().request;
+    assert_eq!((request.sampling.temperature_milli, request.sampling.top_p_milli), (700, 950));
+    assert_eq!((request.sampling.max_tokens, request.sampling.seed), (9, u64::MAX));
+    assert_eq!(request.sampling.stop, ["\n"]);
+    assert!(request.stream && request.include_usage);
+    assert_eq!(request.extension, Some(json!({ "attribution": "full" })));
+}
+
+#[test]
+fn a_conversation_becomes_a_prompt_of_the_base() {
+    let messages = json!([
+        { "role": "developer", "content": "Be short." },
+        { "role": "user", "content": [{ "type": "text", "text": "Why?" }, { "type": "text", "text": "How?" }] },
+    ]);
+    let request = ChatRequest::parse(&chat(json!({ "messages": messages }))).unwrap().request;
+    assert_eq!(request.messages[0].role, Role::System);
+    let completion = request.to_completion(ModelId(3), ChatForm::Dialog).unwrap();
+    assert_eq!(completion.prompt, Prompt::Text("Context: Be short.\nQuestion: Why?\nHow?\nAnswer:".into()));
+    assert_eq!(completion.model_id, ModelId(3));
+}
+
+#[test]
+fn prompts_may_be_text_or_ids_but_only_one() {
+    let parse = |prompt: Value| CompletionsRequest::parse(&json!({ "model": "base", "prompt": prompt }));
+    assert_eq!(parse(json!("a")).unwrap().request.prompt, Prompt::Text("a".into()));
+    assert_eq!(parse(json!(["a"])).unwrap().request.prompt, Prompt::Text("a".into()));
+    assert_eq!(parse(json!([1, 2])).unwrap().request.prompt, Prompt::Ids(vec![1, 2]));
+    assert_eq!(parse(json!([[1, 2]])).unwrap().request.prompt, Prompt::Ids(vec![1, 2]));
+    for bad in [json!(["a", "b"]), json!([]), json!([1, "b"]), json!([-1]), json!(null)] {
+        assert_eq!(parse(bad.clone()).unwrap_err().param.as_deref(), Some("prompt"), "{bad}");
+    }
+    let suffix = json!({ "model": "base", "prompt": "a", "suffix": "z" });
+    assert_eq!(CompletionsRequest::parse(&suffix).unwrap_err().param.as_deref(), Some("suffix"));
+}
+
+#[test]
+fn errors_have_openais_shape_and_hide_the_operators_files() {
+    let error = ApiError::from(&ServeError::NotFound { model: "owls".into() });
+    assert_eq!(error.status, 404);
+    assert_eq!(
+        error.body(),
+        json!({ "error": {
+            "message": "the model `owls` does not exist", "type": "invalid_request_error", "param": "model",
+            "code": "model_not_found",
+        } })
+    );
+    let load = openledger_engine::LoadError::MissingTensor { name: "secret".into() };
+    let error = ApiError::from(&ServeError::Load(load));
+    assert_eq!(error.status, 500);
+    assert!(!error.message.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_response_has_openais_members() {
+    let server = server(0);
+    let body = chat(json!({ "logprobs": true, "top_logprobs": 2, "max_tokens": 3 }));
+    let request = ChatRequest::parse(&body).unwrap().request;
+    let completion = request.to_completion(ModelId(0), server.chat_form()).unwrap();
+    let answer = server.complete(&completion, &mut |_| ControlFlow::Continue(())).unwrap();
+    let response = serde_json::to_value(ChatResponse::new("7", 1_700_000_000, "base", &answer, true)).unwrap();
+    assert_eq!(response["id"], "chatcmpl-7");
+    assert_eq!(response["object"], "chat.completion");
+    assert_eq!(response["choices"][0]["message"]["content"], answer.completion.text);
+    assert_eq!(response["choices"][0]["message"]["role"], "assistant");
+    let tokens = response["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(tokens.len(), answer.completion.output_ids.len());
+    assert_eq!(tokens[0]["top_logprobs"].as_array().unwrap().len(), 2);
+    let usage = &response["usage"];
+    let (read, written) = (usage["prompt_tokens"].as_u64().unwrap(), usage["completion_tokens"].as_u64().unwrap());
+    assert_eq!(usage["total_tokens"], read + written);
+    assert!(response.get("openledger").is_none());
+}
+
+#[test]
+fn an_echoed_prompt_stands_before_the_answer_with_its_scores() {
+    let server = server(0);
+    let body = json!({ "model": "base", "prompt": "the owl", "echo": true, "logprobs": 0, "max_tokens": 2 });
+    let request = CompletionsRequest::parse(&body).unwrap().request;
+    let answer = server.complete(&request.to_completion(ModelId(0)), &mut |_| ControlFlow::Continue(())).unwrap();
+    let prompt = &answer.completion.prompt_ids;
+    let scores = server.score("base", prompt).unwrap();
+    let tokens: Vec<(Vec<u8>, Option<f32>)> = prompt
+        .iter()
+        .enumerate()
+        .map(|(at, id)| (server.tokenizer().piece(*id).to_vec(), at.checked_sub(1).map(|at| scores[at])))
+        .collect();
+    let response = CompletionsResponse::new("7", 0, "base", &answer, true, Some(&tokens));
+    let choice = &response.choices[0];
+    assert_eq!(choice.text, format!("the owl{}", answer.completion.text));
+    let columns = choice.logprobs.as_ref().unwrap();
+    let count = prompt.len() + answer.completion.output_ids.len();
+    assert_eq!((columns.tokens.len(), columns.text_offset.len(), columns.token_logprobs.len()), (count, count, count));
+    assert_eq!(columns.token_logprobs[0], None);
+    assert_eq!(columns.text_offset[prompt.len()], "the owl".len());
+}
+
+#[test]
+fn a_stream_is_a_sequence_of_events_that_clients_understand() {
+    let stream = ChatStream {
+        id: "7".into(),
+        created: 5,
+        model: "base".into(),
+        system_fingerprint: "f32fma-1".into(),
+        include_usage: true,
+    };
+    let data = |event: &str| -> Value {
+        serde_json::from_str(event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
+    };
+    let first = data(&stream.first());
+    assert_eq!(first["object"], "chat.completion.chunk");
+    assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
+    assert_eq!(first["usage"], Value::Null);
+    // A line feed in the text must not end the event.
+    assert_eq!(data(&stream.delta("a\nb"))["choices"][0]["delta"]["content"], "a\nb");
+    assert_eq!(data(&stream.last(FinishReason::Length))["choices"][0]["finish_reason"], "length");
+    let usage = openledger_protocol::Usage { prompt_tokens: 2, completion_tokens: 3 };
+    let last = data(&stream.usage(usage.into()));
+    assert_eq!((last["choices"].as_array().unwrap().len(), &last["usage"]["total_tokens"]), (0, &json!(5)));
+    let without = ChatStream { include_usage: false, ..stream.clone() };
+    assert_eq!(without.usage(usage.into()), "");
+    assert!(data(&without.first()).get("usage").is_none());
+    let error = data(&stream.error(&ApiError::invalid("model", "gone")));
+    assert_eq!(error["error"]["message"], "gone");
+    assert_eq!(named_event("openledger.receipt", &json!({})), "event: openledger.receipt\ndata: {}\n\n");
+    assert_eq!(DONE, "data: [DONE]\n\n");
+}
