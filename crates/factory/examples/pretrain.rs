@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("{error}");
+            if let Some(source) = std::error::Error::source(&error) {
+                eprintln!("{source}");
+            }
             ExitCode::FAILURE
         }
     }

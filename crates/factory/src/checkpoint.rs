@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_checkpoint_reads_back_and_refuses_other_runs_and_damage() {
         let tmp = tempfile::tempdir().unwrap();
-        let path = tmp.path().join("run.ckpt");
+        let path = tmp.path().join("made when needed").join("run.checkpoint");
         let fingerprint = sha256("run");
         assert_eq!(Checkpoint::load(&path, fingerprint).unwrap(), None);
         let saved = Checkpoint { fingerprint, before: 5, losses: vec![3, 2, 1], engine: vec![9; 40] };

@@ -32,7 +32,7 @@ impl Sequence {
 /// learned from the token on in which its answer starts, since that token may begin with the space before it.
 ///
 /// # Errors
-/// [`FactoryError::BadRecord`] when the answer starts inside a character or beyond the text, an id is outside the vocabulary,
+/// [`FactoryError::BadRecord`] when the answer starts inside a character or beyond the text, the tokenizer gives up on it, an id is outside the vocabulary,
 /// or the loss would start at id 0.
 pub fn encode(
     tokenizer: &Tokenizer,
@@ -64,6 +64,9 @@ pub fn encode(
                     loss_from = Some(ids.len());
                 }
                 ids.push(id);
+            }
+            if ids.len() == usize::from(tokenizer.bos().is_some()) && !text.trim().is_empty() {
+                return Err(bad("the tokenizer makes no token of it".into()));
             }
             let loss_from = loss_from.unwrap_or(ids.len()).max(1);
             ids.extend(tokenizer.eos().or(end));

@@ -16,6 +16,9 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FactoryE
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = path.with_file_name(name);
+    if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
+        fs::create_dir_all(parent).map_err(io(parent))?;
+    }
     let mut file = File::create(&part).map_err(io(&part))?;
     file.write_all(bytes).map_err(io(&part))?;
     file.sync_all().map_err(io(&part))?;

@@ -54,9 +54,6 @@ pub fn train_folder(job: &Job, observer: &mut dyn Observer) -> Result<Outcome, F
     let mut name = job.out.file_name().unwrap_or_default().to_owned();
     name.push(".checkpoint");
     let checkpoint = job.out.with_file_name(name);
-    if let Some(parent) = checkpoint.parent().filter(|parent| *parent != Path::new("")) {
-        std::fs::create_dir_all(parent).map_err(files::io(parent))?;
-    }
     let saving = Saving { file: Some(&checkpoint), every: job.save_every };
     let outcome = train(&model, &tokenizer, &granted, &job.recipe, saving, observer)?;
     if let Outcome::Done(trained) = &outcome {

@@ -434,6 +434,7 @@ fn write(
     }
     for entry in std::fs::read_dir(&part).map_err(files::io(&part))? {
         let from = entry.map_err(files::io(&part))?.path();
+        std::fs::File::open(&from).and_then(|file| file.sync_all()).map_err(files::io(&from))?;
         let to = out.join(from.file_name().unwrap_or_default());
         std::fs::rename(&from, &to).map_err(files::io(&to))?;
     }

@@ -68,6 +68,21 @@ pub struct AdapterStore {
     loaded: Condvar,
 }
 
+/// Marks an adapter as being read, until it is dropped; so that a failed read never leaves others waiting.
+struct Loading<'a> {
+    store: &'a AdapterStore,
+    hash: AdapterHash,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.store.lock().entries.get_mut(&self.hash) {
+            entry.loading = false;
+        }
+        self.store.loaded.notify_all();
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     entries: BTreeMap<AdapterHash, Entry>,
@@ -147,21 +162,41 @@ impl AdapterStore {
             inner = self.loaded.wait(inner).unwrap_or_else(PoisonError::into_inner);
         };
         drop(inner);
-        let read = self.read(&path, hash);
+        let loading = Loading { store: self, hash };
+        let lora = self.read(&path, hash)?;
         let mut inner = self.lock();
         let used = inner.tick();
         // It may have been unregistered meanwhile; the caller who asked before still gets it.
         if let Some(entry) = inner.entries.get_mut(&hash) {
-            entry.loading = false;
-            if let Ok(lora) = &read {
-                entry.loads += 1;
-                entry.hold(Arc::clone(lora), used);
-            }
+            entry.loads += 1;
+            entry.hold(Arc::clone(&lora), used);
         }
         inner.evict(self.budget_bytes);
         drop(inner);
-        self.loaded.notify_all();
-        read
+        drop(loading);
+        Ok(lora)
+    }
+
+    /// Takes in every folder in `root` that holds an `adapter_config.json`, in order of names, each under its folder's
+    /// name as alias; tells of each what became of it.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] when `root` cannot be listed. A folder that is refused does not keep the others out.
+    pub fn register_folders(&self, root: &Path) -> std::io::Result<Vec<(String, Result<Alias, ServeError>)>> {
+        let mut folders = Vec::new();
+        for entry in std::fs::read_dir(root)? {
+            let path = entry?.path();
+            if path.join("adapter_config.json").is_file() {
+                folders.push(path);
+            }
+        }
+        folders.sort();
+        let registered = folders.into_iter().map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let alias = self.register(&path).and_then(|hash| self.set_alias(&name, hash, None));
+            (name, alias)
+        });
+        Ok(registered.collect())
     }
 
     /// Points `name` to `adapter` as a new generation. With `expected`, only if the alias is at that generation now

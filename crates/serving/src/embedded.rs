@@ -16,6 +16,7 @@ use crate::backend::{Answer, Backend, Capabilities, CompletionRequest, Prompt, T
 use crate::chat::ChatForm;
 use crate::decode::{Writer, render};
 use crate::error::ServeError;
+use crate::openai::{ModelEntry, ModelList};
 
 /// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
 const MAX_TOP: usize = 20;
@@ -100,6 +101,34 @@ impl Embedded {
             None => Ok((AdapterHash(B256::ZERO), None)),
             Some(hash) => Ok((hash, Some(self.adapters.get(hash)?))),
         }
+    }
+
+    /// The bytes and log-probability (nats) of each of `ids` under `model`, for answers that echo their prompt; the first id
+    /// has nothing before it, so no probability.
+    ///
+    /// # Errors
+    /// Those of [`Backend::score`].
+    pub fn echo(&self, model: &str, ids: &[u32]) -> Result<Vec<(Vec<u8>, Option<f32>)>, ServeError> {
+        let scores = self.score(model, ids)?;
+        let scores = std::iter::once(None).chain(scores.into_iter().map(Some));
+        Ok(ids.iter().map(|id| self.tokenizer.piece(*id).to_vec()).zip(scores).collect())
+    }
+
+    /// What `GET /v1/models` lists: the base, then each alias with the hash behind it; `created` in Unix seconds.
+    #[must_use]
+    pub fn models(&self, created: u64, owned_by: &str) -> ModelList {
+        let entry = |id: &str, root: String, parent: Option<String>| ModelEntry {
+            id: id.to_owned(),
+            object: "model".into(),
+            created,
+            owned_by: owned_by.to_owned(),
+            root,
+            parent,
+            openledger: None,
+        };
+        let aliases = self.adapters.aliases();
+        let adapters = aliases.iter().map(|a| entry(&a.name, a.adapter.to_string(), Some(self.name.clone())));
+        ModelList::new(std::iter::once(entry(&self.name, self.base.to_string(), None)).chain(adapters).collect())
     }
 
     /// The prompt's ids and its text.

@@ -148,3 +148,36 @@ fn threads_that_share_the_store_get_the_answers_they_get_alone() {
         }
     });
 }
+
+#[test]
+fn a_folder_of_adapters_is_served_under_their_names_and_what_is_refused_is_told() {
+    let (server, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
+    saved(&server, tmp.path(), 2);
+    saved(&server, tmp.path(), 1);
+    let broken = tmp.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("adapter_config.json"), "{}").unwrap();
+    std::fs::create_dir(tmp.path().join("something-else")).unwrap();
+    let registered = server.adapters().register_folders(tmp.path()).unwrap();
+    let told: Vec<(&str, bool)> = registered.iter().map(|(name, alias)| (name.as_str(), alias.is_ok())).collect();
+    assert_eq!(told, [("1", true), ("2", true), ("broken", false)]);
+    let list = server.models(5, "night-desk");
+    let names: Vec<(&str, Option<&str>)> = list.data.iter().map(|m| (m.id.as_str(), m.parent.as_deref())).collect();
+    assert_eq!(names, [("base", None), ("1", Some("base")), ("2", Some("base"))]);
+}
+
+#[test]
+fn a_failed_load_leaves_nobody_waiting() {
+    let (server, tmp) = (server(0), tempfile::tempdir().unwrap());
+    let dir = saved(&server, tmp.path(), 1);
+    let hash = server.adapters().register(&dir).unwrap();
+    let file = dir.join("adapter_model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "half").unwrap();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| server.adapters().get(hash).is_err())).collect();
+        assert!(runs.into_iter().all(|run| run.join().unwrap()));
+    });
+    std::fs::write(&file, whole).unwrap();
+    assert_eq!(server.adapters().get(hash).unwrap().hash(), hash.0.0);
+}

@@ -160,12 +160,8 @@ fn an_echoed_prompt_stands_before_the_answer_with_its_scores() {
     let request = CompletionsRequest::parse(&body).unwrap().request;
     let answer = server.complete(&request.to_completion(ModelId(0)), &mut |_| ControlFlow::Continue(())).unwrap();
     let prompt = &answer.completion.prompt_ids;
-    let scores = server.score("base", prompt).unwrap();
-    let tokens: Vec<(Vec<u8>, Option<f32>)> = prompt
-        .iter()
-        .enumerate()
-        .map(|(at, id)| (server.tokenizer().piece(*id).to_vec(), at.checked_sub(1).map(|at| scores[at])))
-        .collect();
+    let tokens = server.echo("base", prompt).unwrap();
+    assert_eq!(tokens[1].1, Some(server.score("base", prompt).unwrap()[0]));
     let response = CompletionsResponse::new("7", 0, "base", &answer, true, Some(&tokens));
     let choice = &response.choices[0];
     assert_eq!(choice.text, format!("the owl{}", answer.completion.text));
