@@ -439,63 +439,81 @@ contract Verifier is IVerifier {
         (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
     }
 
-    function _span(bytes calldata proof) private pure returns (SpanFault calldata f) {
+    /// @dev Where in the calldata the struct that `proof` encodes begins.
+    function _at(bytes calldata proof) private pure returns (uint256 start) {
+        (start) = uint256(bytes32(proof));
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            start := add(proof.offset, start)
+        }
+    }
+
+    function _span(bytes calldata proof) private pure returns (SpanFault calldata f) {
+        uint256 start = _at(proof);
+        assembly ("memory-safe") {
+            f := start
         }
     }
 
     function _record(bytes calldata proof) private pure returns (RecordFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _total(bytes calldata proof) private pure returns (TotalFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _duplicate(bytes calldata proof) private pure returns (DuplicateFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _split(bytes calldata proof) private pure returns (SplitFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _signature(bytes calldata proof) private pure returns (SignatureFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _omission(bytes calldata proof) private pure returns (OmissionFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _payee(bytes calldata proof) private pure returns (PayeeFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _order(bytes calldata proof) private pure returns (OrderFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 
     function _entry(bytes calldata proof) private pure returns (EntryFault calldata f) {
+        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := add(proof.offset, calldataload(proof.offset))
+            f := start
         }
     }
 }

@@ -4,8 +4,12 @@ pragma solidity 0.8.37;
 import {IChannels} from "../src/interfaces/IChannels.sol";
 import {IContributions} from "../src/interfaces/IContributions.sol";
 import {IPayouts} from "../src/interfaces/IPayouts.sol";
+import {Fault} from "../src/interfaces/IVerifier.sol";
+import {ChunkAt, Path, SpanFault} from "../src/libraries/Faults.sol";
+import {FormatsLib} from "../src/libraries/FormatsLib.sol";
 import {SumNode} from "../src/libraries/MerkleLib.sol";
 import {Trees} from "./base/Trees.sol";
+import {Epochs} from "./base/Epochs.sol";
 import {World} from "./base/World.sol";
 
 /// @dev Whole transactions (21,000 and calldata included, refunds taken off), each with storage as it is after the first
@@ -199,5 +203,59 @@ contract GasTest is World {
         datanets.publish(net, 1, keccak256("one"), 10);
         datanets.publish(net, 2, keccak256("two"), 20);
         bar("publish a version", 65_000);
+    }
+}
+
+/// @dev A false span in a record 26 levels below the root of its batch (2^20 records of up to 2^6 chunks), in an epoch of
+/// 2^10 receipts. The neighbours on every path are random nodes.
+/// forge-config: default.isolate = true
+contract SpanGasTest is Epochs {
+    function climb(bytes32 leaf, uint256 depth) private pure returns (bytes32 root, bytes32[] memory siblings) {
+        (root, siblings) = (leaf, new bytes32[](depth));
+        for (uint256 i; i < depth; ++i) {
+            siblings[i] = keccak256(abi.encode(leaf, i));
+            root = Trees.node(root, siblings[i]);
+        }
+    }
+
+    function test_refuting_a_span_26_levels_deep() public {
+        SpanFault memory f;
+        bytes memory truth = textOf("truth", 256);
+        bytes memory lie = textOf("lie", 256);
+        f.record = ChunkAt(false, 0, truth, Path(0, new bytes32[](0)));
+        (f.contentRoot, f.record.path.siblings) = climb(FormatsLib.chunkLeaf(0, 0, truth), 6);
+        f.length = 16_384;
+        uint256 id = contributions.contributionOf(gauge, 1);
+        (bytes32 root, bytes32[] memory siblings) =
+            climb(FormatsLib.recordLeaf(net, id, 0, f.contentRoot, f.length), 20);
+        f.recordSiblings = siblings;
+        batch = prepared("river-gauge", net, root, 1_000_000);
+        contributions.register(batch);
+        f.batch = batchOf(batch);
+
+        f.output = ChunkAt(false, 0, lie, Path(0, new bytes32[](0)));
+        bytes32[29] memory words = wordsOf(0, 1);
+        (words[13], f.output.path.siblings) = climb(FormatsLib.chunkLeaf(0, 0, lie), 2);
+        f.span = FormatsLib.Span(net, 1, id, 0, 0, 64, 0, 9000);
+        (words[22], siblings) = climb(FormatsLib.spanLeaf(f.span), 3);
+        f.spanPath = Path(0, siblings);
+        f.receipt.words = words;
+        f.receipt.signatureHash = keccak256(signed(words, keyOf("node")));
+        (root, siblings) = climb(
+            FormatsLib.receiptLeaf(address(payouts), idOf(words), structHashOf(words), f.receipt.signatureHash), 10
+        );
+        f.receipt.path = Path(0, siblings);
+
+        // Whoever is paid has been paid before.
+        give(insurance, 1);
+        give(payouts.BURN(), 1);
+        (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(many(2, 1));
+        payouts.fund(p.total);
+        p.receiptsRoot = root;
+        vm.prank(node);
+        payouts.propose(p, e, t, "");
+        payouts.challenge(Fault.Span, abi.encode(f));
+        uint256 used = vm.snapshotGasLastCall("GasTest", "refute a span, 26 levels deep");
+        ok(used <= 130_000, vm.toString(used));
     }
 }

@@ -130,6 +130,11 @@ contract MerkleTest is Base {
                 )
             );
         ok(!opened, "upper bits are refused");
+        (opened,) = address(lib)
+            .staticcall(
+                abi.encodeWithSelector(MerkleHarness.sumRoot.selector, 0, 1, 0, 128, 1, bytes32("hash"), uint256(7))
+            );
+        ok(opened, "and nothing else about that call is");
     }
 
     function testFuzz_a_multiproof_opens_any_set_of_leaves(uint256 seed, uint256 count, uint256 chosen) public {
@@ -196,5 +201,21 @@ contract MerkleTest is Base {
         indices[1] = 1;
         vm.expectRevert(MerkleLib.SumTooLarge.selector);
         lib.sumRootMany(indices, leaves, 1, new SumNode[](0));
+        (bool opened,) = address(lib)
+            .staticcall(
+                bytes.concat(
+                    abi.encodeWithSelector(MerkleHarness.sumRootMany.selector, 128, 192, 1, 288),
+                    abi.encode(1, 0, 1, bytes32("leaf"), 1, 1, bytes32("hash"), uint256(1) << 128)
+                )
+            );
+        ok(!opened, "upper bits are refused");
+        (opened,) = address(lib)
+            .staticcall(
+                bytes.concat(
+                    abi.encodeWithSelector(MerkleHarness.sumRootMany.selector, 128, 192, 1, 288),
+                    abi.encode(1, 0, 1, bytes32("leaf"), 1, 1, bytes32("hash"), uint256(7))
+                )
+            );
+        ok(opened, "and nothing else about that call is");
     }
 }

@@ -165,6 +165,10 @@ contract TitlesTest is World {
         eq(datanets.grantedUntil(net, node, 2), 0, "not what was not granted");
         eq(datanets.grantedUntil(net, other, 1), 0, "not to others");
         eq(datanets.grantKey(net, node, 4), keccak256(abi.encode(net, node, 4)), "slot");
+        bytes32 typehash = keccak256(
+            "Grant(uint64 datanet,uint64 version,address grantee,uint32 purposes,uint64 until,bytes32 terms)"
+        );
+        eq(datanets.grantHash(grantOf(5, 9)), keccak256(abi.encode(typehash, grantOf(5, 9))), "name");
     }
 
     function test_a_grant_that_grants_nothing_is_refused() public {

@@ -68,38 +68,31 @@ library MerkleLib {
         pure
         returns (bytes32 hash, uint128 total, uint128 prefix)
     {
-        uint256 depth = siblings.length;
-        require(index >> depth == 0, IndexTooLarge(index, depth));
+        require(index >> siblings.length == 0, IndexTooLarge(index, siblings.length));
         bytes32 tag = FormatsLib.TAG_SUM_NODE;
-        uint256 sums = sum;
-        uint256 before;
-        uint256 overflow;
-        hash = leaf;
+        uint256 bad;
+        (hash, total) = (leaf, sum);
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, tag)
-            let sibling := siblings.offset
-            for { let end := add(sibling, shl(6, depth)) } lt(sibling, end) { sibling := add(sibling, 64) } {
-                let siblingSum := calldataload(add(sibling, 32))
-                let isRight := and(index, 1)
+            let node := mload(0x40)
+            mstore(node, tag)
+            for { let sibling := siblings.offset } lt(sibling, add(siblings.offset, shl(6, siblings.length))) {
+                sibling := add(sibling, 64)
+            } {
+                let other := calldataload(add(sibling, 32))
                 // The running node goes to the left place when the bit is zero, to the right one otherwise.
-                let side := shl(6, isRight)
-                let own := add(add(free, 32), side)
-                mstore(own, hash)
-                mstore(add(own, 32), sums)
-                let other := sub(add(free, 96), side)
-                mstore(other, calldataload(sibling))
-                mstore(add(other, 32), siblingSum)
-                hash := keccak256(free, 160)
-                before := add(before, mul(isRight, siblingSum))
-                sums := add(sums, siblingSum)
-                // Both fit 128 bits, or the sum is refused below; so no addition wraps before it is noticed.
-                overflow := or(overflow, or(shr(128, siblingSum), shr(128, sums)))
+                let side := shl(6, and(index, 1))
+                mstore(add(add(node, 32), side), hash)
+                mstore(add(add(node, 64), side), total)
+                calldatacopy(sub(add(node, 96), side), sibling, 64)
+                hash := keccak256(node, 160)
+                if side { prefix := add(prefix, other) }
+                total := add(total, other)
+                // Both fit 128 bits, or the proof is refused below; so no addition wraps before it is noticed.
+                bad := or(bad, or(shr(128, other), shr(128, total)))
                 index := shr(1, index)
             }
         }
-        require(overflow == 0, SumTooLarge());
-        (total, prefix) = (uint128(sums), uint128(before));
+        require(bad == 0, SumTooLarge());
     }
 
     /// @dev Root of the sum tree of `depth` levels that holds several leaves. `places` is three words for each: index
@@ -109,63 +102,77 @@ library MerkleLib {
     function sumRootMany(uint256[] memory places, uint256 depth, SumNode[] calldata proof)
         internal
         pure
-        returns (bytes32 hash)
+        returns (bytes32)
     {
-        uint256 count = places.length / 3;
-        require(count != 0, LeavesNotAscending());
-        for (uint256 i = 1; i < count; ++i) {
-            require(places[3 * i - 3] < places[3 * i], LeavesNotAscending());
-        }
-        uint256 last = places[3 * count - 3];
-        require(last >> depth == 0, IndexTooLarge(last, depth));
-
+        uint256 width = places.length / 3;
+        _requireAscending(places, width, depth);
         bytes32 tag = FormatsLib.TAG_SUM_NODE;
-        uint256 overflow;
-        bool exact;
+        uint256 node;
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, tag)
-            let base := add(places, 32)
-            let end := add(base, mul(count, 96))
-            let next := proof.offset
-            let proofEnd := add(next, shl(6, proof.length))
-            for {} depth { depth := sub(depth, 1) } {
-                let write := base
-                for { let read := base } lt(read, end) {} {
-                    let index := mload(read)
-                    let sums := mload(add(read, 64))
-                    let isRight := and(index, 1)
-                    let side := shl(6, isRight)
-                    let own := add(add(free, 32), side)
-                    mstore(own, mload(add(read, 32)))
-                    mstore(add(own, 32), sums)
-                    read := add(read, 96)
-                    let other := sub(add(free, 96), side)
-                    // The sibling of a left node may be the next of the leaves; otherwise it comes from the proof.
-                    switch and(and(lt(read, end), iszero(isRight)), eq(mload(read), add(index, 1)))
-                    case 1 {
-                        mcopy(other, add(read, 32), 64)
-                        read := add(read, 96)
-                    }
-                    default {
-                        // Past the end of the proof this reads what is not part of it; `exact` then tells.
-                        calldatacopy(other, next, 64)
-                        next := add(next, 64)
-                    }
-                    let otherSum := mload(add(other, 32))
-                    sums := add(sums, otherSum)
-                    overflow := or(overflow, or(shr(128, otherSum), shr(128, sums)))
-                    mstore(write, shr(1, index))
-                    mstore(add(write, 32), keccak256(free, 160))
-                    mstore(add(write, 64), sums)
-                    write := add(write, 96)
-                }
-                end := write
-            }
-            hash := mload(add(base, 32))
-            exact := eq(next, proofEnd)
+            // Five words in which every parent is put together; the tag stays.
+            node := mload(0x40)
+            mstore(node, tag)
+            mstore(0x40, add(node, 160))
         }
-        require(exact, WrongProofLength());
-        require(overflow == 0, SumTooLarge());
+        uint256 used;
+        for (; depth != 0; --depth) {
+            (width, used) = _climb(places, width, proof, used, node);
+        }
+        require(used == proof.length, WrongProofLength());
+        require(places[2] >> 128 == 0, SumTooLarge());
+        return bytes32(places[1]);
+    }
+
+    /// @dev Replaces the `width` nodes at the front of `places` by their parents, taking missing siblings from `proof`
+    /// from number `used` on. Sums may pass 128 bits here, and only there; the root's tells.
+    function _climb(uint256[] memory places, uint256 width, SumNode[] calldata proof, uint256 used, uint256 node)
+        private
+        pure
+        returns (uint256, uint256)
+    {
+        uint256 bad;
+        assembly ("memory-safe") {
+            let write := add(places, 32)
+            let read := write
+            let end := add(read, mul(width, 96))
+            for {} lt(read, end) {} {
+                let index := mload(read)
+                let side := shl(6, and(index, 1))
+                // The running node goes to the left place when the bit is zero, to the right one otherwise.
+                mcopy(add(add(node, 32), side), add(read, 32), 64)
+                let other := sub(add(node, 96), side)
+                read := add(read, 96)
+                // The sibling of a left node may be the next of the nodes; otherwise it comes from the proof.
+                switch and(lt(read, end), and(iszero(side), eq(mload(read), add(index, 1))))
+                case 1 {
+                    mcopy(other, add(read, 32), 64)
+                    read := add(read, 96)
+                }
+                default {
+                    // Past the end of the proof this reads what is not part of it; the count of used nodes then tells.
+                    calldatacopy(other, add(proof.offset, shl(6, used)), 64)
+                    used := add(used, 1)
+                    bad := or(bad, shr(128, mload(add(other, 32))))
+                }
+                mstore(write, shr(1, index))
+                mstore(add(write, 32), keccak256(node, 160))
+                mstore(add(write, 64), add(mload(add(node, 64)), mload(add(node, 128))))
+                write := add(write, 96)
+            }
+            width := div(sub(write, add(places, 32)), 96)
+        }
+        require(bad == 0, SumTooLarge());
+        return (width, used);
+    }
+
+    /// @dev There are leaves, in strictly ascending order of index, all within a tree of `depth` levels.
+    function _requireAscending(uint256[] memory places, uint256 width, uint256 depth) private pure {
+        require(width != 0, LeavesNotAscending());
+        uint256 last = places[0];
+        for (uint256 i = 1; i < width; ++i) {
+            require(last < places[3 * i], LeavesNotAscending());
+            last = places[3 * i];
+        }
+        require(last >> depth == 0, IndexTooLarge(last, depth));
     }
 }

@@ -39,6 +39,7 @@ interface Vm {
     function stopPrank() external;
     function warp(uint256 timestamp) external;
     function snapshotGasLastCall(string calldata name) external returns (uint256);
+    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function lastCallGas() external view returns (Gas memory);
 
     struct Gas {

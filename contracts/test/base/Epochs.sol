@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IContributions} from "../../src/interfaces/IContributions.sol";
 import {IModels} from "../../src/interfaces/IModels.sol";
 import {IPayouts} from "../../src/interfaces/IPayouts.sol";
-import {Fault} from "../../src/interfaces/IVerifier.sol";
+import {Fault, IVerifier} from "../../src/interfaces/IVerifier.sol";
 import {
     ChunkAt,
     EntryAt,
@@ -384,6 +384,7 @@ abstract contract Epochs is World {
     function falls(Fault fault, bytes memory proof, address harmed) internal {
         if (harmed == address(0)) harmed = insurance;
         uint256 had = open.balanceOf(harmed);
+        eq(harmed, dryRun(fault, proof), "a dry run says who was harmed");
         payouts.challenge(fault, proof);
         (, address proposer,) = payouts.pending();
         eq(proposer, address(0), "the proposal fell");
@@ -394,5 +395,28 @@ abstract contract Epochs is World {
     function stays(Fault fault, bytes memory proof, bytes4 reason) internal {
         vm.expectRevert(reason);
         payouts.challenge(fault, proof);
+    }
+
+    /// @dev The function of that fault, called by nobody in particular.
+    function dryRun(Fault fault, bytes memory proof) internal view returns (address harmed) {
+        bytes4[10] memory functions = [
+            IVerifier.spanFault.selector,
+            IVerifier.recordFault.selector,
+            IVerifier.totalFault.selector,
+            IVerifier.duplicateFault.selector,
+            IVerifier.splitFault.selector,
+            IVerifier.signatureFault.selector,
+            IVerifier.omissionFault.selector,
+            IVerifier.payeeFault.selector,
+            IVerifier.orderFault.selector,
+            IVerifier.entryFault.selector
+        ];
+        // The arguments are the payouts and the same struct, one word further on.
+        bytes memory call =
+            bytes.concat(functions[uint256(fault)], abi.encode(payouts, 64), slice(proof, 32, proof.length - 32));
+        (bool shown, bytes memory answer) = address(verifier).staticcall(call);
+        ok(shown, "a dry run shows the fault");
+        harmed = abi.decode(answer, (address));
+        if (harmed == address(0)) harmed = insurance;
     }
 }
