@@ -147,7 +147,6 @@ impl EmbeddedChain {
     }
 
     /// The routes to serve: `/rpc` by POST and as a WebSocket, open to pages of any origin (there is no key here).
-    #[must_use]
     pub fn router(&self) -> Router {
         router::router(Arc::clone(&self.inner.dispatch), self.inner.max_request_bytes)
     }

@@ -17,7 +17,7 @@ pub enum SendError {
         /// The caller's key.
         key: String,
         /// The contract's reason.
-        revert: Revert,
+        revert: Box<Revert>,
     },
     /// The transaction stands in a block and reverted: gas was spent, and the key is used up. Choose a new key to try
     /// again.
@@ -30,7 +30,7 @@ pub enum SendError {
         /// Its block.
         block: u64,
         /// The contract's reason, as far as it could be found.
-        revert: Revert,
+        revert: Box<Revert>,
     },
     /// Another program used the sender's account, so the nonce of this transaction is gone and it can never be mined.
     /// Keep each account to one sender; choose a new key to try again.

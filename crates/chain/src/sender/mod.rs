@@ -179,7 +179,7 @@ impl Sender {
             None => {
                 let call = CallRequest { from: Some(sender), to, value, data: data.clone() };
                 let estimate = self.client.estimate_gas(&call).await.map_err(|error| match Revert::of(&error) {
-                    Some(revert) => SendError::Refused { key: key.to_owned(), revert },
+                    Some(revert) => SendError::Refused { key: key.to_owned(), revert: Box::new(revert) },
                     None => error.into(),
                 })?;
                 transaction::gas_limit(estimate)
@@ -248,7 +248,7 @@ impl Sender {
                 logs: receipt.logs,
             });
         }
-        let revert = self.why_reverted(signed, receipt.block_number).await?;
+        let revert = Box::new(self.why_reverted(signed, receipt.block_number).await?);
         Err(SendError::Reverted { key: signed.key.clone(), hash: signed.hash, block: receipt.block_number, revert })
     }
 

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Bytes, U256};
+use alloy_sol_types::SolCall;
+use openledger_chain::contracts::bindings::datanets::Datanets;
+use openledger_chain::contracts::bindings::payouts::Payouts;
 use openledger_chain::rpc::{ChainRpc, Client, RpcError, RpcFuture};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, SendError, Sender};
 use serde_json::Value;
@@ -97,18 +100,29 @@ async fn an_account_used_elsewhere_is_reported_and_nothing_is_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reverted_transaction_names_the_contracts_error_and_uses_up_its_key() {
+    let (network, flow) = deployed().await;
+    let data: Bytes = SolCall::abi_encode(&Payouts::finalizeCall {}).into();
+    let before = network.client.nonce(flow.account()).await.unwrap();
+    for _ in 0..2 {
+        let reverted = flow.sender().send_with_gas("finalize", flow.addresses().payouts, data.clone(), 200_000).await;
+        let Err(SendError::Reverted { revert, .. }) = reverted else { panic!("{reverted:?}") };
+        assert_eq!(revert.name, Some("NothingPending"));
+    }
+    assert_eq!(network.client.nonce(flow.account()).await.unwrap(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_the_contract_refuses_is_not_signed_and_names_the_contracts_error() {
     let (network, flow) = deployed().await;
     let before = network.client.nonce(flow.account()).await.unwrap();
     let refused = flow.sender().send(
         "publish",
         flow.addresses().datanets,
-        alloy_sol_types::SolCall::abi_encode(
-            &openledger_chain::contracts::bindings::datanets::Datanets::setRoyaltyCall {
-                title: U256::from(1),
-                bps: alloy_primitives::aliases::U96::from(1),
-            },
-        )
+        SolCall::abi_encode(&Datanets::setRoyaltyCall {
+            title: U256::from(1),
+            bps: alloy_primitives::aliases::U96::from(1),
+        })
         .into(),
         U256::ZERO,
     );

@@ -30,6 +30,27 @@ async fn an_http_client_sends_and_reads_as_the_process_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reads_are_tried_again_when_the_network_is_down_and_transactions_are_not() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&asked);
+    let flaky = move || async move {
+        match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 | 2 => Err(axum::http::StatusCode::SERVICE_UNAVAILABLE),
+            _ => Ok(axum::Json(json!({ "jsonrpc": "2.0", "id": 1, "result": "0x1" }))),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = HttpRpc::new(format!("http://{}/secret-key", listener.local_addr().unwrap())).unwrap();
+    let router = axum::Router::new().fallback(flaky);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    assert_eq!(http.call("eth_blockNumber", json!([])).await.unwrap(), json!("0x1"));
+    let failed = http.call("eth_sendRawTransaction", json!(["0x"])).await.unwrap_err();
+    assert!(failed.is_transient());
+    assert!(!failed.to_string().contains("secret-key") && !format!("{failed:?}").contains("secret-key"));
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn batches_errors_and_pages_of_other_origins_are_answered() {
     let network = network().await;
     let url = format!("http://{}/rpc", serve(&network).await);
