@@ -18,6 +18,8 @@ pub enum Event {
         held_out: usize,
         /// Records longer than the sequence length, of which the end is not learned.
         truncated: usize,
+        /// Records of which nothing is learned: empty, or the answer lies beyond the sequence length.
+        skipped: usize,
     },
     /// One optimiser step is done.
     Stepped(StepReport),

@@ -312,7 +312,8 @@ fn run(
     };
     let mut order = Order::with(recipe.training.seed, recipe.training.batch, windows.len());
     let done = trainer.steps_done();
-    let mut verdict = observer.on(&Event::Started { steps, done, records: windows.len(), held_out: 0, truncated: 0 });
+    let mut verdict =
+        observer.on(&Event::Started { steps, done, records: windows.len(), held_out: 0, truncated: 0, skipped: 0 });
     while trainer.steps_done() < steps {
         if verdict == Verdict::Stop {
             save(&trainer, &losses)?;

@@ -114,6 +114,7 @@ pub fn train(
         records: data.training.len(),
         held_out: data.held_out.len(),
         truncated: data.truncated,
+        skipped: granted.records().len() - data.training.len() - data.held_out.len(),
     });
     if trainer.steps_done() == 0 && !data.held_out.is_empty() {
         observer.on(&Event::Evaluated { step: 0, micro_nats: before });

@@ -144,6 +144,26 @@ fn training_lowers_the_loss_and_counts_the_tokens_it_learned() {
 }
 
 #[test]
+fn long_records_are_cut_off_and_answers_beyond_the_cut_are_told() {
+    let (model, tokenizer, _) = case();
+    let long = "an owl and a stone ".repeat(30);
+    let late = Body::Dialog { prompt: long.clone(), response: "Yes.".into(), context: None };
+    let records = [TrainRecord::text("long", &long), TrainRecord::of("late", &late), TrainRecord::text("none", "")];
+    let mut told = Vec::new();
+    let mut watch = |event: &Event| {
+        if let Event::Started { records, truncated, skipped, .. } = event {
+            told.push((*records, *truncated, *skipped));
+        }
+        Verdict::Continue
+    };
+    let recipe = Recipe { holdout: 0.0, max_steps: 1, ..recipe() };
+    let granted = Granted::own(records.to_vec());
+    let trained = done(train(&model, &tokenizer, &granted, &recipe, Saving::default(), &mut watch).unwrap());
+    assert_eq!(trained.trained_tokens, [recipe.seq as u64 - 1, 0, 0]);
+    assert_eq!(told, [(1, 1, 2)]);
+}
+
+#[test]
 fn the_default_recipe_teaches_a_real_base_its_records() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let base = root.join("../shared/models/tinystories-260k");

@@ -16,7 +16,7 @@ use crate::backend::{Answer, Backend, Capabilities, CompletionRequest, Prompt, T
 use crate::chat::ChatForm;
 use crate::decode::{Writer, render};
 use crate::error::ServeError;
-use crate::openai::{ModelEntry, ModelList};
+use crate::openai::{EchoToken, ModelEntry, ModelList};
 
 /// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
 const MAX_TOP: usize = 20;
@@ -108,7 +108,7 @@ impl Embedded {
     ///
     /// # Errors
     /// Those of [`Backend::score`].
-    pub fn echo(&self, model: &str, ids: &[u32]) -> Result<Vec<(Vec<u8>, Option<f32>)>, ServeError> {
+    pub fn echo(&self, model: &str, ids: &[u32]) -> Result<Vec<EchoToken>, ServeError> {
         let scores = self.score(model, ids)?;
         let scores = std::iter::once(None).chain(scores.into_iter().map(Some));
         Ok(ids.iter().map(|id| self.tokenizer.piece(*id).to_vec()).zip(scores).collect())

@@ -18,6 +18,6 @@ pub use error::ApiError;
 pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed};
 pub use response::{
     ChatChoice, ChatLogprobs, ChatMessage, ChatResponse, CompletionsChoice, CompletionsLogprobs, CompletionsResponse,
-    ModelEntry, ModelList, TokenChoice, TopToken, Usage, finish_reason,
+    EchoToken, ModelEntry, ModelList, TokenChoice, TopToken, Usage, finish_reason,
 };
 pub use stream::{ChatStream, CompletionsStream, DONE, PING, named_event};

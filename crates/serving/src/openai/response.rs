@@ -185,6 +185,9 @@ impl CompletionsLogprobs {
     }
 }
 
+/// A token of an echoed prompt: its bytes and its log-probability (nats); the first one has none.
+pub type EchoToken = (Vec<u8>, Option<f32>);
+
 /// One answer of `/v1/completions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompletionsChoice {
@@ -222,7 +225,7 @@ pub struct CompletionsResponse {
 
 impl CompletionsResponse {
     /// The response for `answer`. `logprobs` are reported when asked. `echo` holds the prompt's tokens (bytes and
-    /// log-probability) when the prompt is to stand before the answer: [`crate::Backend::score`] gives them.
+    /// log-probability) when the prompt is to stand before the answer: [`crate::Embedded::echo`] gives them.
     #[must_use]
     pub fn new(
         id: &str,
@@ -230,7 +233,7 @@ impl CompletionsResponse {
         model: &str,
         answer: &Answer,
         logprobs: bool,
-        echo: Option<&[(Vec<u8>, Option<f32>)]>,
+        echo: Option<&[EchoToken]>,
     ) -> Self {
         let completion = &answer.completion;
         let mut columns = CompletionsLogprobs::default();
