@@ -1,8 +1,8 @@
 //! Products of rows and the inverse of a positive definite matrix, in f64 with one fixed order of sums.
 //!
 //! Place in the flow: under the solver and the scorer. Invariants: every sum runs in eight strided lanes and a fixed
-//! tree, by separate multiplications and additions; wider instructions are used where the processor has them, and
-//! change no bit. Not here: what the matrices mean.
+//! tree; wider instructions are used where the processor has them, and change no bit: additions are fused with products
+//! only where the product is exact. Not here: what the matrices mean.
 
 use std::ops::Range;
 
@@ -11,17 +11,24 @@ const LANES: usize = 8;
 /// Rows of each operand that one tile multiplies.
 const TILE: usize = 4;
 
+/// Bytes of rows that stay in the second-level cache while the other operand's rows pass.
+const PANEL_BYTES: usize = 256 << 10;
+
 /// Numbers that widen to f64 without loss.
 pub(crate) trait Real: Copy + Sync {
+    /// Whether a product of two such numbers is exact in f64, so that fusing it with a sum rounds nothing away.
+    const EXACT: bool;
     fn wide(self) -> f64;
 }
 impl Real for f32 {
+    const EXACT: bool = true;
     #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
     }
 }
 impl Real for f64 {
+    const EXACT: bool = false;
     #[inline(always)]
     fn wide(self) -> f64 {
         self
@@ -80,37 +87,52 @@ fn dispatch<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: 
     assert_eq!(a.width, b.width);
     #[cfg(target_arch = "x86_64")]
     {
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,fma")]
         fn avx512<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
-            tiles(a, b, lower, out);
+            tiles::<T, U, true>(a, b, lower, out);
         }
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn avx2<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
-            tiles(a, b, lower, out);
+            tiles::<T, U, true>(a, b, lower, out);
         }
         #[expect(unsafe_code, reason = "the same safe code, compiled for instructions the processor was asked for")]
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has AVX-512 F.
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has AVX-512 F and FMA.
             return unsafe { avx512(a, b, lower, out) };
-        } else if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has AVX2 and FMA.
             return unsafe { avx2(a, b, lower, out) };
         }
     }
-    tiles(a, b, lower, out);
+    tiles::<T, U, false>(a, b, lower, out);
 }
 
-/// All products, tile by tile; `lower`: only tiles that touch the lower half.
+/// All products, panel by panel of `b` and tile by tile; `lower`: only tiles that touch the lower half.
 #[inline(always)]
-fn tiles<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
+fn tiles<T: Real, U: Real, const FUSE: bool>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
+    let panel = (PANEL_BYTES / (a.width * size_of::<U>())).max(1).next_multiple_of(TILE);
+    for from in (0..b.count()).step_by(panel) {
+        tiles_of::<T, U, FUSE>(a, b, from..b.count().min(from + panel), lower, out);
+    }
+}
+
+/// The products with the rows `panel` of `b`.
+#[inline(always)]
+fn tiles_of<T: Real, U: Real, const FUSE: bool>(
+    a: Rows<'_, T>,
+    b: Rows<'_, U>,
+    panel: Range<usize>,
+    lower: bool,
+    out: &mut [f64],
+) {
     let (rows, cols) = (a.count(), b.count());
     for i in (0..rows).step_by(TILE) {
-        let last = if lower { cols.min(i + TILE) } else { cols };
-        for j in (0..last).step_by(TILE) {
+        let last = if lower { panel.end.min(i + TILE) } else { panel.end };
+        for j in (panel.start..last).step_by(TILE) {
             // Rows beyond the end are computed as the last row and not written.
             let left: [&[T]; TILE] = std::array::from_fn(|k| a.row((i + k).min(rows - 1)));
             let right: [&[U]; TILE] = std::array::from_fn(|k| b.row((j + k).min(cols - 1)));
-            let sums = tile(left, right, a.width);
+            let sums = tile::<T, U, FUSE>(left, right, a.width);
             for (i, sums) in (i..rows).zip(&sums) {
                 for (j, sum) in (j..cols).zip(sums) {
                     out[i * cols + j] = *sum;
@@ -121,7 +143,11 @@ fn tiles<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mu
 }
 
 #[inline(always)]
-fn tile<T: Real, U: Real>(left: [&[T]; TILE], right: [&[U]; TILE], width: usize) -> [[f64; TILE]; TILE] {
+fn tile<T: Real, U: Real, const FUSE: bool>(
+    left: [&[T]; TILE],
+    right: [&[U]; TILE],
+    width: usize,
+) -> [[f64; TILE]; TILE] {
     let mut sums = [[[0f64; LANES]; TILE]; TILE];
     let whole = width / LANES * LANES;
     let left_whole: [&[T]; TILE] = std::array::from_fn(|k| &left[k][..whole]);
@@ -130,23 +156,32 @@ fn tile<T: Real, U: Real>(left: [&[T]; TILE], right: [&[U]; TILE], width: usize)
     while at < whole {
         let x: [[f64; LANES]; TILE] = std::array::from_fn(|k| load(&left_whole[k][at..at + LANES]));
         let y: [[f64; LANES]; TILE] = std::array::from_fn(|k| load(&right_whole[k][at..at + LANES]));
-        add(&mut sums, &x, &y);
+        if FUSE && T::EXACT && U::EXACT {
+            add::<true>(&mut sums, &x, &y);
+        } else {
+            add::<false>(&mut sums, &x, &y);
+        }
         at += LANES;
     }
     if whole < width {
         let x: [[f64; LANES]; TILE] = std::array::from_fn(|k| load(&left[k][whole..]));
         let y: [[f64; LANES]; TILE] = std::array::from_fn(|k| load(&right[k][whole..]));
-        add(&mut sums, &x, &y);
+        if FUSE && T::EXACT && U::EXACT {
+            add::<true>(&mut sums, &x, &y);
+        } else {
+            add::<false>(&mut sums, &x, &y);
+        }
     }
     sums.map(|row| row.map(reduce))
 }
 
 #[inline(always)]
-fn add(sums: &mut [[[f64; LANES]; TILE]; TILE], x: &[[f64; LANES]; TILE], y: &[[f64; LANES]; TILE]) {
+fn add<const FUSE: bool>(sums: &mut [[[f64; LANES]; TILE]; TILE], x: &[[f64; LANES]; TILE], y: &[[f64; LANES]; TILE]) {
     for i in 0..TILE {
         for j in 0..TILE {
             for lane in 0..LANES {
-                sums[i][j][lane] += x[i][lane] * y[j][lane];
+                let sum = &mut sums[i][j][lane];
+                *sum = if FUSE { x[i][lane].mul_add(y[j][lane], *sum) } else { *sum + x[i][lane] * y[j][lane] };
             }
         }
     }
@@ -296,8 +331,12 @@ mod tests {
         let (a, b) = (random(13 * 77, 1), random(10 * 77, 2));
         let (a, b) = (Rows::new(&a, 77), Rows::new(&b, 77));
         let mut plain = vec![0.0; 130];
-        tiles(a, b, false, &mut plain);
+        tiles::<f32, f32, false>(a, b, false, &mut plain);
         assert_eq!(products(a, b), plain);
+        let third: Vec<f64> = a.values.iter().map(|value| f64::from(*value) / 3.0).collect();
+        let third = Rows::new(&third, 77);
+        tiles::<f64, f32, false>(third, b, false, &mut plain);
+        assert_eq!(products(third, b), plain);
     }
 
     #[test]

@@ -66,8 +66,10 @@ impl SpanIndex {
     /// or 4 GiB of text.
     pub fn build(records: &[IndexedRecord]) -> Result<Self, SpanError> {
         check_size(records)?;
-        let vocabulary: BTreeSet<u32> = records.iter().flat_map(|r| r.tokens.iter().copied()).collect();
-        let vocabulary: Vec<u32> = vocabulary.into_iter().collect();
+        let mut vocabulary: Vec<u32> = records.iter().flat_map(|r| r.tokens.iter().copied()).collect();
+        vocabulary.sort_unstable();
+        vocabulary.dedup();
+        vocabulary.shrink_to_fit();
         let total = records.iter().map(|r| r.tokens.len() + 1).sum();
         let mut symbols = Vec::with_capacity(total);
         let mut offsets = Vec::with_capacity(total);

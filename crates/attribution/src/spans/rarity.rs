@@ -12,7 +12,7 @@ fn log2_q32(x: u64) -> u64 {
     let mut mantissa = x << zeros;
     let mut log = u64::from(63 - zeros);
     for _ in 0..32 {
-        let square = u128::from(mantissa) * u128::from(mantissa) >> 63;
+        let square = (u128::from(mantissa) * u128::from(mantissa)) >> 63;
         let carry = (square >> 64) as u64;
         mantissa = (square >> carry) as u64;
         log = log << 1 | carry;
@@ -25,7 +25,7 @@ pub(crate) fn millibits(count: u64, total: u64) -> u64 {
     if count == 0 || count >= total {
         return 0;
     }
-    (log2_q32(total) - log2_q32(count)) * 1000 >> 32
+    ((log2_q32(total) - log2_q32(count)) * 1000) >> 32
 }
 
 #[cfg(test)]
