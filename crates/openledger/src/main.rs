@@ -1,2 +1,54 @@
-//! Skeleton.
-fn main() {}
+//! The one binary: a node, the demonstration that drives one, and every stage alone on plain files.
+//!
+//! # Place in the flow
+//!
+//! The top floor. `verbs` holds one module a noun: those that ask a running node over HTTP, and those that need none.
+//! `demo` starts a node as a child process and walks the whole economy through it, from a file of records to a claim.
+//!
+//! # Invariants
+//!
+//! - **Exit statuses say who can mend it** ([`error::Exit`]); messages go to standard error, results to standard output.
+//! - **No secret in arguments.** Tokens and keys come from files or the environment.
+//! - Nothing is computed here that a lower floor could be asked for.
+//!
+//! # Not here
+//!
+//! The economy itself (`openledger-node` and below).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod api;
+mod cli;
+mod demo;
+mod error;
+mod verbs;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // Clap prints usage errors itself and ends with status 2.
+    let cli = cli::Cli::parse();
+    let filter = EnvFilter::try_from_env("OPENLEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("warn,openledger=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(voice::colours_on_stderr())
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the system gives no threads: {error}");
+            return ExitCode::from(error::Exit::Unavailable as u8);
+        }
+    };
+    match runtime.block_on(verbs::run(cli.verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", error.told());
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}

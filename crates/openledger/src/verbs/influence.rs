@@ -1,0 +1,91 @@
+//! `openledger influence`: how much likelier each record made an answer, on plain files.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use openledger_attribution::folder::{influence_cache, influence_score};
+use openledger_attribution::influence::Method;
+use serde_json::json;
+
+use super::print_json;
+use crate::error::{CliError, Exit, Result};
+
+/// Verbs of influence.
+#[derive(Subcommand, Debug)]
+pub(crate) enum InfluenceVerb {
+    /// Gradients of every record, solved by a method.
+    Cache {
+        /// The base model's folder.
+        #[arg(long, value_name = "DIR")]
+        base: PathBuf,
+        /// The adapter's folder.
+        #[arg(long, value_name = "DIR")]
+        adapter: PathBuf,
+        /// Records, JSONL: `input_ids`, or text that the base's tokenizer encodes.
+        #[arg(long, value_name = "FILE")]
+        records: PathBuf,
+        /// The cache's folder.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// fisher, grad-dot, grad-cos or datainf.
+        #[arg(long, default_value = "fisher")]
+        method: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Score queries against a cache: a float32 matrix, rows queries, columns records in file order.
+    Score {
+        /// The cache's folder.
+        #[arg(long, value_name = "DIR")]
+        cache: PathBuf,
+        /// Queries, JSONL: `input_ids` with `loss_start`, or `prompt` and `response`.
+        #[arg(long, value_name = "FILE")]
+        queries: PathBuf,
+        /// The matrix, .npy.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what was asked.
+pub(crate) fn run(verb: &InfluenceVerb) -> Result<()> {
+    match verb {
+        InfluenceVerb::Cache { base, adapter, records, out, method, json } => {
+            let method: Method = method.parse().map_err(|error| CliError::refused(Exit::Usage, format!("{error}")))?;
+            let report = influence_cache(base, adapter, records, out, method, &mut bar("gradients"))?;
+            if *json {
+                return print_json(&report);
+            }
+            println!(
+                "{} records, {} parameters, {}, root {}",
+                report.records, report.parameters, report.method, report.root
+            );
+            Ok(())
+        }
+        InfluenceVerb::Score { cache, queries, out, json } => {
+            let scores = influence_score(cache, queries, &mut bar("queries"))?;
+            std::fs::write(out, scores.to_npy()).map_err(CliError::file(out))?;
+            if *json {
+                return print_json(&json!({ "queries": scores.queries(), "records": scores.records(), "out": out }));
+            }
+            println!("{} queries x {} records in {}", scores.queries(), scores.records(), out.display());
+            Ok(())
+        }
+    }
+}
+
+/// A progress bar on standard error; nothing where no person looks.
+fn bar(name: &'static str) -> impl FnMut(usize, usize) {
+    let bar = indicatif::ProgressBar::new(0).with_message(name);
+    move |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        if done == all {
+            bar.finish_and_clear();
+        }
+    }
+}

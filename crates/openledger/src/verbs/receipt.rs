@@ -1,0 +1,180 @@
+//! `openledger receipt`: what an answer was, cost and rests on; and checking that from files alone.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use openledger_ledger::{ExportedEpoch, Fault, Verified, verify_bundle, verify_receipt};
+use openledger_protocol::{Amount, Layer, Manifest, ReceiptBundle, Role};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::print_json;
+use super::reexecute::{self, Materials};
+use crate::api::NodeArgs;
+use crate::error::{CliError, Exit, Result};
+
+/// Verbs on receipts.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReceiptVerb {
+    /// The receipts of a node, newest first.
+    List {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One receipt: the answer, what it rests on, who gets what. With --json the bundle, as `verify` takes it.
+    Show {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compute everything in a receipt again from files, and name each field that does not agree.
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `openledger receipt verify`.
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The bundle, as `receipt show --json` prints it.
+    file: PathBuf,
+    /// The epoch's header, as `epoch export` prints it; without, inclusion is not checked.
+    #[arg(long, value_name = "FILE")]
+    epoch: Option<PathBuf>,
+    /// The model's manifest, as `model manifest` prints it.
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// Also answer again, and find the spans and influence again.
+    #[arg(long, requires_all = ["base", "adapter"])]
+    reexecute: bool,
+    /// The base model's folder.
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// The adapter's folder.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Files of the records trained on; without, the spans' quotes are not looked up.
+    #[arg(long, value_name = "FILE")]
+    records: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what was asked.
+pub(crate) async fn run(verb: ReceiptVerb) -> Result<()> {
+    match verb {
+        ReceiptVerb::List { node, json } => super::epoch::list(&node, "/api/v1/receipts", "receipts", json).await,
+        ReceiptVerb::Show { id, node, json } => {
+            let bundle = node.api()?.get(&format!("/api/v1/receipts/{id}")).await?;
+            if json {
+                return print_json(&bundle);
+            }
+            let bundle: ReceiptBundle = serde_json::from_value(bundle).map_err(|source| CliError::Json {
+                path: id.into(),
+                what: "a receipt bundle",
+                source,
+            })?;
+            describe(&bundle);
+            Ok(())
+        }
+        ReceiptVerb::Verify(args) => super::blocking(move || verify(&args)).await,
+    }
+}
+
+/// Reads a JSON file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(CliError::file(path))?;
+    serde_json::from_slice(&bytes).map_err(|source| CliError::Json { path: path.to_owned(), what, source })
+}
+
+fn verify(args: &VerifyArgs) -> Result<()> {
+    let bundle: ReceiptBundle = read(&args.file, "a receipt bundle")?;
+    let manifest: Manifest = read(&args.manifest, "a manifest")?;
+    let checked: std::result::Result<Verified, Vec<Fault>> = match &args.epoch {
+        Some(file) => verify_bundle(&bundle, &read::<ExportedEpoch>(file, "an exported epoch")?, &manifest),
+        None => verify_receipt(&bundle, &manifest),
+    };
+    let (verified, mut faults) = match checked {
+        Ok(verified) => (Some(verified), Vec::new()),
+        Err(faults) => (None, faults),
+    };
+    let mut done_again = Vec::new();
+    if let (true, Some(base), Some(adapter)) = (args.reexecute, &args.base, &args.adapter) {
+        let materials = Materials { base, adapter, records: &args.records };
+        let (found, done) = reexecute::answer_again(&bundle, &manifest, &materials)?;
+        faults.extend(found);
+        done_again = done;
+    }
+    if args.json {
+        print_json(&json!({
+            "ok": faults.is_empty(), "verified": verified, "faults": faults, "reexecuted": done_again,
+        }))?;
+    } else {
+        for fault in &faults {
+            println!("FAULT  {fault}");
+        }
+        for done in &done_again {
+            println!("again  {done}");
+        }
+        if let (Some(verified), true) = (&verified, faults.is_empty()) {
+            println!("ok     receipt {}", verified.receipt);
+            println!("       signed by node {}, price {}", verified.node, verified.price);
+            println!("       manifest {}: compare it with the model's title on chain", verified.manifest);
+            match verified.epoch_hash {
+                Some(hash) => println!("       epoch header {hash}: compare it with Payouts on chain"),
+                None => println!("       no epoch was given: whether it was settled is not checked"),
+            }
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::refused(Exit::Failure, format!("{} fields do not agree with what was signed", faults.len())))
+}
+
+/// What a line of the split is called.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Treasury => "treasury",
+        Role::Validation => "validation",
+        Role::Insurance => "insurance",
+        Role::Owner => "model owner",
+        Role::Node => "node",
+        Role::Stakers => "stakers",
+        Role::Contributor => "contributor",
+        Role::Parent => "parent model",
+    }
+}
+
+/// Shows a bundle to a person.
+pub(crate) fn describe(bundle: &ReceiptBundle) {
+    let receipt = &bundle.signed.receipt;
+    println!("receipt   {}", receipt.id());
+    println!("answer    {}", openledger_datanet::printable(&bundle.completion.text));
+    println!("price     {} for {} + {} tokens", receipt.price, receipt.tokens_in, receipt.tokens_out);
+    let coverage = &bundle.credits.coverage;
+    println!(
+        "coverage  spans {} %, influence {} %",
+        coverage.of(Layer::Spans) / 10_000,
+        coverage.of(Layer::Influence) / 10_000
+    );
+    for span in &bundle.credits.spans {
+        let (from, to) = (span.output_offset as usize, (span.output_offset + span.length) as usize);
+        let quote = bundle.completion.text.get(from..to).unwrap_or_default();
+        let record = format!("{}/{}", span.record.contribution.short(), span.record.index);
+        println!(
+            "span      {from}..{to} \"{}\" = record {record}, {} milli-bits",
+            crate::voice::short(quote, 60),
+            span.weight
+        );
+    }
+    for entry in &bundle.entries {
+        println!("pays      {:<12} {} {}", role_name(entry.role), entry.account, Amount(entry.amount.0));
+    }
+}

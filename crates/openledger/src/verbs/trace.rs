@@ -1,0 +1,93 @@
+//! `openledger trace`: which records a text repeats, on plain files.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use openledger_attribution::folder::{trace_index, trace_query};
+use openledger_attribution::spans::SpanRules;
+
+use super::print_json;
+use crate::error::{CliError, Result};
+use crate::voice::short;
+
+/// Verbs of tracing.
+#[derive(Subcommand, Debug)]
+pub(crate) enum TraceVerb {
+    /// Index the records of a file.
+    Index {
+        /// Records, JSONL.
+        #[arg(long, value_name = "FILE")]
+        records: PathBuf,
+        /// The tokenizer: tokenizer.json, or a folder that holds it.
+        #[arg(long, value_name = "FILE")]
+        tokenizer: PathBuf,
+        /// The index's folder.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Find the spans of a text in an index.
+    Query {
+        /// The index's folder.
+        #[arg(long, value_name = "DIR")]
+        index: PathBuf,
+        /// The text.
+        #[arg(long, value_name = "FILE")]
+        text_file: PathBuf,
+        /// What the text answers: what it repeats from there is nobody's.
+        #[arg(long, value_name = "FILE")]
+        prompt_file: Option<PathBuf>,
+        /// The least rarity of a span, in bits.
+        #[arg(long, default_value_t = SpanRules::default().min_millibits / 1000)]
+        min_bits: u64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what was asked.
+pub(crate) fn run(verb: &TraceVerb) -> Result<()> {
+    match verb {
+        TraceVerb::Index { records, tokenizer, out, json } => {
+            let report = trace_index(records, tokenizer, out)?;
+            if *json {
+                return print_json(&report);
+            }
+            println!("{} records, {} tokens, root {}", report.records, report.tokens, report.root);
+            Ok(())
+        }
+        TraceVerb::Query { index, text_file, prompt_file, min_bits, json } => {
+            let text = read(text_file)?;
+            let prompt = prompt_file.as_ref().map_or_else(|| Ok(String::new()), read)?;
+            let rules = SpanRules { min_millibits: min_bits.saturating_mul(1000), ..SpanRules::default() };
+            let report = trace_query(index, &prompt, &text, &rules)?;
+            if *json {
+                return print_json(&report);
+            }
+            println!(
+                "{} of {} tokens stand in the records, coverage {} %",
+                report.covered,
+                report.tokens,
+                report.coverage / 10_000
+            );
+            for span in &report.spans {
+                let by = span.record.contributors.join(", ");
+                let at = span.output_offset;
+                println!(
+                    "{at:>6}  \"{}\"  {} {by}, {} milli-bits",
+                    short(&span.text, 80),
+                    short(&span.record.id, 40),
+                    span.weight
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String> {
+    std::fs::read_to_string(path).map_err(CliError::file(path))
+}

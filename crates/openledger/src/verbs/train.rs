@@ -1,0 +1,134 @@
+//! `openledger train`: an adapter from a base folder and a file of records.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use openledger_factory::plain::{Job, train_folder};
+use openledger_factory::{Outcome, Recipe};
+use serde_json::json;
+
+use super::print_json;
+use super::progress::{Watch, nats};
+use crate::error::{CliError, Exit, Result};
+
+/// Arguments of `openledger train`.
+#[derive(Args, Debug)]
+pub(crate) struct TrainArgs {
+    /// Folder of the base: config.json, model.safetensors, tokenizer.json.
+    #[arg(long, value_name = "DIR")]
+    base: PathBuf,
+    /// Records, JSONL.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Where the adapter goes; absent or empty. `<out>.checkpoint` beside it holds the state of a stopped run.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A recipe (TOML, or JSON) that the options below override.
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Rank of the adapter.
+    #[arg(long)]
+    rank: Option<usize>,
+    /// Scale: the adapter counts alpha / rank.
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// `all-linear`, `attention`, or module names with commas.
+    #[arg(long)]
+    targets: Option<String>,
+    /// Passes over the records.
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Optimiser steps; overrides the passes.
+    #[arg(long)]
+    max_steps: Option<u64>,
+    /// Learning rate.
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Records a step.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Tokens a record.
+    #[arg(long)]
+    seq: Option<usize>,
+    /// Names all draws.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Share of records held out, 0 to 0.5.
+    #[arg(long)]
+    holdout: Option<f64>,
+    /// Steps between checkpoints; 0 saves only when stopped.
+    #[arg(long, default_value_t = 50)]
+    save_every: u64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl TrainArgs {
+    fn recipe(&self) -> Result<Recipe> {
+        let mut recipe = match &self.recipe {
+            Some(file) => Recipe::load(file)?,
+            None => Recipe::default(),
+        };
+        macro_rules! overridden {
+            ($($field:ident),*) => {$(
+                if let Some(value) = &self.$field {
+                    recipe.$field = value.clone();
+                }
+            )*};
+        }
+        overridden!(rank, alpha, targets, epochs, max_steps, lr, batch, seq, seed, holdout);
+        Ok(recipe)
+    }
+}
+
+/// Trains, watched on standard error; the result goes to standard output.
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    let job = Job {
+        base: args.base.clone(),
+        data: args.data.clone(),
+        out: args.out.clone(),
+        recipe: args.recipe()?,
+        save_every: args.save_every,
+    };
+    let mut watch = Watch::new();
+    let trained = match train_folder(&job, &mut watch)? {
+        Outcome::Done(trained) => trained,
+        Outcome::Stopped { step } => {
+            let message = format!("stopped after step {step}; the same command goes on from there");
+            return Err(CliError::refused(Exit::Failure, message));
+        }
+    };
+    let adapter = openledger_protocol::AdapterHash(trained.lora.hash().into());
+    let tokens: u64 = trained.trained_tokens.iter().sum();
+    if args.json {
+        let held_out = trained.held_out.as_ref();
+        return print_json(&json!({
+            "adapter": adapter,
+            "out": args.out,
+            "steps": trained.losses.len(),
+            "loss_micro": [trained.losses.first(), trained.losses.last()],
+            "held_out": held_out.map(|e| json!({
+                "records": e.records.len(), "tokens": e.tokens, "before_micro": e.before, "after_micro": e.after,
+            })),
+            "overlaps": trained.overlaps.len(),
+            "tokens": tokens,
+            "tokens_per_s": watch.tokens_per_s(),
+        }));
+    }
+    println!("adapter   {adapter}");
+    println!("folder    {}", args.out.display());
+    println!("steps     {}, {tokens} tokens learned, {} tokens/s", trained.losses.len(), watch.tokens_per_s());
+    if let Some(e) = &trained.held_out {
+        println!(
+            "held out  {} records: {} before, {} after (nats a token)",
+            e.records.len(),
+            nats(e.before),
+            nats(e.after)
+        );
+    }
+    if !trained.overlaps.is_empty() {
+        println!("warning   {} held-out records are near-identical to trained ones", trained.overlaps.len());
+    }
+    Ok(())
+}
