@@ -18,6 +18,7 @@
 //! Who deserves credit (`attribution`), encodings and signatures (`protocol`), paying out (`contracts/`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod books;
 mod epoch;
 mod price;
 mod proof;
@@ -27,6 +28,7 @@ mod verify;
 
 pub use openledger_protocol::{Parties, PriceList, Terms};
 
+pub use books::{base_units, payouts_hold, spend, total, training_weight};
 pub use epoch::{ClosedEpoch, ClosedReceipt, EpochError, ExportedEpoch, close_epoch};
 pub use price::price;
 pub use proof::{Earned, EntryPlace, ProofError, ReceiptLeaf, ReceiptPlace, verify_earned, verify_no_receipt};

@@ -29,6 +29,6 @@ impl Tx {
     ///
     /// [`crate::Error::Exists`] when the handle has one.
     pub async fn put_account(&mut self, name: &str, address: Address) -> Result<()> {
-        self.insert_all("accounts (name, address)", [values![name, address]]).await
+        self.insert_all("accounts (name, address)", vec![values![name, address]]).await
     }
 }

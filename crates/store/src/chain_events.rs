@@ -99,12 +99,12 @@ impl Tx {
         {
             return Err(Error::NotNextBlock { from, to: to.number, last: last.number });
         }
-        self.insert_all("chain_blocks (number, hash)", [values![to.number, to.hash]]).await?;
+        self.insert_all("chain_blocks (number, hash)", vec![values![to.number, to.hash]]).await?;
         let rows = events.iter().map(|e| {
             values![e.block.number, e.block.hash, e.log_index, e.tx_hash, e.address, e.topic0, e.decoded.to_string()]
         });
         let head = "chain_events (block, block_hash, log_index, tx_hash, address, topic0, decoded_json)";
-        self.insert_all(head, rows).await?;
+        self.insert_all(head, rows.collect()).await?;
         self.put_transfers(transfers).await
     }
 

@@ -69,7 +69,7 @@ impl Tx {
     pub async fn put_channel(&mut self, c: &Channel) -> Result<()> {
         within(format!("spent of channel {}", c.id), c.spent, Amount::ZERO, c.deposited)?;
         let row = values![c.id, c.payer, c.payee, c.deposited, c.spent, c.nonce, c.state];
-        self.insert_all("channels (id, payer, payee, deposited, spent, nonce, state)", [row]).await
+        self.insert_all("channels (id, payer, payee, deposited, spent, nonce, state)", vec![row]).await
     }
 
     /// Spends up to `spent` (cumulative) for the receipt with nonce `expected`, and returns the channel after it.

@@ -92,7 +92,7 @@ impl Tx {
         row.push(json(&c.contributors)?);
         let head =
             "contributions (id, seq, datanet, registrant, root, count, state, payee, manifest, contributors_json)";
-        self.insert_all(head, [row]).await?;
+        self.insert_all(head, vec![row]).await?;
         Ok(seq)
     }
 

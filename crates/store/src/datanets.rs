@@ -85,13 +85,13 @@ impl Tx {
     pub async fn put_datanet(&mut self, datanet: &Datanet) -> Result<()> {
         let Datanet { id, name, owner, terms, created } = datanet;
         let row = values![*id, name.as_str(), *owner, terms.to_string(), *created];
-        self.insert_all("datanets (id, name, owner, terms_json, created)", [row]).await
+        self.insert_all("datanets (id, name, owner, terms_json, created)", vec![row]).await
     }
 
     /// Adds a version. [`Error::Exists`](crate::Error::Exists) when the number is taken.
     pub async fn put_datanet_version(&mut self, version: &DatanetVersion) -> Result<()> {
         let mut row = values![version.datanet, version.version, version.root];
         row.push(json(&version.contributions)?);
-        self.insert_all("datanet_versions (datanet, version, root, contributions_json)", [row]).await
+        self.insert_all("datanet_versions (datanet, version, root, contributions_json)", vec![row]).await
     }
 }

@@ -314,15 +314,17 @@ impl Tx {
     }
 
     /// Inserts many rows into `head` (`table (column, …)`), some hundred per statement.
-    pub(crate) async fn insert_all(&mut self, head: &str, rows: impl IntoIterator<Item = Vec<Value>>) -> Result<()> {
-        let mut rows = rows.into_iter().peekable();
-        while let Some(first) = rows.peek() {
-            let columns = first.len();
+    pub(crate) async fn insert_all(&mut self, head: &str, rows: Vec<Vec<Value>>) -> Result<()> {
+        let Some(columns) = rows.first().map(Vec::len) else { return Ok(()) };
+        let mut rows = rows.into_iter();
+        loop {
             let chunk: Vec<Vec<Value>> = rows.by_ref().take(ROWS_PER_INSERT).collect();
+            if chunk.is_empty() {
+                return Ok(());
+            }
             let sql = insert_many(head, columns, chunk.len());
             self.execute(sql, chunk.into_iter().flatten().collect()).await?;
         }
-        Ok(())
     }
 
     /// Whether the transaction runs on Postgres; only migrations may ask.

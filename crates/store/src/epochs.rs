@@ -174,13 +174,13 @@ impl Tx {
     /// Adds the payouts as of an epoch.
     pub async fn put_payouts(&mut self, payouts: &[PayoutRow]) -> Result<()> {
         let rows = payouts.iter().map(|p| values![p.epoch, p.account, p.cumulative]);
-        self.insert_all("payouts (epoch, account, cumulative)", rows).await
+        self.insert_all("payouts (epoch, account, cumulative)", rows.collect()).await
     }
 
     /// Adds a claim. [`Error::Exists`] when this transaction already claims for the account.
     pub async fn put_claim(&mut self, c: &ClaimRow) -> Result<()> {
         let row = values![c.tx_hash, c.account, c.cumulative, c.state];
-        self.insert_all("claims (tx_hash, account, cumulative, state)", [row]).await
+        self.insert_all("claims (tx_hash, account, cumulative, state)", vec![row]).await
     }
 
     /// Says what became of all claims a transaction made. [`Error::Missing`] when it made none.

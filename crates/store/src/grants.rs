@@ -56,6 +56,6 @@ impl Tx {
     /// Keeps a grant. [`Error::Exists`](crate::Error::Exists) when it is there.
     pub async fn put_grant(&mut self, g: &GrantRow) -> Result<()> {
         let row = values![g.hash, g.datanet, g.version, g.grantee, g.purposes, g.until, g.signature.clone()];
-        self.insert_all("grants (hash, datanet, version, grantee, purposes, until, signature)", [row]).await
+        self.insert_all("grants (hash, datanet, version, grantee, purposes, until, signature)", vec![row]).await
     }
 }

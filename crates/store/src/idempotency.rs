@@ -64,7 +64,7 @@ impl Tx {
         let sql = "SELECT body_hash, held_until, status, response FROM idempotency WHERE scope = ? AND key = ?";
         let Some(kept) = self.one(sql, values![scope.as_str(), key.as_str()], kept).await? else {
             let row = values![scope.as_str(), key.as_str(), *body, now, *held_until];
-            self.insert_all("idempotency (scope, key, body_hash, began, held_until)", [row]).await?;
+            self.insert_all("idempotency (scope, key, body_hash, began, held_until)", vec![row]).await?;
             return Ok(Begun::Fresh);
         };
         if kept.body != *body {

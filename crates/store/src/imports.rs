@@ -53,12 +53,12 @@ impl Tx {
     /// Keeps an import's result. [`Error::Exists`](crate::Error::Exists) when another request made it first.
     pub async fn put_import_result(&mut self, key: &ImportKey, result: &Json) -> Result<()> {
         let row = values![key.file, key.datanet, key.key.as_str(), result.to_string()];
-        self.insert_all("imports (file_hash, datanet, key, result_json)", [row]).await
+        self.insert_all("imports (file_hash, datanet, key, result_json)", vec![row]).await
     }
 
     /// Keeps what an import refused.
     pub async fn put_refused_records(&mut self, refused: &[RefusedRecord]) -> Result<()> {
         let rows = refused.iter().map(|r| values![r.import, r.line, r.record_id.clone(), r.reason.as_str()]);
-        self.insert_all("refused_records (import, line, record_id, reason)", rows).await
+        self.insert_all("refused_records (import, line, record_id, reason)", rows.collect()).await
     }
 }

@@ -151,7 +151,7 @@ impl Tx {
         let (kind, payload) = (job.kind.as_str(), job.payload.to_string());
         let row = values![id, kind, payload, JobState::Queued, 0u64, job.max_attempts, job.not_before, 0u64, 0u64];
         let head = "jobs (id, kind, payload_json, state, attempts, max_attempts, not_before, lease_until, fence)";
-        self.insert_all(head, [row]).await?;
+        self.insert_all(head, vec![row]).await?;
         Ok(id)
     }
 

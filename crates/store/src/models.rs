@@ -78,7 +78,7 @@ impl Tx {
     /// Adds a model. [`Error::Exists`] when its id or name is taken.
     pub async fn put_model(&mut self, m: &ModelRow) -> Result<()> {
         let row = values![m.id, m.name.as_str(), m.base, m.adapter, m.manifest, m.price.to_string(), m.state];
-        self.insert_all("models (id, name, base, adapter, manifest, price_json, state)", [row]).await
+        self.insert_all("models (id, name, base, adapter, manifest, price_json, state)", vec![row]).await
     }
 
     /// Offers a model, or takes it back.

@@ -97,7 +97,7 @@ impl Tx {
         tx_hash: B256,
     ) -> Result<()> {
         let row = values![key, sender, nonce, raw.to_vec(), tx_hash, OutboxState::Signed];
-        self.insert_all("outbox (key, sender, nonce, raw, tx_hash, state)", [row]).await
+        self.insert_all("outbox (key, sender, nonce, raw, tx_hash, state)", vec![row]).await
     }
 
     /// Says how far a transaction has come; block and result stay when none is given.

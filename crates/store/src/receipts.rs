@@ -123,7 +123,7 @@ impl Tx {
     /// Adds a receipt with its entries. [`Error::Exists`] when it, or its place in the channel, is taken.
     pub async fn put_receipt(&mut self, r: &ReceiptRow, entries: &[Entry]) -> Result<()> {
         let row = values![r.id, r.channel, r.nonce, r.epoch, r.price, r.time, r.body.as_str()];
-        self.insert_all("receipts (id, channel, nonce, epoch, price, time, body)", [row]).await?;
+        self.insert_all("receipts (id, channel, nonce, epoch, price, time, body)", vec![row]).await?;
         self.put_entries(entries).await
     }
 
@@ -134,7 +134,7 @@ impl Tx {
             let contribution = Some(e.contribution).filter(|id| *id != Entry::NO_CONTRIBUTION);
             values![e.receipt, e.line, role, e.account, contribution, e.amount]
         });
-        self.insert_all("entries (receipt, line, role, account, contribution, amount)", rows).await
+        self.insert_all("entries (receipt, line, role, account, contribution, amount)", rows.collect()).await
     }
 
     /// Puts every open receipt into epoch `number` and says how many there were.

@@ -124,7 +124,7 @@ impl Tx {
                     r.multiplier,
                 ]
             });
-            self.insert_all(HEAD, rows).await?;
+            self.insert_all(HEAD, rows.collect()).await?;
         }
         Ok(())
     }

@@ -64,6 +64,6 @@ impl Tx {
     /// Adds the transfers of blocks that are being appended.
     pub(crate) async fn put_transfers(&mut self, transfers: &[Transfer]) -> Result<()> {
         let rows = transfers.iter().map(|t| values![t.block, t.log_index, t.contract, t.token, t.from, t.to]);
-        self.insert_all("transfers (block, log_index, contract, token, sender, recipient)", rows).await
+        self.insert_all("transfers (block, log_index, contract, token, sender, recipient)", rows.collect()).await
     }
 }

@@ -1,0 +1,68 @@
+//! Small sums that books and audits need, kept where arithmetic on amounts belongs.
+
+use openledger_protocol::{Amount, AmountError};
+
+/// An amount from the base units that a contract or database told.
+#[must_use]
+pub fn base_units(units: u128) -> Amount {
+    Amount(units)
+}
+
+/// The sum of many amounts.
+///
+/// # Errors
+/// [`AmountError::Overflow`] beyond 128 bits.
+pub fn total(amounts: impl IntoIterator<Item = Amount>) -> Result<Amount, AmountError> {
+    Amount::sum(amounts)
+}
+
+/// What a channel has spent with one more receipt of `price`; `None` when its deposit does not cover that.
+///
+/// # Errors
+/// [`AmountError::Overflow`] beyond 128 bits.
+pub fn spend(spent: Amount, price: Amount, deposited: Amount) -> Result<Option<Amount>, AmountError> {
+    let after = spent.plus(price)?;
+    Ok((after <= deposited).then_some(after))
+}
+
+/// What `Payouts` must hold: what was paid in and not claimed, and the bonds.
+///
+/// # Errors
+/// [`AmountError`] when more was claimed than paid in, which no contract allows.
+pub fn payouts_hold(funded: Amount, claimed: Amount, stake: Amount) -> Result<Amount, AmountError> {
+    funded.minus(claimed)?.plus(stake)
+}
+
+/// A record's part of its contribution's weight in the residual pool: trained tokens times the derived-record multiplier
+/// (1/65,535), rounded down.
+#[must_use]
+pub fn training_weight(trained_tokens: u64, multiplier: u16) -> u64 {
+    let weight = u128::from(trained_tokens) * u128::from(multiplier) / u128::from(u16::MAX);
+    u64::try_from(weight).unwrap_or(trained_tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_spends_its_deposit_and_no_unit_more() {
+        assert_eq!(spend(Amount(7), Amount(3), Amount(10)), Ok(Some(Amount(10))));
+        assert_eq!(spend(Amount(7), Amount(4), Amount(10)), Ok(None));
+        assert!(spend(Amount(u128::MAX), Amount(1), Amount(u128::MAX)).is_err());
+    }
+
+    #[test]
+    fn what_is_derived_weighs_only_its_own_share() {
+        assert_eq!(training_weight(100, u16::MAX), 100);
+        assert_eq!(training_weight(100, u16::MAX / 2), 49);
+        assert_eq!(training_weight(u64::MAX, u16::MAX), u64::MAX);
+        assert_eq!(training_weight(100, 0), 0);
+    }
+
+    #[test]
+    fn payouts_hold_what_is_unclaimed_and_the_bonds() {
+        assert_eq!(payouts_hold(Amount(10), Amount(4), Amount(5)), Ok(Amount(11)));
+        assert!(payouts_hold(Amount(1), Amount(2), Amount(9)).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! How a node is set up: where its data lies, what it listens on, which chain and which base model it uses.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use openledger_protocol::{Address, Amount, Key};
+
+/// Where times come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeClock {
+    /// The machine's clock.
+    Wall,
+    /// The embedded chain's block times, one second a block: the same run gives the same records on any day.
+    Logical,
+}
+
+/// Which chain settles.
+#[derive(Clone, Debug)]
+pub enum ChainChoice {
+    /// A chain inside this process, in the data folder.
+    Embedded {
+        /// EIP-155 chain id.
+        chain_id: u64,
+        /// Accounts that hold OPEN from genesis on.
+        genesis_accounts: Vec<(Address, Amount)>,
+    },
+    /// Any Ethereum JSON-RPC.
+    External {
+        /// Its address.
+        url: String,
+        /// OPEN there; none where OPEN is the native coin.
+        token: Option<Address>,
+    },
+}
+
+/// The accounts of the platform's lines of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlatformAccounts {
+    /// Treasury.
+    pub treasury: Address,
+    /// Validation budget.
+    pub validation: Address,
+    /// Disputes and insurance.
+    pub insurance: Address,
+}
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds everything the node keeps.
+    pub data: PathBuf,
+    /// The database; none for SQLite in the data folder.
+    pub database: Option<String>,
+    /// The blob store; none for a folder in the data folder.
+    pub blobs: Option<String>,
+    /// Where HTTP listens; port 0 takes a free one, and the address is written to `<data>/node.address`.
+    pub listen: SocketAddr,
+    /// The folder of the Studio's built pages, when there is one.
+    pub studio: Option<PathBuf>,
+    /// The base model's folder.
+    pub base: PathBuf,
+    /// The chain.
+    pub chain: ChainChoice,
+    /// The clock.
+    pub clock: NodeClock,
+    /// The node's key: it signs receipts, relays and proposes.
+    pub key: Key,
+    /// The platform's accounts.
+    pub platform: PlatformAccounts,
+    /// What the node puts at stake to propose epochs.
+    pub bond: Amount,
+}
+
+impl Config {
+    /// Folder of what is cached for a trained model: adapter, manifest, index, gradients.
+    pub(crate) fn model_dir(&self, adapter: &str) -> PathBuf {
+        self.data.join("models").join(adapter)
+    }
+
+    /// Folder of a training job's checkpoints.
+    pub(crate) fn job_dir(&self, job: u64) -> PathBuf {
+        self.data.join("jobs").join(job.to_string())
+    }
+
+    /// The file that tells where the node listens.
+    #[must_use]
+    pub fn address_file(&self) -> PathBuf {
+        self.data.join("node.address")
+    }
+
+    /// The file with the operator's token.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.data.join("operator.token")
+    }
+}

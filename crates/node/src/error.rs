@@ -1,0 +1,189 @@
+//! The node's errors, sorted once: whose fault it is gives HTTP status, problem code and exit status alike.
+
+use openledger_protocol::{AmountError, CanonicalError, SignatureError};
+
+/// Who can do something about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The caller sent something that will never work as it is.
+    Request,
+    /// The caller's data is malformed.
+    Data,
+    /// There is no such thing.
+    Missing,
+    /// The caller may not.
+    Permission,
+    /// The caller has not paid enough.
+    Payment,
+    /// Something else stands there already.
+    Conflict,
+    /// Try again.
+    Retry,
+    /// The operator has to look.
+    Operator,
+}
+
+impl Blame {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Request => 400,
+            Self::Data => 422,
+            Self::Missing => 404,
+            Self::Permission => 403,
+            Self::Payment => 402,
+            Self::Conflict => 409,
+            Self::Retry => 503,
+            Self::Operator => 500,
+        }
+    }
+}
+
+/// Why the node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The request makes no sense; `detail` says what to change.
+    #[error("{detail}")]
+    Refused {
+        /// Who can mend it.
+        blame: Blame,
+        /// A stable name, such as `unknown-model`.
+        code: &'static str,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// A file is malformed; nothing of it was taken.
+    #[error("the file is malformed in {} places; nothing of it was taken", problems.len())]
+    Malformed {
+        /// Line (from 1) and reason of each.
+        problems: Vec<(u64, String)>,
+    },
+    /// The database or blob store.
+    #[error(transparent)]
+    Store(#[from] openledger_store::Error),
+    /// A chain call.
+    #[error(transparent)]
+    Flow(#[from] openledger_chain::flow::FlowError),
+    /// A chain transaction.
+    #[error(transparent)]
+    Send(#[from] openledger_chain::sender::SendError),
+    /// The chain's RPC.
+    #[error(transparent)]
+    Rpc(#[from] openledger_chain::rpc::RpcError),
+    /// The embedded chain.
+    #[error(transparent)]
+    Chain(#[from] openledger_chain::embedded::EmbeddedError),
+    /// Deployment of the contracts.
+    #[error(transparent)]
+    Deploy(#[from] openledger_chain::contracts::DeployError),
+    /// Reading the chain's events.
+    #[error(transparent)]
+    Index(#[from] openledger_chain::indexer::IndexError),
+    /// A signature.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// An amount.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// A value without canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// A batch that cannot become a contribution.
+    #[error(transparent)]
+    Prepare(#[from] openledger_datanet::PrepareError),
+    /// Crediting an answer.
+    #[error(transparent)]
+    Credit(#[from] openledger_attribution::credit::CreditError),
+    /// The influence of records.
+    #[error(transparent)]
+    Influence(#[from] openledger_attribution::influence::InfluenceError),
+    /// The index of spans.
+    #[error(transparent)]
+    Spans(#[from] openledger_attribution::spans::SpanError),
+    /// The split of a price.
+    #[error(transparent)]
+    Split(#[from] openledger_ledger::SplitError),
+    /// Closing an epoch.
+    #[error(transparent)]
+    Epoch(#[from] openledger_ledger::EpochError),
+    /// Loading a base or adapter.
+    #[error(transparent)]
+    Load(#[from] openledger_engine::LoadError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] openledger_factory::FactoryError),
+    /// Answering.
+    #[error(transparent)]
+    Serve(#[from] openledger_serving::ServeError),
+    /// A split rule out of bounds.
+    #[error(transparent)]
+    Rule(#[from] openledger_ledger::RuleError),
+    /// A file of the node's own.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// JSON of the node's own is damaged.
+    #[error("stored JSON is damaged")]
+    Json(#[from] serde_json::Error),
+    /// A task of the process was cancelled or panicked.
+    #[error("a background task failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl NodeError {
+    pub(crate) fn refused(blame: Blame, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Refused { blame, code, detail: detail.into() }
+    }
+
+    pub(crate) fn missing(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::refused(Blame::Missing, "not-found", format!("there is no {what} `{name}`"))
+    }
+
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::File { path, source }
+    }
+
+    /// Who can do something about it.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Refused { blame, .. } => *blame,
+            Self::Malformed { .. } => Blame::Data,
+            Self::Signature(_) => Blame::Permission,
+            Self::Canonical(_) => Blame::Request,
+            Self::Store(error) if error.is_retryable() => Blame::Retry,
+            Self::Send(error) if error.is_transient() => Blame::Retry,
+            Self::Rpc(_) => Blame::Retry,
+            Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
+            Self::Serve(error) if error.blame() == openledger_serving::Blame::Caller => Blame::Request,
+            _ => Blame::Operator,
+        }
+    }
+
+    /// The stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::Malformed { .. } => "malformed-file",
+            Self::Signature(_) => "bad-signature",
+            Self::Canonical(_) => "not-canonical",
+            _ => match self.blame() {
+                Blame::Missing => "not-found",
+                Blame::Request => "bad-request",
+                Blame::Retry => "try-again",
+                _ => "internal",
+            },
+        }
+    }
+}
+
+/// The node's result.
+pub type Result<T, E = NodeError> = std::result::Result<T, E>;

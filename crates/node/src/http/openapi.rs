@@ -1,0 +1,91 @@
+//! `/openapi.json`: the document of this node's routes, made from the table below, which a test holds against the router.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+/// Method, path and one sentence of every route of the native API and the OpenAI dialect.
+pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
+    ("get", "/api/v1/network", "What network this is and who the node is on it"),
+    ("get", "/api/v1/accounts", "Contributors' handles and accounts"),
+    ("post", "/api/v1/accounts", "Note handles and accounts"),
+    ("get", "/api/v1/datanets", "All datanets"),
+    ("post", "/api/v1/datanets", "Take up a datanet whose title is on chain"),
+    ("post", "/api/v1/datanets/{id}/imports", "Take a JSONL file into a datanet"),
+    ("post", "/api/v1/imports/{import}/signatures", "Register an import's batches with their registrants' signatures"),
+    ("get", "/api/v1/datanets/{id}/next-version", "What the owner signs to publish"),
+    ("post", "/api/v1/datanets/{id}/versions", "Publish the next version"),
+    ("post", "/api/v1/datanets/{id}/grants", "Put a signed grant on chain"),
+    ("post", "/api/v1/jobs", "Order an adapter"),
+    ("get", "/api/v1/jobs/{id}", "How a job stands"),
+    ("get", "/api/v1/models", "Models on offer"),
+    ("post", "/api/v1/models", "Offer a trained adapter"),
+    ("get", "/api/v1/models/{name}/manifest", "What went into a model"),
+    ("post", "/api/v1/channels/keys", "The session account for a payer's channel"),
+    ("post", "/api/v1/channels", "Take up a funded channel; gives its API key"),
+    ("post", "/api/v1/attributions", "Credit a given answer, free"),
+    ("get", "/api/v1/receipts", "The newest receipts"),
+    ("get", "/api/v1/receipts/{id}", "A receipt's bundle"),
+    ("get", "/api/v1/epochs", "All epochs"),
+    ("post", "/api/v1/epochs", "Settle the open epoch"),
+    ("get", "/api/v1/epochs/{number}", "An epoch as a stranger needs it"),
+    ("get", "/api/v1/epochs/{number}/payouts", "Who has earned what"),
+    ("post", "/api/v1/claims", "Claim earnings for accounts"),
+    ("get", "/api/v1/records/{contribution}/{index}", "A record"),
+    ("get", "/api/v1/overview", "What the Studio's first page shows"),
+    ("get", "/api/v1/audit", "Check supply, chain, epochs and receipts"),
+    ("post", "/v1/chat/completions", "Ask a model (OpenAI dialect)"),
+    ("get", "/v1/models", "Models on offer (OpenAI dialect)"),
+    ("get", "/health/live", "The process runs"),
+    ("get", "/health/ready", "Database and chain answer"),
+    ("get", "/metrics", "Counters in the Prometheus text format"),
+];
+
+/// The document.
+pub(crate) async fn document() -> Json<Value> {
+    let mut paths: Map<String, Value> = Map::new();
+    for (method, path, summary) in ROUTES {
+        let parameters: Vec<Value> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .collect();
+        let problem = json!({
+            "description": "What is wrong and what to do",
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        });
+        let mut operation = json!({
+            "summary": summary,
+            "operationId": format!("{method}{}", path.replace(['/', '{', '}', '-'], "_")),
+            "parameters": parameters,
+            "responses": {
+                "200": { "description": "Done", "content": { "application/json": { "schema": { "type": "object" } } } },
+                "default": problem,
+            },
+        });
+        if *method == "post" {
+            operation["security"] = json!([{ "bearer": [] }]);
+            operation["requestBody"] = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
+        }
+        let item = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
+        item[*method] = operation;
+    }
+    Json(json!({
+        "openapi": "3.1.0",
+        "info": { "title": "OpenLedger node", "version": env!("CARGO_PKG_VERSION"), "license": { "name": "MIT OR Apache-2.0" } },
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": {
+                "Problem": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "code", "detail"],
+                    "properties": {
+                        "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
+                        "code": { "type": "string" }, "detail": { "type": "string" },
+                        "problems": { "type": "array", "items": { "type": "object" } },
+                    },
+                },
+            },
+        },
+    }))
+}

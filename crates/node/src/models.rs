@@ -1,0 +1,262 @@
+//! Models on offer: their titles, and in memory what answering and crediting needs.
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use openledger_attribution::credit::{Attributor, RecordTitle};
+use openledger_attribution::influence::{Cache, DAMPING, Gradients, Item, Method, Provenance};
+use openledger_attribution::spans::{IndexedRecord, SPANS_METHOD, SpanIndex, SpanRules};
+use openledger_datanet::near::Clusters;
+use openledger_engine::{Lora, NUMERIC_MODE};
+use openledger_ledger::{PriceList, SplitRule};
+use openledger_protocol::{AdapterHash, Address, Body, DatanetId, Manifest, ModelId, RecordRef, word};
+use openledger_store::models::{ModelRow, ModelState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Blame, NodeError, Result};
+use crate::node::Node;
+
+/// A record that a model was trained on, in the order of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TrainedRecord {
+    pub(crate) datanet: DatanetId,
+    pub(crate) version: u64,
+    pub(crate) at: RecordRef,
+    pub(crate) id: String,
+    pub(crate) leaf: B256,
+    pub(crate) body: Body,
+}
+
+/// A model that can be asked.
+pub(crate) struct Offered {
+    pub(crate) id: ModelId,
+    pub(crate) name: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_hash: B256,
+    pub(crate) lora: Arc<Lora>,
+    pub(crate) records: Vec<TrainedRecord>,
+    pub(crate) attributor: Attributor,
+    pub(crate) prices: PriceList,
+    pub(crate) rule: SplitRule,
+    pub(crate) stake_vault: Option<Address>,
+}
+
+/// Tokens of an influence item; what is beyond the training length was not learned either.
+fn item(node: &Node, body: &Body, seq: usize) -> Item {
+    let base = &node.inner.base;
+    let mut ids = base.tokenizer.encode(&body.canonical_text(), true);
+    ids.truncate(seq.min(base.model.config().max_positions));
+    Item::record(ids)
+}
+
+impl Node {
+    /// Builds index and gradient cache of a trained adapter in its folder; returns each method with the root of its cache.
+    pub(crate) fn build_attribution(
+        &self,
+        dir: &std::path::Path,
+        lora: &Lora,
+        records: &[TrainedRecord],
+        seq: usize,
+    ) -> Result<Vec<(String, B256)>> {
+        let tokenizer = &self.inner.base.tokenizer;
+        let indexed: Vec<IndexedRecord> = records
+            .iter()
+            .map(|record| {
+                let text = record.body.canonical_text();
+                let tokens = tokenizer.encode_with_offsets(&text);
+                let range = |r: &std::ops::Range<usize>| (place(r.start), place(r.end));
+                IndexedRecord {
+                    offsets: tokens.iter().map(|(_, r)| range(r)).collect(),
+                    tokens: tokens.into_iter().map(|(id, _)| id).collect(),
+                    text,
+                }
+            })
+            .collect();
+        let index = SpanIndex::build(&indexed)?;
+        index.save(&dir.join("spans"))?;
+
+        let items: Vec<Item> = records.iter().map(|record| item(self, &record.body, seq)).collect();
+        let gradients = Gradients::compute(&self.inner.base.model, lora, &items, &mut |_, _| {})?;
+        let provenance = Provenance {
+            base: self.inner.base.dir.clone(),
+            base_hash: self.inner.base.hash.0,
+            adapter: dir.join("adapter"),
+            adapter_hash: B256::from(lora.hash()),
+            numeric_mode: NUMERIC_MODE.to_owned(),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cache = Cache::build(&gradients, Method::Fisher, DAMPING, threads, provenance)?;
+        cache.save(&dir.join("influence"), &gradients)?;
+        Ok(vec![(SPANS_METHOD.to_owned(), index.root()), (Method::Fisher.version().to_owned(), cache.root())])
+    }
+
+    /// Offers a trained adapter under the title that its owner registered.
+    ///
+    /// # Errors
+    ///
+    /// `not-trained` while the job is not done, `other-weights` when the title on chain is of another adapter or manifest.
+    pub async fn offer_model(&self, id: ModelId, name: &str, job: u64) -> Result<Value> {
+        let done = self.inner.store.job(job).await?.ok_or_else(|| NodeError::missing("job", job))?;
+        let result = done.result.filter(|_| done.state == openledger_store::jobs::JobState::Done);
+        let Some(result) = result else {
+            return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
+        };
+        let adapter: AdapterHash = serde_json::from_value(result["adapter"].clone())?;
+        let manifest_hash: B256 = serde_json::from_value(result["manifest_hash"].clone())?;
+        let on_chain = self.inner.flow.model(id).await?;
+        if on_chain.model.weights != adapter.0 || on_chain.model.manifest != manifest_hash {
+            let detail = format!(
+                "title {id} is of weights {} and manifest {}; job {job} made {adapter} and {manifest_hash}",
+                on_chain.model.weights, on_chain.model.manifest
+            );
+            return Err(NodeError::refused(Blame::Conflict, "other-weights", detail));
+        }
+        if self.inner.store.model(id).await?.is_none() {
+            let file = self.inner.config.model_dir(&adapter.to_string()).join("manifest.json");
+            let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
+            let blob = self.inner.store.blobs().put(manifest).await?;
+            let model = &on_chain.model;
+            let row = ModelRow {
+                id,
+                name: name.to_owned(),
+                base: self.inner.base.hash,
+                adapter: Some(adapter),
+                manifest: blob,
+                price: json!({
+                    "prices": PriceList {
+                        per_1k_in: model.price_in, per_1k_out: model.price_out, royalty_flat: model.price_flat,
+                    },
+                    "platform_bps": model.platform_bps,
+                    "model_bps": model.model_bps,
+                    "stakers_bps": model.stakers_bps,
+                    "stake_vault": model.stake_vault,
+                }),
+                state: ModelState::Published,
+            };
+            let mut tx = self.inner.store.begin().await?;
+            tx.put_model(&row).await?;
+            tx.commit().await?;
+        }
+        self.sync().await?;
+        self.load_models().await?;
+        Ok(json!({ "id": id, "name": name, "adapter": adapter, "manifest": manifest_hash }))
+    }
+
+    /// Loads every published model that is not in memory yet.
+    pub(crate) async fn load_models(&self) -> Result<()> {
+        for row in self.inner.store.models().await? {
+            let known = self.inner.offered.read().await.contains_key(&row.id);
+            if row.state != ModelState::Published || known {
+                continue;
+            }
+            let node = self.clone();
+            let manifest = self.inner.store.blobs().get(row.manifest).await?;
+            let (id, offered) = tokio::task::spawn_blocking(move || {
+                let id = row.id;
+                node.load_model(row, &manifest).map(|offered| (id, offered))
+            })
+            .await??;
+            self.inner.serving.adapters().register(&self.adapter_dir(&offered.manifest.adapter))?;
+            self.inner.serving.adapters().set_alias(&offered.name, offered.manifest.adapter, None)?;
+            self.inner.offered.write().await.insert(id, Arc::new(offered));
+        }
+        Ok(())
+    }
+
+    fn adapter_dir(&self, adapter: &AdapterHash) -> std::path::PathBuf {
+        self.inner.config.model_dir(&adapter.to_string()).join("adapter")
+    }
+
+    fn load_model(&self, row: ModelRow, manifest: &[u8]) -> Result<Offered> {
+        let manifest: Manifest = serde_json::from_slice(manifest)?;
+        let dir = self.inner.config.model_dir(&manifest.adapter.to_string());
+        let lora = Lora::load_peft(&dir.join("adapter"), &self.inner.base.model)?;
+        if B256::from(lora.hash()) != manifest.adapter.0 {
+            let detail = format!("the adapter in {} is not the one that was trained", dir.display());
+            return Err(NodeError::refused(Blame::Operator, "adapter-changed", detail));
+        }
+        let file = dir.join("records.json");
+        let records: Vec<TrainedRecord> =
+            serde_json::from_slice(&std::fs::read(&file).map_err(NodeError::file(&file))?)?;
+        let texts: Vec<String> = records.iter().map(|record| record.body.canonical_text()).collect();
+        let clusters = Clusters::of(texts.iter().map(String::as_str));
+        let titles = records
+            .iter()
+            .zip(clusters.placements())
+            .map(|(record, placement)| RecordTitle {
+                datanet: record.datanet,
+                version: record.version,
+                record: record.at,
+                owner: placement.owner,
+            })
+            .collect();
+        let attributor = Attributor::new(titles, manifest.contributions.clone())?
+            .with_spans(SpanIndex::load(&dir.join("spans"))?, SpanRules::default())?
+            .with_influence(Cache::load(&dir.join("influence"))?)?;
+        let bps = |name: &str| u16::try_from(row.price[name].as_u64().unwrap_or_default()).unwrap_or(u16::MAX);
+        let vault: Address = serde_json::from_value(row.price["stake_vault"].clone())?;
+        Ok(Offered {
+            id: row.id,
+            name: row.name,
+            manifest_hash: manifest.hash()?,
+            manifest,
+            lora: Arc::new(lora),
+            records,
+            attributor,
+            prices: serde_json::from_value(row.price["prices"].clone())?,
+            rule: SplitRule::new(bps("platform_bps"), bps("model_bps"), bps("stakers_bps"))?,
+            stake_vault: (vault != Address::ZERO).then_some(vault),
+        })
+    }
+
+    /// The model of a name.
+    ///
+    /// # Errors
+    ///
+    /// `unknown-model`: the base never answers in its place.
+    pub(crate) async fn offered(&self, name: &str) -> Result<Arc<Offered>> {
+        let offered = self.inner.offered.read().await;
+        let found = offered.values().find(|model| model.name == name).cloned();
+        found.ok_or_else(|| NodeError::missing("model", name))
+    }
+
+    pub(crate) async fn offered_by_id(&self, id: ModelId) -> Result<Arc<Offered>> {
+        let found = self.inner.offered.read().await.get(&id).cloned();
+        found.ok_or_else(|| NodeError::missing("model", id))
+    }
+
+    /// Who owns a model's title at `block`.
+    pub(crate) async fn model_owner(&self, id: ModelId, block: u64) -> Result<Address> {
+        let owner = self.inner.store.owner_at(self.inner.flow.addresses().models, word(id.0), block).await?;
+        owner.ok_or_else(|| NodeError::missing("title of model", id))
+    }
+
+    /// All models on offer, to be shown.
+    pub async fn model_cards(&self) -> Vec<Value> {
+        let offered = self.inner.offered.read().await;
+        let card = |model: &Arc<Offered>| {
+            json!({
+                "id": model.id,
+                "name": model.name,
+                "base": self.inner.base.name,
+                "adapter": model.manifest.adapter,
+                "manifest": model.manifest_hash,
+                "prices": model.prices,
+                "split": {
+                    "platform_bps": model.rule.platform_bps(), "model_bps": model.rule.model_bps(),
+                    "stakers_bps": model.rule.stakers_bps(), "contributors_bps": model.rule.contributors_bps(),
+                },
+                "records": model.manifest.records,
+                "datanets": model.manifest.datanets,
+                "held_out_loss": model.manifest.held_out_loss,
+            })
+        };
+        offered.values().map(card).collect()
+    }
+}
+
+/// A byte place in a text; texts are far below 4 GiB.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
