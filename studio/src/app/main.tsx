@@ -1,0 +1,19 @@
+/** Starts the Studio in the page that the node serves. */
+
+import "./styles/base.css";
+import "./styles/colours.css";
+import "./styles/page.css";
+import "./styles/receipt.css";
+
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+
+import { App } from "./App";
+
+const root = document.getElementById("root");
+if (root === null) throw new Error("index.html has no #root to draw the page in");
+createRoot(root).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);

@@ -1,0 +1,60 @@
+/** Who earned what since genesis, most first, and how much of it was claimed. */
+
+import { basisPoints } from "../../shared/amount";
+import { Amount } from "../../shared/Amount";
+import { ContributorName } from "../../shared/ContributorName";
+import { useHue } from "../../shared/colours";
+import { Hash } from "../../shared/Hash";
+import type { Payout } from "../../shared/overview";
+import { Meter, Share } from "../../shared/Share";
+
+export function Payouts({ payouts }: { payouts: readonly Payout[] }) {
+  const most = payouts.reduce((most, payout) => (payout.earned > most ? payout.earned : most), 0n);
+  return (
+    <table>
+      <caption className="unseen">Payouts, most first</caption>
+      <thead>
+        <tr>
+          <th scope="col">Who</th>
+          <th scope="col" className="figure">
+            Earned
+          </th>
+          <th scope="col" className="wide" aria-hidden="true" />
+          <th scope="col" className="figure">
+            Claimed
+          </th>
+          <th scope="col" className="figure">
+            Of it
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {payouts.map((payout) => (
+          <Row key={payout.account} payout={payout} most={most} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Row({ payout, most }: { payout: Payout; most: bigint }) {
+  const names = payout.name?.split(" & ");
+  const hue = useHue(names?.[0]);
+  return (
+    <tr>
+      <th scope="row">{names === undefined ? <Hash value={payout.account} /> : <ContributorName names={names} />}</th>
+      <td data-label="Earned" className="figure">
+        <Amount units={payout.earned} />
+      </td>
+      <td className="wide" aria-hidden="true">
+        <Meter bps={basisPoints(payout.earned, most)} hue={hue} />
+      </td>
+      <td data-label="Claimed" className="figure">
+        <Amount units={payout.claimed} />
+      </td>
+      <td data-label="Of it" className="figure">
+        <Share bps={basisPoints(payout.claimed, payout.earned)} />
+      </td>
+    </tr>
+  );
+}

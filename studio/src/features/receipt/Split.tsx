@@ -1,0 +1,57 @@
+/** How a price was split: one bar, and the amounts behind it. The bar is a picture of the list below it. */
+
+import { basisPoints } from "../../shared/amount";
+import { Amount } from "../../shared/Amount";
+import { ContributorName } from "../../shared/ContributorName";
+import { useHue } from "../../shared/colours";
+import type { Receipt, Contribution } from "../../shared/overview";
+import { Share } from "../../shared/Share";
+import { type Line, type Part, parts } from "./parts";
+
+export function Split({ receipt, contributions }: { receipt: Receipt; contributions: readonly Contribution[] }) {
+  const split = parts(receipt.entries, contributions);
+  return (
+    <div className="split">
+      <div className="bar" aria-hidden="true">
+        {split.map((part) =>
+          part.name === "contributors"
+            ? part.lines.map((line) => <Segment key={line.key} line={line} price={receipt.price} />)
+            : part.amount > 0n && <span key={part.name} data-part={part.name} style={{ flexGrow: basisPoints(part.amount, receipt.price) }} />,
+        )}
+      </div>
+      <ul className="parts" aria-label="Split of the price">
+        {split.map((part) => (
+          <PartItem key={part.name} part={part} price={receipt.price} />
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Segment({ line, price }: { line: Line; price: bigint }) {
+  const hue = useHue(line.names[0]);
+  return <span data-part="contributors" data-hue={hue} style={{ flexGrow: Math.max(1, basisPoints(line.amount, price)) }} />;
+}
+
+function PartItem({ part, price }: { part: Part; price: bigint }) {
+  return (
+    <li data-part={part.name}>
+      <div className="part">
+        <i className="key" data-part={part.name} aria-hidden="true" />
+        <span className="part-name">{part.name}</span>
+        <Share bps={basisPoints(part.amount, price)} />
+        <Amount units={part.amount} />
+      </div>
+      {part.lines.length > 0 && (
+        <ul className="lines">
+          {part.lines.map((line) => (
+            <li key={line.key}>
+              {line.contributor ? <ContributorName names={line.names} /> : <span>{line.names.join(", ")}</span>}
+              <Amount units={line.amount} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </li>
+  );
+}

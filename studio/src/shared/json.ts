@@ -1,0 +1,26 @@
+/** Indents JSON without reading its numbers, so that not a digit of a 64-bit seed is lost. */
+
+const INDENT = "  ";
+
+/** `json` on many lines; the characters of its values are kept as they are. */
+export function indentJson(json: string): string {
+  const tokens = json.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g) ?? [];
+  let depth = 0;
+  let out = "";
+  tokens.forEach((token, at) => {
+    const line = () => `\n${INDENT.repeat(depth)}`;
+    if (token === "{" || token === "[") {
+      out += token;
+      depth += 1;
+      if (!/^[\]}]$/.test(tokens[at + 1] ?? "")) out += line();
+    } else if (token === "}" || token === "]") {
+      depth -= 1;
+      out += /^[[{]$/.test(tokens[at - 1] ?? "") ? token : line() + token;
+    } else if (token === ",") {
+      out += token + line();
+    } else {
+      out += token === ":" ? ": " : token;
+    }
+  });
+  return out;
+}
