@@ -61,8 +61,10 @@ const checks = {
     assert.match(marks.join("|"), /is tightened to 40 N·m,\s+record\s+1, 2/);
     assert.match(await card.locator(".receipt-head").innerText(), /in the open epoch/);
     assert.match(await card.locator(".parts").innerText(), /river-gauge\s+chain-whip/);
-    const payouts = await page.locator("#payouts tbody tr").count();
-    assert.equal(payouts, fixture.payouts.length);
+    const payouts = page.locator("#payouts tbody tr");
+    assert.equal(await payouts.count(), 10);
+    await page.locator("#payouts").getByRole("button", { name: `Show all ${fixture.payouts.length}` }).click();
+    assert.equal(await payouts.count(), fixture.payouts.length);
     assert.match(await page.locator("#payouts tbody").innerText(), /model-builder/);
     assert.equal(await page.locator("#epochs tbody tr").count(), 2);
     assert.equal(await page.locator("b").count(), 0, "text of an answer never becomes markup");
@@ -121,6 +123,8 @@ async function recorded(browser) {
           await accessible(page, `full, ${width} px, ${colorScheme}`);
           await noSidewaysScroll(page, width);
           await page.locator("details").first().evaluate((details) => (details.open = false));
+          await page.getByRole("button", { name: "Show fewer" }).first().click();
+          await page.evaluate(() => document.activeElement?.blur());
           await page.screenshot({ path: `${out}full-${width}-${colorScheme}.png`, fullPage: true });
         });
       } finally {

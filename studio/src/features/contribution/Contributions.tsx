@@ -1,8 +1,7 @@
 /** The contributions of each datanet, newest first: who, how many records, and the root that stands on chain. */
 
-import { useState } from "react";
-
 import { ContributorName } from "../../shared/ContributorName";
+import { useFirst } from "../../shared/first";
 import { Hash } from "../../shared/Hash";
 import type { Contribution, Datanet } from "../../shared/overview";
 
@@ -15,8 +14,7 @@ interface Props {
 }
 
 export function Contributions({ contributions, datanets }: Props) {
-  const [all, setAll] = useState(false);
-  const shown = all ? contributions : contributions.slice(0, FIRST);
+  const { shown, more } = useFirst(contributions, FIRST, "contributions");
   const withBlock = contributions.some((contribution) => contribution.block !== undefined);
   return (
     <>
@@ -73,11 +71,7 @@ export function Contributions({ contributions, datanets }: Props) {
           ))}
         </tbody>
       </table>
-      {contributions.length > FIRST && (
-        <button type="button" className="more" aria-expanded={all} onClick={() => setAll(!all)}>
-          {all ? "Show fewer" : `Show all ${contributions.length}`}
-        </button>
-      )}
+      {more}
     </>
   );
 }

@@ -4,36 +4,44 @@ import { basisPoints } from "../../shared/amount";
 import { Amount } from "../../shared/Amount";
 import { ContributorName } from "../../shared/ContributorName";
 import { useHue } from "../../shared/colours";
+import { useFirst } from "../../shared/first";
 import { Hash } from "../../shared/Hash";
 import type { Payout } from "../../shared/overview";
 import { Meter, Share } from "../../shared/Share";
 
+/** How many are shown before anyone asks for more. */
+const FIRST = 10;
+
 export function Payouts({ payouts }: { payouts: readonly Payout[] }) {
+  const { shown, more } = useFirst(payouts, FIRST, "payouts");
   const most = payouts.reduce((most, payout) => (payout.earned > most ? payout.earned : most), 0n);
   return (
-    <table>
-      <caption className="unseen">Payouts, most first</caption>
-      <thead>
-        <tr>
-          <th scope="col">Who</th>
-          <th scope="col" className="figure">
-            Earned
-          </th>
-          <th scope="col" className="wide" aria-hidden="true" />
-          <th scope="col" className="figure">
-            Claimed
-          </th>
-          <th scope="col" className="figure">
-            Of it
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {payouts.map((payout) => (
-          <Row key={payout.account} payout={payout} most={most} />
-        ))}
-      </tbody>
-    </table>
+    <>
+      <table>
+        <caption className="unseen">Payouts, most first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Who</th>
+            <th scope="col" className="figure">
+              Earned
+            </th>
+            <th scope="col" className="wide" aria-hidden="true" />
+            <th scope="col" className="figure">
+              Claimed
+            </th>
+            <th scope="col" className="figure">
+              Of it
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {shown.map((payout) => (
+            <Row key={payout.account} payout={payout} most={most} />
+          ))}
+        </tbody>
+      </table>
+      {more}
+    </>
   );
 }
 

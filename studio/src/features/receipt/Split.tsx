@@ -4,9 +4,13 @@ import { basisPoints } from "../../shared/amount";
 import { Amount } from "../../shared/Amount";
 import { ContributorName } from "../../shared/ContributorName";
 import { useHue } from "../../shared/colours";
-import type { Receipt, Contribution } from "../../shared/overview";
+import { useFirst } from "../../shared/first";
+import type { Contribution, Receipt } from "../../shared/overview";
 import { Share } from "../../shared/Share";
 import { type Line, type Part, parts } from "./parts";
+
+/** How many lines of a part are shown before anyone asks for more. */
+const FIRST = 4;
 
 export function Split({ receipt, contributions }: { receipt: Receipt; contributions: readonly Contribution[] }) {
   const split = parts(receipt.entries, contributions);
@@ -34,6 +38,7 @@ function Segment({ line, price }: { line: Line; price: bigint }) {
 }
 
 function PartItem({ part, price }: { part: Part; price: bigint }) {
+  const { shown, more } = useFirst(part.lines, FIRST, `lines of ${part.name}`);
   return (
     <li data-part={part.name}>
       <div className="part">
@@ -44,12 +49,13 @@ function PartItem({ part, price }: { part: Part; price: bigint }) {
       </div>
       {part.lines.length > 0 && (
         <ul className="lines">
-          {part.lines.map((line) => (
+          {shown.map((line) => (
             <li key={line.key}>
               {line.contributor ? <ContributorName names={line.names} /> : <span>{line.names.join(", ")}</span>}
               <Amount units={line.amount} />
             </li>
           ))}
+          {more !== null && <li>{more}</li>}
         </ul>
       )}
     </li>
