@@ -9,6 +9,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {IChannels} from "./interfaces/IChannels.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
+import {CumulativeLib} from "./libraries/CumulativeLib.sol";
 import {SignatureLib} from "./libraries/SignatureLib.sol";
 
 /// @title Channels
@@ -171,11 +172,10 @@ contract Channels is EIP712, IChannels {
         require(SignatureLib.isSignedBy(signer, digest, voucher.signature), NotSignedByPayer(channel));
 
         Channel storage c = _channels[channel];
-        (uint128 balance, uint128 had) = (c.balance, c.redeemed);
-        uint128 due = voucher.cumulative < balance ? voucher.cumulative : balance;
-        if (due <= had) return 0;
-        amount = due - had;
-        c.redeemed = due;
-        emit Redeemed(channel, voucher.config.node, amount, due);
+        uint128 had = c.redeemed;
+        amount = CumulativeLib.dueWithin(had, voucher.cumulative, c.balance);
+        if (amount == 0) return 0;
+        c.redeemed = had + amount;
+        emit Redeemed(channel, voucher.config.node, amount, had + amount);
     }
 }

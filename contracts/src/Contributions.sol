@@ -38,10 +38,9 @@ contract Contributions is Title, EIP712, IContributions {
 
     /// @inheritdoc IContributions
     function commit(bytes32 commitment) public {
-        if (committedAt[commitment] == 0) {
-            committedAt[commitment] = block.number;
-            emit Committed(commitment);
-        }
+        if (committedAt[commitment] != 0) return;
+        committedAt[commitment] = block.number;
+        emit Committed(commitment);
     }
 
     /// @inheritdoc IContributions

@@ -37,7 +37,7 @@ contract Models is Title, IModels {
             SplitOutOfBounds(m.platformBps, m.modelBps, m.stakersBps)
         );
         model = ++count;
-        uint8 depth;
+        uint8 depth = 0;
         if (m.parent == 0) {
             require(m.parentBps == 0, BadParent(m.parent, m.parentBps));
         } else {

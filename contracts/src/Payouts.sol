@@ -9,6 +9,7 @@ import {Channels} from "./Channels.sol";
 import {IChannels} from "./interfaces/IChannels.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
+import {CumulativeLib} from "./libraries/CumulativeLib.sol";
 import {FormatsLib} from "./libraries/FormatsLib.sol";
 import {MerkleLib, SumNode} from "./libraries/MerkleLib.sol";
 
@@ -236,7 +237,7 @@ contract Payouts is EIP712, IPayouts {
 
     /// @inheritdoc IPayouts
     function pause() external {
-        uint64 allowedAt = pausedUntil == 0 ? 0 : pausedUntil + 7 * DAY;
+        uint64 allowedAt = pausedUntil != 0 ? pausedUntil + 7 * DAY : 0;
         require(msg.sender == GUARDIAN && block.timestamp >= allowedAt, PauseRefused(allowedAt));
         pausedUntil = uint64(block.timestamp) + 3 * DAY;
         emit PausedUntil(pausedUntil);
@@ -257,6 +258,11 @@ contract Payouts is EIP712, IPayouts {
             total: mark.total
         });
         return (p, _terms.proposer, _terms.closes);
+    }
+
+    /// @inheritdoc IPayouts
+    function pendingReceiptsRoot() external view returns (bytes32) {
+        return _isPending() ? receiptsRootOf[_mark.epoch] : bytes32(0);
     }
 
     /// @inheritdoc IPayouts
@@ -287,8 +293,8 @@ contract Payouts is EIP712, IPayouts {
     /// @dev Raises what `account` has had to `cumulative` and pays the difference; a lower total pays nothing.
     function _pay(address account, uint128 cumulative) private returns (uint128 paid) {
         Account memory a = _accounts[account];
-        if (cumulative <= a.claimed) return 0;
-        paid = cumulative - a.claimed;
+        paid = CumulativeLib.due(a.claimed, cumulative);
+        if (paid == 0) return 0;
         _accounts[account] = Account(cumulative, a.redirected);
         address payee = a.redirected ? _claimers[account] : account;
         emit Claimed(account, payee, paid, cumulative);

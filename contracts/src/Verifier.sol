@@ -142,11 +142,12 @@ contract Verifier is IVerifier {
 
     /// @inheritdoc IVerifier
     function splitFault(IPayouts payouts, SplitFault calldata f) public view returns (address) {
-        IPayouts.Proposal memory p = _openReceipt(payouts, f.receipt);
+        _openReceipt(payouts, f.receipt);
         if (f.entries.length == 0) {
             require(!_hasModelSplit(f.receipt.words), NoFault());
             return address(0);
         }
+        IPayouts.Proposal memory p = _pending(payouts);
         bytes32 id = f.receipt.words.id();
         EntryAt calldata first = f.entries[0];
         _requireEntry(p.entriesRoot, first, id);
@@ -189,7 +190,8 @@ contract Verifier is IVerifier {
 
     /// @inheritdoc IVerifier
     function payeeFault(IPayouts payouts, PayeeFault calldata f) public view returns (address harmed) {
-        IPayouts.Proposal memory p = _openReceipt(payouts, f.receipt);
+        _openReceipt(payouts, f.receipt);
+        IPayouts.Proposal memory p = _pending(payouts);
         _requireEntry(p.entriesRoot, f.entry, f.receipt.words.id());
         uint256 block_ = f.receipt.words.holderBlock();
         // A block that has not been yet is not one the node can have looked up.
@@ -251,10 +253,12 @@ contract Verifier is IVerifier {
         require(proposer != address(0), NothingPending());
     }
 
-    function _openReceipt(IPayouts payouts, ReceiptProof calldata r) private view returns (IPayouts.Proposal memory p) {
-        p = _pending(payouts);
+    /// @dev The receipt is in the pending epoch.
+    function _openReceipt(IPayouts payouts, ReceiptProof calldata r) private view {
+        bytes32 root = payouts.pendingReceiptsRoot();
+        require(root != 0, NothingPending());
         bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), r.words.id(), r.words.structHash(), r.signatureHash);
-        _require(p.receiptsRoot, leaf, r.path);
+        _require(root, leaf, r.path);
     }
 
     function _require(bytes32 root, bytes32 leaf, Path calldata path) private pure {
@@ -319,8 +323,8 @@ contract Verifier is IVerifier {
         (uint256 platformBps, uint256 modelBps, uint256 stakersBps,) = words.split();
         uint8 role = entry.role;
         address account;
-        uint256 least;
-        uint256 most;
+        uint256 least = 0;
+        uint256 most = 0;
         if (role == TREASURY) {
             account = payouts.TREASURY();
             (least,) = SplitLib.platform(price, platformBps);

@@ -217,6 +217,9 @@ interface IPayouts {
     /// @return closes When its window closes.
     function pending() external view returns (Proposal memory p, address proposer, uint64 closes);
 
+    /// @notice Receipts root of the pending proposal; zero when there is none.
+    function pendingReceiptsRoot() external view returns (bytes32);
+
     /// @notice The finalized payout root; zero before the first epoch.
     function payoutRoot() external view returns (bytes32);
 

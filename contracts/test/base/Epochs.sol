@@ -139,6 +139,9 @@ abstract contract Epochs is World {
         w[0] = bytes32(uint256(uint160(node)));
         (w[1], w[2], w[3]) = (keccak256(abi.encode("channel", channel)), bytes32(uint256(1)), bytes32(uint256(9 ether)));
         w[5] = bytes32(uint256(model));
+        w[11] = bytes32(uint256(42));
+        (w[14], w[15]) = (bytes32(uint256(57)), bytes32(uint256(128)));
+        (w[24], w[25], w[26]) = (bytes32(uint256(910_000)), bytes32(uint256(1_000_000)), bytes32(0));
         w[13] = Trees.root(outputLeaves);
         w[16] = bytes32(uint256(1_000_000_007));
         (w[17], w[18]) = (bytes32(uint256(1000)), bytes32(uint256(2000)));
