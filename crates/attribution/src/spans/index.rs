@@ -196,6 +196,10 @@ impl Corpus for SpanIndex {
         self.texts.len()
     }
 
+    fn tokens(&self) -> usize {
+        Self::tokens(self)
+    }
+
     fn owner(&self, record: u32) -> u32 {
         self.owners[record as usize]
     }

@@ -20,6 +20,11 @@ fn log2_q32(x: u64) -> u64 {
     log
 }
 
+/// `log₂ x` in milli-bits, rounded down; zero for zero.
+pub(crate) fn log2_millibits(x: u64) -> u64 {
+    if x == 0 { 0 } else { (log2_q32(x) * 1000) >> 32 }
+}
+
 /// `-log₂(count / total)` in milli-bits, rounded down; what was never counted is as surprising as nothing: zero.
 pub(crate) fn millibits(count: u64, total: u64) -> u64 {
     if count == 0 || count >= total {
@@ -35,7 +40,7 @@ mod tests {
     #[test]
     fn powers_of_two_are_whole_bits() {
         for k in 0..40 {
-            assert_eq!(millibits(1, 1 << k), 1000 * k);
+            assert_eq!((millibits(1, 1 << k), log2_millibits(1 << k)), (1000 * k, 1000 * k));
         }
     }
 

@@ -48,6 +48,10 @@ impl Corpus for Scan<'_> {
         self.records.len()
     }
 
+    fn tokens(&self) -> usize {
+        self.records.iter().map(|record| record.tokens.len()).sum()
+    }
+
     fn owner(&self, record: u32) -> u32 {
         self.owners[record as usize]
     }

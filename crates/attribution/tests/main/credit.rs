@@ -72,7 +72,7 @@ fn attributor(world: &World, titles: Vec<RecordTitle>, records: &[usize]) -> Att
     let indexed: Vec<_> = items.iter().map(|item| written(&item.ids)).collect();
     let gradients = world.gradients(&items);
     let cache = Cache::build(&gradients, Method::Fisher, DAMPING, 1, world.provenance()).unwrap();
-    let rules = SpanRules { min_millibits: 8_000, ..SpanRules::default() };
+    let rules = SpanRules { min_millibits: 8_000, beyond_chance_millibits: None, ..SpanRules::default() };
     let attributor = Attributor::new(titles, trained(4)).unwrap();
     attributor.with_spans(SpanIndex::build(&indexed).unwrap(), rules).unwrap().with_influence(cache).unwrap()
 }

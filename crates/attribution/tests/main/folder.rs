@@ -33,7 +33,7 @@ fn a_text_is_traced_to_the_record_it_repeats() {
     assert_eq!(report.records, 3);
 
     let text = "You can find it: follow the line from Merak to Dubhe, and there it is.";
-    let rules = SpanRules { min_millibits: 24_000, ..SpanRules::default() };
+    let rules = SpanRules { min_millibits: 24_000, beyond_chance_millibits: None, ..SpanRules::default() };
     let found = trace_query(&index, "", text, &rules).unwrap();
     assert_eq!(found.root, report.root);
     assert_eq!(found.scores[0].0.id, "sky/0");

@@ -34,7 +34,7 @@ fn tokenise(text: &str) -> IndexedRecord {
 }
 
 fn rules(bits: u64) -> SpanRules {
-    SpanRules { min_millibits: bits * 1000, ..SpanRules::default() }
+    SpanRules { min_millibits: bits * 1000, beyond_chance_millibits: None, ..SpanRules::default() }
 }
 
 /// The spans of `output` in `texts`, checked against the scan.
@@ -86,6 +86,19 @@ fn what_the_prompt_holds_is_not_paid() {
 }
 
 #[test]
+fn a_span_that_is_mostly_the_prompts_is_not_paid() {
+    let records: Vec<IndexedRecord> = NIGHT.iter().map(|text| tokenise(text)).collect();
+    let index = SpanIndex::build(&records).unwrap();
+    let rules = SpanRules { beyond_chance_millibits: Some(20_000), ..rules(8) };
+    let output = tokenise(" the line from Merak to Dubhe");
+    let paid = |prompt| {
+        let answer = Answer { ids: &output.tokens, text: &output.text, offsets: &output.offsets, prompt };
+        index.query(&answer, &rules).unwrap().covered
+    };
+    assert_eq!((paid("Which line?"), paid("Is it the line from Merak?")), (6, 0));
+}
+
+#[test]
 fn records_that_share_a_span_share_its_weight() {
     let alone = check(&["x one two three four", "filler of other words"], None, "", " one two three four", 4);
     let shared = check(&["x one two three four", "y one two three four"], None, "", " one two three four", 4);
@@ -108,6 +121,21 @@ fn evidence_stands_in_a_member_and_the_owner_is_paid() {
     let found = check(&texts, Some(&[0, 0]), "", " three four six seven eight", 4);
     assert_eq!((found.spans[0].record, found.spans[0].owner), (1, 0));
     assert_eq!(found.scores[0].0, 0);
+}
+
+#[test]
+fn what_a_large_corpus_holds_by_chance_is_not_paid() {
+    let texts: Vec<String> = (0..64).map(|i| format!("a{i} b{i} c{i} d{i} e{i} f{i} g{i} h{i}")).collect();
+    let records: Vec<IndexedRecord> = texts.iter().map(|text| tokenise(text)).collect();
+    let index = SpanIndex::build(&records).unwrap();
+    let paid = |words: usize, beyond: u64| {
+        let (ids, offsets) = (&records[5].tokens[..words], &records[5].offsets[..words]);
+        let answer = Answer { ids, text: &texts[5][..offsets[words - 1].1 as usize], offsets, prompt: "" };
+        let rules = SpanRules { min_millibits: 0, beyond_chance_millibits: Some(beyond), ..SpanRules::default() };
+        !index.query(&answer, &rules).unwrap().spans.is_empty()
+    };
+    // 512 tokens, each 9 bits rare: a word is chance (9 bits), and each further one is 9 bits beyond it.
+    assert!(paid(1, 0) && !paid(1, 1) && paid(4, 27_000) && !paid(4, 27_001));
 }
 
 #[test]
