@@ -24,6 +24,9 @@ interface Vm {
     function parseJsonBytes32(string calldata json, string calldata key) external pure returns (bytes32);
     function parseJsonBytes32Array(string calldata json, string calldata key) external pure returns (bytes32[] memory);
     function parseJsonString(string calldata json, string calldata key) external pure returns (string memory);
+    function chainId(uint256 id) external;
+    function parseJsonUintArray(string calldata json, string calldata key) external pure returns (uint256[] memory);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function parseUint(string calldata text) external pure returns (uint256);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
