@@ -58,7 +58,7 @@ const checks = {
     const marks = await card.locator("mark").allInnerTexts();
     assert.ok(marks.some((text) => text.startsWith("With an alignment gauge")), `marked: ${marks.join(" | ")}`);
     // Two records share words of this answer, so its marks carry both numbers.
-    assert.match(marks.join("|"), /is tightened to 40 N·m,\s+record\s+1, 2/);
+    assert.match(marks.join("|"), /is tightened to 40 N·m,\s*\(record 1, 2\)/);
     assert.match(await card.locator(".receipt-head").innerText(), /in the open epoch/);
     assert.match(await card.locator(".parts").innerText(), /river-gauge\s+chain-whip/);
     const payouts = page.locator("#payouts tbody tr");
@@ -169,6 +169,34 @@ async function states(browser) {
   }
 }
 
+/** Nobody looks, nobody asks; who looks again is told at once. */
+async function hidden(browser) {
+  const server = await serve(fixture);
+  try {
+    await onPage(browser, server.origin, {}, async (page) => {
+      await page.locator("article.card").first().waitFor();
+      const hide = (hidden) =>
+        page.evaluate((hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }, hidden);
+      await page.clock.install();
+      await hide(true);
+      await page.clock.runFor(3_000);
+      const before = server.asked();
+      await page.clock.runFor(60_000);
+      assert.equal(server.asked(), before, "a hidden page asks nothing");
+      const answered = page.waitForResponse(/overview/);
+      await hide(false);
+      await answered;
+      assert.equal(server.asked(), before + 1);
+      console.log("ok  a hidden page asks nothing, and asks at once when it is seen again");
+    });
+  } finally {
+    await server.close();
+  }
+}
+
 /** A live node: whatever it holds, the page draws it, without faults. */
 async function live(browser, url) {
   const origin = new URL(url).origin;
@@ -185,6 +213,7 @@ const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
 try {
   await recorded(browser);
   await states(browser);
+  await hidden(browser);
   if (process.env.OPENLEDGER_URL) await live(browser, process.env.OPENLEDGER_URL);
 } finally {
   await browser.close();

@@ -10,15 +10,17 @@ const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; ch
 /** The same policy as the node's, so that what it forbids fails here. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
-/** Listens on a free port of this machine. `show` changes what is told, `fail` makes the node fail. */
+/** Listens on a free port of this machine. `show` changes what is told, `fail` makes the node fail, `asked` counts. */
 export async function serve(first) {
   let overview = first;
+  let asked = 0;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://node");
     const answer = (status, type, body) => {
       response.writeHead(status, { "content-type": type, "content-security-policy": POLICY, "x-content-type-options": "nosniff" });
       response.end(body);
     };
+    if (pathname === "/api/v1/overview") asked += 1;
     if (pathname.startsWith("/api/") && overview === undefined) {
       return answer(503, "application/problem+json", JSON.stringify({ status: 503, detail: "the store is locked" }));
     }
@@ -35,6 +37,7 @@ export async function serve(first) {
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
     show: (next) => (overview = next),
+    asked: () => asked,
     fail: () => (overview = undefined),
     async close() {
       server.closeAllConnections();

@@ -45,14 +45,18 @@ export function Page({ feed, retry }: { feed: Feed; retry: () => void }) {
             lead="Records enter a datanet under terms. Each batch is a title; its root stands on chain."
             feed={feed}
             pick={(overview) => overview.contributions}
-            empty={<Empty what="Nothing has been contributed yet." how="openledger datanet contribute" />}
+            empty={<Empty what="Nothing has been contributed yet." how="openledger demo" />}
           >
             {(contributions, { datanets }) => <Contributions contributions={contributions} datanets={datanets} />}
           </Section>
           <Section
             id="answers"
             title="Answered"
-            lead="Marked words stand verbatim in a record. Point at them, or walk them with the [ and ] keys."
+            lead={
+              <>
+                Marked words stand verbatim in a record. Point at them, or walk them with <kbd>[</kbd> and <kbd>]</kbd>.
+              </>
+            }
             feed={feed}
             pick={(overview) => overview.receipts}
             empty={<Empty what="No question has been answered yet." how='openledger ask --model MODEL "…"' />}
@@ -65,7 +69,7 @@ export function Page({ feed, retry }: { feed: Feed; retry: () => void }) {
             lead="What each account earned since genesis, and how much of it was claimed on chain."
             feed={feed}
             pick={(overview) => overview.payouts}
-            empty={<Empty what="Nobody has been paid yet: no epoch is closed." how="openledger epoch settle" />}
+            empty={<Empty what="Nobody has been paid yet: no epoch is closed." how="POST /api/v1/epochs" />}
           >
             {(payouts) => <Payouts payouts={payouts} />}
           </Section>
@@ -75,7 +79,7 @@ export function Page({ feed, retry }: { feed: Feed; retry: () => void }) {
             lead="Receipts close into epochs. Their roots are proposed, may be challenged, and become final."
             feed={feed}
             pick={(overview) => overview.epochs}
-            empty={<Empty what="No epoch is closed yet." how="openledger epoch settle" />}
+            empty={<Empty what="No epoch is closed yet." how="POST /api/v1/epochs" />}
           >
             {(epochs) => <Epochs epochs={epochs} />}
           </Section>

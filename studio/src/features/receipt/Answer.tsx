@@ -1,7 +1,7 @@
 /**
  * An answer with what it rests on: spans are marked in the text, and the chosen one's records stand beside it.
  *
- * A span is chosen by pointing, by focus, or by `[` and `]`. Marks carry a number besides the colour.
+ * A span is chosen by pointing, by focus, or by `[` and `]`. Where it ends stands its number, so colour is not needed.
  */
 
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
@@ -24,8 +24,8 @@ export function Answer({ receipt }: { receipt: Receipt }) {
     const step = event.key === "]" ? 1 : event.key === "[" ? -1 : 0;
     if (step === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const next = marked.indexOf(chosen ?? -1) + step;
-    text.current?.querySelectorAll<HTMLElement>("mark")[next]?.focus();
+    const marks = [...(text.current?.querySelectorAll<HTMLElement>("mark") ?? [])];
+    marks[marks.findIndex((mark) => mark === event.target) + step]?.focus();
   }
 
   const sourcesId = `sources-${receipt.id}`;
@@ -36,7 +36,15 @@ export function Answer({ receipt }: { receipt: Receipt }) {
           piece.spans.length === 0 ? (
             <span key={at}>{piece.text}</span>
           ) : (
-            <Mark key={at} piece={piece} numbered={numbered} chosen={at === chosen} sourcesId={sourcesId} choose={() => setPicked(at)} />
+            <Mark
+              key={at}
+              piece={piece}
+              numbered={numbered}
+              chosen={at === chosen}
+              kin={chosen !== undefined && related(piece, cut[chosen])}
+              sourcesId={sourcesId}
+              choose={() => setPicked(at)}
+            />
           ),
         )}
       </p>
@@ -52,36 +60,48 @@ export function Answer({ receipt }: { receipt: Receipt }) {
   );
 }
 
+/** Overlaps cut a span into several pieces; they belong together still. */
+function related(piece: Piece, other: Piece | undefined): boolean {
+  return piece.spans.some((span) => other?.spans.includes(span));
+}
+
 interface MarkProps {
   piece: Piece;
   numbered: ReadonlyMap<string, number>;
   chosen: boolean;
+  /** Part of a span that the chosen piece is a part of, too. */
+  kin: boolean;
   sourcesId: string;
   choose: () => void;
 }
 
-function Mark({ piece, numbered, chosen, sourcesId, choose }: MarkProps) {
+function Mark({ piece, numbered, chosen, kin, sourcesId, choose }: MarkProps) {
   const hue = useHue(piece.spans[0]?.contributors[0]);
-  const from = [...new Set(piece.spans.map((span) => numbered.get(recordKey(span))))];
+  const all = [...new Set(piece.spans.map((span) => numbered.get(recordKey(span))))];
+  const ending = [...new Set(piece.ending.map((span) => numbered.get(recordKey(span))))];
+  const words = piece.text.trimEnd();
   return (
     <mark
       role="button"
       tabIndex={0}
       data-hue={hue}
+      data-kin={kin}
       aria-pressed={chosen}
       aria-controls={sourcesId}
       onFocus={choose}
-      onMouseEnter={choose}
+      onMouseMove={(event) => {
+        // A page that scrolls under a resting pointer must not take the choice from the keyboard.
+        if (event.movementX !== 0 || event.movementY !== 0) choose();
+      }}
       onClick={(event) => event.currentTarget.focus()}
       onKeyDown={(event) => {
         if (event.key === "Enter" || event.key === " ") event.preventDefault();
       }}
     >
-      {piece.text}
-      <sup>
-        <span className="unseen"> record </span>
-        {from.join(", ")}
-      </sup>
+      {words}
+      <span className="unseen"> (record {all.join(", ")})</span>
+      {ending.length > 0 && <sup aria-hidden="true">{ending.join(",")}</sup>}
+      {piece.text.slice(words.length)}
     </mark>
   );
 }

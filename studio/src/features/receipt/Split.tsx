@@ -47,7 +47,7 @@ function PartItem({ part, price }: { part: Part; price: bigint }) {
         <Share bps={basisPoints(part.amount, price)} />
         <Amount units={part.amount} />
       </div>
-      {part.lines.length > 0 && (
+      {(part.name === "contributors" || part.lines.length > 1) && (
         <ul className="lines">
           {shown.map((line) => (
             <li key={line.key}>

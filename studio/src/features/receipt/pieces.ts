@@ -12,6 +12,8 @@ export interface Piece {
   text: string;
   /** What the piece rests on; nothing for text of the model's own. */
   spans: Span[];
+  /** Those of them that end with it. */
+  ending: Span[];
 }
 
 export function pieces(answer: string, spans: readonly Span[]): { pieces: Piece[]; misplaced: number } {
@@ -25,7 +27,11 @@ export function pieces(answer: string, spans: readonly Span[]): { pieces: Piece[
   const cut = places.slice(1).map((to, before) => {
     const from = places[before] ?? 0;
     const covering = placed.filter((one) => one.from <= from && to <= one.to);
-    return { text: answer.slice(from, to), spans: covering.map(({ span }) => span) };
+    return {
+      text: answer.slice(from, to),
+      spans: covering.map(({ span }) => span),
+      ending: covering.filter((one) => one.to === to).map(({ span }) => span),
+    };
   });
   return { pieces: cut, misplaced: spans.length - placed.length };
 }
