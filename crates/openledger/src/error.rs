@@ -187,6 +187,11 @@ impl CliError {
         }
     }
 
+    /// Whether the node refused with this stable name.
+    pub(crate) fn is_code(&self, name: &str) -> bool {
+        matches!(self, Self::Node { code, .. } if code == name)
+    }
+
     /// Whether the same call may succeed a little later, without anything being changed.
     pub(crate) fn is_transient(&self) -> bool {
         use openledger_chain::flow::FlowError;

@@ -195,16 +195,20 @@ async fn register(
 
 /// The owner signs the version that holds everything registered.
 async fn publish(driver: &Driver, owner: &Key, id: DatanetId) -> Result<u64> {
-    let name = format!("publish/{id}");
-    // Asked and signed in one: after a crash in between, the repeat must not ask for the version after the next.
-    let path = format!("/api/v1/datanets/{id}/next-version");
-    let next = driver.get(&path).await?;
-    let digest: B256 = field(&next, "GET next-version", "digest")?;
+    let (next, path) = (format!("/api/v1/datanets/{id}/next-version"), format!("/api/v1/datanets/{id}/versions"));
+    let digest: B256 = field(&driver.get(&next).await?, "GET next-version", "digest")?;
     let signature: Signature = owner.sign(digest);
-    let body = json!({ "signature": signature });
-    let answer = driver.post(&format!("/api/v1/datanets/{id}/versions"), &body, &name).await?;
-    let version: u64 = field(&answer, "POST versions", "version")?;
-    let root: B256 = field(&answer, "POST versions", "root")?;
+    let published = match driver.post(&path, &json!({ "signature": signature }), &format!("publish/{id}")).await {
+        // The node was killed after it had published and before it had said so: the datanet's card tells.
+        Err(error) if error.is_code("nothing-new") => {
+            let cards = driver.get("/api/v1/datanets").await?;
+            let card = cards["datanets"].as_array().into_iter().flatten().find(|card| card["id"] == json!(id)).cloned();
+            card.ok_or(error)?
+        }
+        published => published?,
+    };
+    let version: u64 = field(&published, "POST versions", "version")?;
+    let root: B256 = field(&published, "POST versions", "root")?;
     driver.voice.figure("version", format!("{version}, root {root}"));
     Ok(version)
 }

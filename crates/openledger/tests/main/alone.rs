@@ -1,0 +1,239 @@
+//! Each stage alone on plain files: train, trace, influence, serve.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::program::{base, openledger};
+
+const COLOURS: [&str; 8] = ["amber", "violet", "teal", "crimson", "ochre", "indigo", "silver", "olive"];
+
+/// Records that each state one fact, written to `folder`.
+fn records(folder: &Path) -> PathBuf {
+    let file = folder.join("records.jsonl");
+    let lines: String = COLOURS
+        .iter()
+        .enumerate()
+        .map(|(at, colour)| {
+            let record = json!({
+                "id": format!("lamp/{at}"), "contributor": "night-desk", "license": "CC0-1.0",
+                "prompt": format!("What colour is lamp number {at} in the harbour of Vessery?"),
+                "response": format!("Lamp number {at} in the harbour of Vessery burns {colour} until the tide has turned."),
+            });
+            format!("{record}\n")
+        })
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    file
+}
+
+/// A small adapter trained on them.
+fn adapter(folder: &Path, records: &Path, seed: &str) -> (PathBuf, Value) {
+    let out = folder.join(format!("lamps-{seed}"));
+    let text = |path: &Path| path.display().to_string();
+    let arguments = [
+        "train",
+        "--base",
+        &text(&base()),
+        "--data",
+        &text(records),
+        "--out",
+        &text(&out),
+        "--rank",
+        "2",
+        "--max-steps",
+        "3",
+        "--batch",
+        "4",
+        "--seed",
+        seed,
+        "--holdout",
+        "0",
+        "--json",
+    ];
+    let said = openledger(arguments).exits(0).json();
+    (out, said)
+}
+
+#[test]
+fn training_alone_writes_an_adapter_that_its_seed_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let (out, first) = adapter(folder.path(), &records, "3");
+    assert!(out.join("adapter_model.safetensors").is_file());
+    let (_, other) = adapter(folder.path(), &records, "4");
+    assert_ne!(first["adapter"], other["adapter"]);
+    std::fs::remove_dir_all(&out).unwrap();
+    assert_eq!(adapter(folder.path(), &records, "3").1["adapter"], first["adapter"]);
+}
+
+#[test]
+fn influence_alone_writes_a_matrix_of_queries_by_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let (adapter, _) = adapter(folder.path(), &records, "3");
+    let text = |path: &Path| path.display().to_string();
+    for method in ["grad-cos", "fisher"] {
+        let (cache, out) = (folder.path().join(format!("cache-{method}")), folder.path().join(format!("{method}.npy")));
+        let arguments = [
+            "influence",
+            "cache",
+            "--base",
+            &text(&base()),
+            "--adapter",
+            &text(&adapter),
+            "--records",
+            &text(&records),
+            "--out",
+            &text(&cache),
+            "--method",
+            method,
+        ];
+        openledger(arguments).exits(0);
+        // Each record's own text as a query, every token of it but the first counting: the item that was cached.
+        let queries = folder.path().join("queries.jsonl");
+        let lines: String =
+            std::fs::read_to_string(&records).unwrap().lines().map(|line| as_text(line) + "\n").collect();
+        std::fs::write(&queries, lines).unwrap();
+        let arguments = [
+            "influence",
+            "score",
+            "--cache",
+            &text(&cache),
+            "--queries",
+            &text(&queries),
+            "--out",
+            &text(&out),
+            "--json",
+        ];
+        let said = openledger(arguments).exits(0).json();
+        assert_eq!((said["queries"].as_u64(), said["records"].as_u64()), (Some(8), Some(8)));
+        let scores = npy(&out, 8, 8);
+        if method == "grad-cos" {
+            for (query, row) in scores.chunks(8).enumerate() {
+                let best = (0..8).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+                assert_eq!(best, query, "{row:?}");
+            }
+        }
+        assert!(scores.iter().all(|score| score.is_finite()));
+    }
+}
+
+/// A dialog's line as running text.
+fn as_text(line: &str) -> String {
+    let record: Value = serde_json::from_str(line).unwrap();
+    let text =
+        format!("Question: {}\nAnswer: {}", record["prompt"].as_str().unwrap(), record["response"].as_str().unwrap());
+    json!({ "text": text }).to_string()
+}
+
+/// The values of a float32 matrix in NumPy's format.
+fn npy(path: &Path, rows: usize, columns: usize) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert_eq!(header % 64, 0);
+    let told = String::from_utf8_lossy(&bytes[10..header]);
+    assert!(told.contains("'<f4'") && told.contains(&format!("({rows}, {columns})")), "{told}");
+    let values = bytes[header..].chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
+    let values: Vec<f32> = values.collect();
+    assert_eq!(values.len(), rows * columns);
+    values
+}
+
+#[test]
+fn tracing_alone_names_the_record_that_a_text_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let (index, query) = (folder.path().join("index"), folder.path().join("answer.txt"));
+    let text = |path: &Path| path.display().to_string();
+    let arguments =
+        ["trace", "index", "--records", &text(&records), "--tokenizer", &text(&base()), "--out", &text(&index)];
+    openledger(arguments).exits(0);
+    std::fs::write(&query, "They say it burns indigo until the tide has turned.").unwrap();
+    let arguments =
+        ["trace", "query", "--index", &text(&index), "--text-file", &text(&query), "--min-bits", "12", "--json"];
+    let found = openledger(arguments).exits(0).json();
+    let spans = found["spans"].as_array().unwrap();
+    assert!(
+        spans.iter().any(|span| span["record"]["id"] == "lamp/5" && span["text"].as_str().unwrap().contains("indigo")),
+        "{found}"
+    );
+}
+
+/// A served base and adapter; ended with the test.
+struct Served(Child, String);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(adapters: &Path) -> Served {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_openledger"))
+        .args(["serve", "--port", "0", "--base"])
+        .arg(base())
+        .arg("--adapters")
+        .arg(adapters)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address =
+        lines.map_while(Result::ok).find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned));
+    Served(child, address.unwrap())
+}
+
+/// One HTTP exchange, by hand: status and body.
+fn ask(address: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = body.to_string();
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn serving_alone_answers_in_the_openai_dialect_whole_and_as_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let adapters = folder.path().join("adapters");
+    std::fs::create_dir(&adapters).unwrap();
+    adapter(&adapters, &records, "3");
+    let served = serve(&adapters);
+    let (status, models) = ask(&served.1, "GET", "/v1/models", &Value::Null);
+    assert!(status == 200 && models.contains("lamps-3") && models.contains("\"base\""), "{models}");
+
+    let mut request = json!({
+        "model": "lamps-3", "max_tokens": 8, "messages": [{ "role": "user", "content": "What colour is lamp number 5?" }],
+    });
+    let (status, answer) = ask(&served.1, "POST", "/v1/chat/completions", &request);
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let whole = answer["choices"][0]["message"]["content"].as_str().unwrap();
+
+    request["stream"] = true.into();
+    let (status, events) = ask(&served.1, "POST", "/v1/chat/completions", &request);
+    assert!(status == 200 && events.ends_with("data: [DONE]\n\n"), "{events}");
+    let chunks = events.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let streamed: String =
+        chunks.filter_map(|chunk| Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned())).collect();
+    assert_eq!(streamed, whole);
+
+    request["model"] = "lamps-9".into();
+    assert_eq!(ask(&served.1, "POST", "/v1/chat/completions", &request).0, 404);
+    let (status, refused) = ask(&served.1, "POST", "/v1/chat/completions", &json!({ "model": "lamps-3" }));
+    assert!(status == 400 && refused.contains("messages"), "{refused}");
+}

@@ -1,0 +1,12 @@
+//! The built program, run as people run it.
+//!
+//! One binary of tests: the demonstration and its repeats, receipts checked from files, hostile input, the stages alone on
+//! plain files, real data beside the checkout.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod alone;
+mod demo;
+mod program;
+mod receipts;
+mod refusals;
+mod shared_data;
