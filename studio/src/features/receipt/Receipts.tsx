@@ -48,7 +48,7 @@ function ReceiptCard({ receipt, contributions }: { receipt: Receipt; contributio
           <span>
             Receipt <ReceiptLink id={receipt.id} />
           </span>
-          <span>{receipt.epoch === undefined ? "in the open epoch" : `settled in epoch ${receipt.epoch}`}</span>
+          <span>{receipt.epoch === undefined ? "in the open epoch" : `in epoch ${receipt.epoch}`}</span>
           <span className="price">
             <Amount units={receipt.price} />
           </span>

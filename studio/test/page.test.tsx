@@ -1,0 +1,69 @@
+/** Each view of the page in each of its states, drawn without a browser. */
+
+import { renderToStaticMarkup } from "react-dom/server";
+import { expect, test } from "vitest";
+
+import { Page } from "../src/app/App";
+import type { Feed } from "../src/shared/feed";
+import { overview } from "./fixture";
+
+function draw(feed: Feed): string {
+  return renderToStaticMarkup(<Page feed={feed} retry={() => undefined} />);
+}
+
+/** What people read: the markup without its tags. */
+function words(feed: Feed): string {
+  return draw(feed).replace(/<[^>]+>/g, "").replaceAll("&#x27;", "'").replaceAll("&quot;", '"');
+}
+
+function count(of: string, where: string): number {
+  return where.split(of).length - 1;
+}
+
+test("a page that waits shows where each view will be", () => {
+  const drawn = draw({ state: "loading" });
+  expect(count('aria-busy="true"', drawn)).toBe(4);
+  expect(count('class="skeleton"', drawn)).toBe(4);
+});
+
+test("a page without an answer says why, and asks to try again", () => {
+  const told = words({ state: "failed", reason: "The node cannot be reached." });
+  expect(told).toContain("The node cannot be reached.");
+  expect(told).toContain("Ask now");
+  expect(count("Not known while the node is silent.", told)).toBe(4);
+});
+
+test("an empty network says for each view what would fill it", () => {
+  const nothing = { ...overview(), contributions: [], receipts: [], epochs: [], payouts: [] };
+  const told = words({ state: "ready", overview: nothing, stale: undefined });
+  for (const line of ["Nothing has been contributed yet.", "No question has been answered yet.", "Nobody has been paid yet", "No epoch is closed yet."]) {
+    expect(told).toContain(line);
+  }
+});
+
+test("a full page tells the whole thread", () => {
+  const full = overview();
+  const told = words({ state: "ready", overview: full, stale: undefined });
+  for (const receipt of full.receipts) expect(told).toContain(receipt.prompt);
+  expect(told).toContain("openledger receipt verify receipt.json");
+  expect(told).toContain("No words of this answer stand verbatim in a record.");
+  expect(told).not.toContain("Last figures from");
+});
+
+test("figures that are not fresh are shown and said not to be", () => {
+  const told = words({ state: "ready", overview: overview(), stale: { since: new Date(0), reason: "The node cannot be reached." } });
+  expect(told).toContain("Last figures from");
+  expect(told).toContain("How do I find Polaris");
+});
+
+test("what contributors and models wrote never becomes markup", () => {
+  const hostile = overview();
+  const script = "<img src=x onerror=alert(1)>";
+  for (const receipt of hostile.receipts) {
+    receipt.prompt = script;
+    receipt.text = script;
+    receipt.spans = [];
+  }
+  for (const contribution of hostile.contributions) contribution.contributors = [script];
+  expect(draw({ state: "ready", overview: hostile, stale: undefined })).not.toContain("<img");
+});
