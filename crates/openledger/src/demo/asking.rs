@@ -35,7 +35,7 @@ pub(crate) async fn open_channel(driver: &Driver) -> Result<Channel> {
     voice.step("A payer deposits OPEN and gets an API key");
     let payer = driver.key("payer");
     let deposit = Amount::open(DEPOSIT)?;
-    driver.fund("payer", payer.address(), Amount::open(2 * DEPOSIT)?).await?;
+    driver.fund("payer", Amount::open(2 * DEPOSIT)?).await?;
     let flow = driver.flow(&payer).await?;
     driver.again(1, async || Ok(flow.wrap("wrap", deposit).await?)).await?;
     let channels = driver.network.addresses.channels;

@@ -82,7 +82,7 @@ fn terms() -> Rights {
 pub(crate) async fn contribute(driver: &Driver, inputs: Vec<Input>, summary: &mut Summary) -> Result<Vec<Published>> {
     let owner = driver.key("datanet-owner");
     driver.voice.step("An owner creates datanets, contributors sign what they bring");
-    driver.fund("owner", owner.address(), Amount::open(100)?).await?;
+    driver.fund("datanet-owner", Amount::open(100)?).await?;
     driver.voice.figure("owner", owner.address());
     let mut published = Vec::new();
     for input in inputs {

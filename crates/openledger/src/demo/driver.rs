@@ -152,8 +152,11 @@ impl Driver {
         .await
     }
 
-    /// Gives `amount` from the faucet to `to`; `name` names the gift.
-    pub(crate) async fn fund(&self, name: &str, to: Address, amount: Amount) -> Result<()> {
+    /// Gives `amount` from the faucet to the identity `name`, and lets the node know it by that name.
+    pub(crate) async fn fund(&self, name: &str, amount: Amount) -> Result<()> {
+        let to = self.key(name).address();
+        let named = serde_json::json!({ "accounts": [{ "name": name, "address": to }] });
+        self.post("/api/v1/accounts", &named, &format!("account/{name}")).await?;
         let faucet = self.flow(&self.key("faucet")).await?;
         let key = format!("fund/{name}");
         let value = alloy_primitives::U256::from(amount.0);

@@ -84,7 +84,7 @@ async fn claim(driver: &Driver, epoch: &ExportedEpoch, summary: &mut Summary) ->
     for (account, _) in &largest {
         let Some(claim) = by_account.get(account) else { continue };
         let had = before.get(account).copied().unwrap_or_default();
-        let name = claim.name.clone().unwrap_or_else(|| "splitter".to_owned());
+        let name = claim.name.clone().unwrap_or_else(|| "several, by splitter".to_owned());
         voice.line(format!("{account} {name:<22} {} : {had} -> {}", claim.amount, claim.balance));
     }
     if claims.len() > NAMED {

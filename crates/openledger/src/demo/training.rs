@@ -85,9 +85,9 @@ async fn train(driver: &Driver, name: &str, recipe: &Recipe, datanets: &[Publish
             && step >= told + (steps / 5).max(1)
         {
             told = step;
-            let loss =
-                progress["loss_micro"].as_u64().map_or_else(String::new, |loss| format!(", loss {}", nats(loss)));
-            voice.line(format!("step {step} of {steps}{loss}"));
+            let loss = progress["loss"].as_f64().map_or_else(String::new, |loss| format!(": loss {loss:.4}"));
+            let speed = progress["tokens_per_s"].as_u64().map_or_else(String::new, |n| format!(", {n} tokens/s"));
+            voice.line(format!("step {step} of {steps}{loss}{speed}"));
         }
         tokio::time::sleep(LOOK).await;
     };
@@ -119,7 +119,7 @@ fn passes(recipe: &Recipe, trained: &Trained) -> f64 {
 async fn offer(driver: &Driver, name: &str, job: u64, trained: &Trained) -> Result<ModelId> {
     driver.voice.step("The builder registers the model and names its price");
     let builder = driver.key("model-builder");
-    driver.fund("builder", builder.address(), Amount::open(100)?).await?;
+    driver.fund("model-builder", Amount::open(100)?).await?;
     let (platform_bps, model_bps, stakers_bps) = SPLIT;
     let model = NewModel {
         weights: trained.adapter,
