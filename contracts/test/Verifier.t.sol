@@ -951,6 +951,10 @@ contract VerifierTest is Epochs {
         vm.prank(address(payouts));
         vm.expectRevert(IVerifier.NothingPending.selector);
         verifier.judge(Fault.Span, span);
+        bytes memory total = abi.encode(totalProof(desk));
+        vm.prank(address(payouts));
+        vm.expectRevert(IVerifier.NothingPending.selector);
+        verifier.judge(Fault.Total, total);
         bytes memory left = abi.encode(omission(wordsOf(200, 1), keyOf("node")));
         vm.prank(address(payouts));
         vm.expectRevert(IVerifier.NothingPending.selector);
