@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 
 import AxeBuilder from "@axe-core/playwright";
@@ -47,6 +47,11 @@ async function accessible(page, what) {
 async function noSidewaysScroll(page, width) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= width, `the page is ${wide} px wide in a window of ${width}`);
+  // Cards clip what does not fit, so that an amount could lose its end without the page growing wider.
+  const cut = await page.locator("article .amount").evaluateAll((found) =>
+    found.filter((one) => one.getBoundingClientRect().right > one.closest("article").getBoundingClientRect().right - 8).map((one) => one.textContent),
+  );
+  assert.deepEqual(cut, [], `no amount is cut off in a window of ${width}`);
 }
 
 const checks = {
@@ -202,12 +207,18 @@ async function live(browser, url) {
   const origin = new URL(url).origin;
   await onPage(browser, origin, { viewport: { width: 1280, height: 900 } }, async (page) => {
     await page.locator('.pulse[data-state="live"]').waitFor();
+    if ((await page.locator("article.card").count()) > 0) {
+      await page.locator("details summary").first().click();
+      await page.locator(".bundle").first().waitFor();
+      assert.match(await page.locator(".bundle").first().innerText(), /"format": "openledger\/receipt-bundle\/v1"/);
+    }
     await accessible(page, "a live node");
     await page.screenshot({ path: `${out}live.png`, fullPage: true });
     console.log(`ok  live node: ${await page.locator("article.card").count()} answers, ${await page.locator("mark").count()} marks`);
   });
 }
 
+if (!existsSync(new URL("../dist/index.html", import.meta.url))) throw new Error("dist/ is not built: run `npm run build` first");
 await mkdir(out, { recursive: true });
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
 try {

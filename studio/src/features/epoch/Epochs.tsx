@@ -25,7 +25,9 @@ export function Epochs({ epochs }: { epochs: readonly Epoch[] }) {
       <tbody>
         {newest.map((epoch) => (
           <tr key={epoch.number}>
-            <th scope="row">{epoch.number}</th>
+            <th scope="row" data-label="Epoch">
+              {epoch.number}
+            </th>
             <td data-label="State">
               <span className="state" data-state={epoch.state}>
                 {epoch.state}
