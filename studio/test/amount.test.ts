@@ -22,7 +22,10 @@ test("a shown amount is grouped and rounded down, and never shows zero for somet
   expect(shownOpen(10n ** 18n + 1n)).toBe("1");
 });
 
-test("a share of nothing is none, and shares round down", () => {
+test("a share of nothing is none, shares are to the nearest, and only all is all", () => {
   expect(basisPoints(1n, 0n)).toBe(0);
-  expect(basisPoints(2n, 3n)).toBe(6_666);
+  expect(basisPoints(2n, 3n)).toBe(6_667);
+  expect(basisPoints(10n ** 27n / 2n - 1n, 10n ** 27n)).toBe(5_000);
+  expect(basisPoints(10n ** 27n - 1n, 10n ** 27n)).toBe(9_999);
+  expect(basisPoints(7n, 7n)).toBe(10_000);
 });

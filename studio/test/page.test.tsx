@@ -50,6 +50,14 @@ test("a full page tells the whole thread", () => {
   expect(told).not.toContain("Last figures from");
 });
 
+test("a split without stakers says where their part goes", () => {
+  const full = overview();
+  const line = "Nobody has staked: their part goes to insurance.";
+  expect(words({ state: "ready", overview: full, stale: undefined })).not.toContain(line);
+  for (const receipt of full.receipts) receipt.entries = receipt.entries.filter((entry) => entry.role !== "stakers");
+  expect(count(line, words({ state: "ready", overview: full, stale: undefined }))).toBe(full.receipts.length);
+});
+
 test("figures that are not fresh are shown and said not to be", () => {
   const told = words({ state: "ready", overview: overview(), stale: { since: new Date(0), reason: "The node cannot be reached." } });
   expect(told).toContain("Last figures from");

@@ -30,9 +30,14 @@ export function shownOpen(units: bigint, digits = 4): string {
   return kept === "" ? grouped : `${grouped}.${kept}`;
 }
 
-/** `part` of `whole` in basis points, rounded down; zero of nothing. For widths and percentages, not for money. */
+/**
+ * `part` of `whole` in basis points, to the nearest; zero of nothing, and all only where it is all.
+ * For widths and percentages, not for money.
+ */
 export function basisPoints(part: bigint, whole: bigint): number {
-  return whole === 0n ? 0 : Number((part * 10_000n) / whole);
+  if (whole === 0n) return 0;
+  const nearest = Number((part * 10_000n + whole / 2n) / whole);
+  return part < whole ? Math.min(nearest, 9_999) : nearest;
 }
 
 /** The sum of amounts. */

@@ -47,6 +47,9 @@ function PartItem({ part, price }: { part: Part; price: bigint }) {
         <Share bps={basisPoints(part.amount, price)} />
         <Amount units={part.amount} />
       </div>
+      {part.name === "stakers" && part.amount === 0n && price > 0n && (
+        <p className="lines note">Nobody has staked: their part goes to insurance.</p>
+      )}
       {(part.name === "contributors" || part.lines.length > 1) && (
         <ul className="lines">
           {shown.map((line) => (
