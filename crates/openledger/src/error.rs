@@ -219,6 +219,7 @@ impl CliError {
         match self {
             Self::Node { status, code, .. } => match (status, code.as_str()) {
                 (_, "malformed-file") | (422, _) => Exit::Data,
+                (400, _) => Exit::Usage,
                 (404, _) => Exit::Missing,
                 (401 | 403, _) => Exit::Permission,
                 (402, _) => Exit::Payment,

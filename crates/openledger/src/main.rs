@@ -28,7 +28,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+/// A reader that has seen enough (`| head`) ends the program quietly, where `println!` would panic.
+fn end_with_the_reader() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>();
+        if message.is_some_and(|text| text.starts_with("failed printing to stdout") && text.contains("Broken pipe")) {
+            std::process::exit(error::Exit::Failure as i32);
+        }
+        told(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     // Clap prints usage errors itself and ends with status 2.
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_env("OPENLEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("warn,openledger=info"));
