@@ -231,7 +231,28 @@ impl Node {
         let prompt = self.inner.serving.chat_form().prompt(&request.messages)?;
         let tokens = self.inner.base.tokenizer.encode(&prompt, true).len();
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        Ok(openledger_ledger::price(tokens, request.sampling.max_tokens, &offered.prices)?)
+        let room = self.inner.base.model.config().max_positions;
+        let answer = request.sampling.max_tokens.min(u32::try_from(room).unwrap_or(u32::MAX));
+        Ok(openledger_ledger::price(tokens, answer, &offered.prices)?)
+    }
+
+    /// Refuses what the channel could not pay for, before anything is generated.
+    ///
+    /// # Errors
+    ///
+    /// `insufficient-deposit` when the largest answer costs more than is left.
+    pub(crate) async fn affordable(&self, channel: &Channel, offered: &Offered, request: &ChatRequest) -> Result<()> {
+        let dearest = self.dearest(offered, request)?;
+        let channel = self.inner.store.channel(channel.id).await?;
+        let channel = channel.ok_or_else(|| NodeError::missing("channel", "of this key"))?;
+        if openledger_ledger::spend(channel.spent, dearest, channel.deposited)?.is_some() {
+            return Ok(());
+        }
+        let detail = format!(
+            "the answer may cost up to {dearest}; {} of {} is spent: deposit more or lower `max_tokens`",
+            channel.spent, channel.deposited
+        );
+        Err(NodeError::refused(Blame::Payment, "insufficient-deposit", detail))
     }
 
     /// Credits a given answer, free and without receipt: what audits and probes ask.

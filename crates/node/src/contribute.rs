@@ -9,7 +9,7 @@ use openledger_protocol::{
     BlobHash, Contribution, ContributionId, DatanetId, Purposes, Record, RecordRef, Signature, keccak, sha256,
 };
 use openledger_store::contributions::{ContributionRow, ContributionState};
-use openledger_store::imports::{ImportKey, RefusedRecord};
+use openledger_store::imports::RefusedRecord;
 use openledger_store::records::RecordRow;
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +86,12 @@ pub struct RegisteredBatch {
 }
 
 impl Node {
-    /// Takes a JSONL file into a datanet: all or nothing if it is malformed; else every record that a rule refuses is
-    /// listed and the rest is prepared for signing, in one transaction. The same file again gives the first answer.
+    /// Takes a JSONL file: all or nothing if it is malformed; else every record that a rule refuses is listed and the
+    /// rest is made ready for signing. The same file again gives the same answer while nothing it rests on has changed.
+    ///
+    /// Nothing enters the datanet before its registrants have signed: a file that nobody signs holds no nonce, and its
+    /// records are nobody's duplicates. Near duplicates are looked for among all records of the datanet, which are read
+    /// for it: the cost grows with the datanet, about 1 kB of memory a record.
     ///
     /// # Errors
     ///
@@ -95,11 +99,39 @@ impl Node {
     pub async fn import(&self, id: DatanetId, file: &[u8]) -> Result<Import> {
         let _one = self.inner.intake.lock().await;
         self.known_datanet(id).await?;
-        let file_hash = sha256(file);
-        let key = ImportKey { file: file_hash, datanet: id, key: String::new() };
-        if let Some(done) = self.inner.store.import_result(&key).await? {
-            return Ok(serde_json::from_value(done)?);
+        let import = keccak([id.0.to_be_bytes().as_slice(), sha256(file).as_slice()].concat());
+        if let Some(kept) = self.kept_import(import).await?
+            && self.begun(&kept.report).await?
+        {
+            return Ok(kept.report);
         }
+        let report = self.plan(id, import, file).await?.report;
+        let file = self.inner.store.blobs().put(file.to_vec()).await?;
+        let kept = KeptImport { datanet: id, file, report };
+        let mut tx = self.inner.store.begin().await?;
+        tx.put_kv(&import_key(import), &serde_json::to_vec(&kept)?).await?;
+        tx.commit().await?;
+        Ok(kept.report)
+    }
+
+    async fn kept_import(&self, import: B256) -> Result<Option<KeptImport>> {
+        let stored = self.inner.store.kv(&import_key(import)).await?;
+        Ok(stored.map(|stored| serde_json::from_slice(&stored)).transpose()?)
+    }
+
+    /// Whether an import's registration has begun: its batches are in the datanet.
+    async fn begun(&self, report: &Import) -> Result<bool> {
+        for batch in &report.batches {
+            let row = self.inner.store.contribution(batch.contribution).await?;
+            if row.is_none_or(|row| row.datanet != batch.registered.datanet || row.root != batch.registered.root) {
+                return Ok(false);
+            }
+        }
+        Ok(!report.batches.is_empty())
+    }
+
+    /// What a file becomes as the datanet and its registrants stand now.
+    async fn plan(&self, id: DatanetId, import: B256, file: &[u8]) -> Result<Planned> {
         let policy = rules::Policy { required: Purposes::of(&REQUIRED), ..rules::Policy::default() };
         let parsed = rules::parse_jsonl_under(file, &rules::Limits::default(), &policy);
         let parsed = parsed.map_err(|error| NodeError::Malformed {
@@ -111,45 +143,47 @@ impl Node {
             .iter()
             .map(|r| Refused { line: r.line, id: r.id.clone(), reason: r.reason.to_string() })
             .collect();
-        let accepted = self.without_known(id, parsed.records, &mut refused).await?;
+        let taken = self.without_known(id, parsed.records, &mut refused).await?;
         refused.sort_by_key(|r| r.line);
 
-        let import = keccak([id.0.to_be_bytes().as_slice(), file_hash.as_slice()].concat());
-        let near = self.near_duplicates(id, &accepted).await?;
-        let taken = accepted.len() as u64;
-        let (batches, contributions, mut records) = self.prepare(id, accepted).await?;
-        let mut near_duplicates = Vec::new();
-        for found in &near {
-            if let Some(row) = records.iter_mut().find(|row| row.record_id == found.record) {
-                row.multiplier = found.multiplier;
-            }
-            if let Some(of) = &found.of {
-                near_duplicates.push(NearDuplicate { record: found.record.clone(), of: of.clone() });
+        let near = self.near_duplicates(id, &taken).await?;
+        let accepted = taken.len() as u64;
+        let (batches, contributions, mut records) = self.prepare(id, taken).await?;
+        let multipliers: BTreeMap<&str, u16> =
+            near.iter().map(|found| (found.record.as_str(), found.multiplier)).collect();
+        for row in &mut records {
+            if let Some(&multiplier) = multipliers.get(row.record_id.as_str()) {
+                row.multiplier = multiplier;
             }
         }
-        let report = Import { import, lines, accepted: taken, refused, near_duplicates, batches };
+        let near_duplicates = near
+            .into_iter()
+            .filter_map(|found| Some(NearDuplicate { of: found.of?, record: found.record }))
+            .collect();
+        let report = Import { import, lines, accepted, refused, near_duplicates, batches };
+        Ok(Planned { report, contributions, records })
+    }
 
-        let mut tx = self.inner.store.begin().await?;
-        for row in &contributions {
-            tx.put_contribution(row).await?;
-        }
-        tx.put_records(&records).await?;
-        let rows: Vec<RefusedRecord> = report
+    /// Puts what was signed into the datanet, in one transaction; its titles follow.
+    async fn take_in(&self, planned: &Planned) -> Result<()> {
+        let refused: Vec<RefusedRecord> = planned
+            .report
             .refused
             .iter()
             .map(|r| RefusedRecord {
-                import,
+                import: planned.report.import,
                 line: u32::try_from(r.line).unwrap_or(u32::MAX),
                 record_id: r.id.clone(),
                 reason: r.reason.clone(),
             })
             .collect();
-        tx.put_refused_records(&rows).await?;
-        let stored = serde_json::to_value(&report)?;
-        tx.put_import_result(&key, &stored).await?;
-        tx.put_kv(&import_key(import), &serde_json::to_vec(&report)?).await?;
-        tx.commit().await?;
-        Ok(report)
+        let mut tx = self.inner.store.begin().await?;
+        for row in &planned.contributions {
+            tx.put_contribution(row).await?;
+        }
+        tx.put_records(&planned.records).await?;
+        tx.put_refused_records(&refused).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Leaves out what the datanet holds already; whoever brought it first keeps it.
@@ -245,7 +279,11 @@ impl Node {
             let registrant = contributors[0];
             let nonce = match nonces.get(&registrant) {
                 Some(&next) => next,
-                None => self.inner.store.registrations_by(registrant).await?,
+                // The chain's count, or ours where registrations are still on their way there.
+                None => {
+                    let on_chain = self.inner.flow.contribution_nonce(registrant).await?;
+                    on_chain.max(self.inner.store.registrations_by(registrant).await?)
+                }
             };
             nonces.insert(registrant, nonce + 1);
             let contribution =
@@ -287,7 +325,7 @@ impl Node {
                 root: registered.root,
                 count: registered.count,
                 seq: 0,
-                state: ContributionState::Prepared,
+                state: ContributionState::Committed,
                 payee: None,
                 manifest: None,
             });
@@ -309,19 +347,21 @@ impl Node {
         Ok(hashes)
     }
 
-    /// Registers an import's batches with their registrants' signatures: all of them, in order.
+    /// Registers an import's batches with their registrants' signatures: all of them, in order. Repeated, it goes on
+    /// where it stopped and gives the same answer.
     ///
     /// # Errors
     ///
-    /// `unsigned` naming the batches without signature; [`NodeError::Signature`] for a wrong one. Nothing is sent then.
+    /// `unsigned` naming a batch without signature; [`NodeError::Signature`] for a wrong one; `stale-import` when
+    /// another import came first, so that nonces or duplicates are others than was signed. Nothing is kept or sent then.
     pub async fn register(
         &self,
         import: B256,
         signatures: &BTreeMap<ContributionId, Signature>,
     ) -> Result<Vec<RegisteredBatch>> {
         let _one = self.inner.intake.lock().await;
-        let stored = self.inner.store.kv(&import_key(import)).await?;
-        let report: Import = serde_json::from_slice(&stored.ok_or_else(|| NodeError::missing("import", import))?)?;
+        let kept = self.kept_import(import).await?.ok_or_else(|| NodeError::missing("import", import))?;
+        let report = &kept.report;
         let salt = self.derived_key("commitment salt");
         let mut batches = Vec::with_capacity(report.batches.len());
         for batch in &report.batches {
@@ -341,6 +381,19 @@ impl Node {
                 salt: keccak(salt.sign(batch.contribution.0).0),
                 signature: Some(*signature),
             });
+        }
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.begun(report).await? {
+            let file = self.inner.store.blobs().get(kept.file).await?;
+            let planned = self.plan(kept.datanet, import, &file).await?;
+            let digests = |report: &Import| report.batches.iter().map(|batch| batch.digest).collect::<Vec<_>>();
+            if digests(&planned.report) != digests(report) {
+                let detail = "another import came first; import the file again and sign what it becomes now";
+                return Err(NodeError::refused(Blame::Conflict, "stale-import", detail));
+            }
+            self.take_in(&planned).await?;
         }
         let mut done = Vec::with_capacity(batches.len());
         for (chunk, batches) in batches.chunks(REGISTER_CHUNK).enumerate() {
@@ -362,6 +415,21 @@ impl Node {
         tx.commit().await?;
         Ok(registered)
     }
+}
+
+/// An import as it is remembered until it is signed, and after.
+#[derive(Serialize, Deserialize)]
+struct KeptImport {
+    datanet: DatanetId,
+    file: BlobHash,
+    report: Import,
+}
+
+/// A report with the rows that its registration will add.
+struct Planned {
+    report: Import,
+    contributions: Vec<ContributionRow>,
+    records: Vec<RecordRow>,
 }
 
 /// A record that says in part what earlier ones say.

@@ -159,6 +159,7 @@ impl NodeError {
             Self::Signature(_) => Blame::Permission,
             Self::Canonical(_) => Blame::Request,
             Self::Store(error) if error.is_retryable() => Blame::Retry,
+            Self::Store(openledger_store::Error::KeyReused { .. }) => Blame::Conflict,
             Self::Send(error) if error.is_transient() => Blame::Retry,
             Self::Rpc(_) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
@@ -175,6 +176,7 @@ impl NodeError {
             Self::Malformed { .. } => "malformed-file",
             Self::Signature(_) => "bad-signature",
             Self::Canonical(_) => "not-canonical",
+            Self::Store(openledger_store::Error::KeyReused { .. }) => "key-reused",
             _ => match self.blame() {
                 Blame::Missing => "not-found",
                 Blame::Request => "bad-request",

@@ -95,10 +95,11 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `not-trained` while the job is not done, `other-weights` when the title on chain is of another adapter or manifest.
+    /// `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another adapter or manifest.
     pub async fn offer_model(&self, id: ModelId, name: &str, job: u64) -> Result<Value> {
         let done = self.inner.store.job(job).await?.ok_or_else(|| NodeError::missing("job", job))?;
-        let result = done.result.filter(|_| done.state == openledger_store::jobs::JobState::Done);
+        let finished = done.state == openledger_store::jobs::JobState::Done && crate::jobs::failure(&done).is_none();
+        let result = done.result.filter(|_| finished);
         let Some(result) = result else {
             return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
         };
@@ -112,7 +113,13 @@ impl Node {
             );
             return Err(NodeError::refused(Blame::Conflict, "other-weights", detail));
         }
-        if self.inner.store.model(id).await?.is_none() {
+        let named = self.inner.store.model_named(name).await?;
+        let known = self.inner.store.model(id).await?;
+        if let Some(other) = named.iter().chain(&known).find(|row| row.id != id || row.name != name) {
+            let detail = format!("title {} is offered as `{}` already", other.id, other.name);
+            return Err(NodeError::refused(Blame::Conflict, "name-taken", detail));
+        }
+        if known.is_none() {
             let file = self.inner.config.model_dir(&adapter.to_string()).join("manifest.json");
             let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
             let blob = self.inner.store.blobs().put(manifest).await?;

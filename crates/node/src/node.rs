@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Mutex<()>,
     /// Imports and registrations are one at a time: nonces of registrants follow the order of acceptance.
     pub(crate) intake: Mutex<()>,
+    /// Posts with an `Idempotency-Key` are one at a time: a repeat sent too early waits for the first answer.
+    pub(crate) keyed: Mutex<()>,
 }
 
 impl Node {
@@ -134,6 +136,7 @@ impl Node {
             sync: Mutex::default(),
             ledger: Mutex::default(),
             intake: Mutex::default(),
+            keyed: Mutex::default(),
             config,
         };
         let node = Self { inner: Arc::new(inner) };
@@ -254,9 +257,24 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::rename(&staged, path).map_err(NodeError::file(path))
 }
 
+/// Writes a file that no other account can read at any moment; see [`write_atomically`].
+fn write_secret(path: &Path, secret: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let staged = path.with_extension("tmp");
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+        // What a crash left behind keeps the mode it was made with.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&staged, path)
+    };
+    write().map_err(NodeError::file(path))
+}
+
 /// The operator's token: made from the key at the first start, readable by the operator alone.
 fn operator_token(config: &Config) -> Result<String> {
-    use std::os::unix::fs::PermissionsExt;
     let file = config.token_file();
     if let Ok(token) = std::fs::read_to_string(&file) {
         let token = token.trim().to_owned();
@@ -267,7 +285,6 @@ fn operator_token(config: &Config) -> Result<String> {
         };
     }
     let token = format!("olop_{}", hex::encode(keccak(config.key.sign(keccak("openledger operator token")).0)));
-    write_atomically(&file, token.as_bytes())?;
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).map_err(NodeError::file(&file))?;
+    write_secret(&file, &token)?;
     Ok(token)
 }

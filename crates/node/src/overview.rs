@@ -267,6 +267,7 @@ impl Node {
         let names = self.names().await?;
         let (contributions, contributors) = self.contribution_cards(50, &names).await?;
         let epochs = self.epoch_cards().await?;
+        let closed: u64 = epochs.iter().filter_map(|epoch| epoch["receipts"].as_u64()).sum();
         let latest = self.inner.store.latest_epoch().await?.map_or(0, |row| row.number);
         let mut payouts = if latest > 0 { self.payout_cards(latest).await? } else { Vec::new() };
         payouts.truncate(50);
@@ -277,7 +278,7 @@ impl Node {
             "totals": {
                 "records": datanets.iter().filter_map(|d| d["records"].as_u64()).sum::<u64>(),
                 "contributors": contributors,
-                "receipts": self.inner.store.latest_receipts(u32::MAX).await?.len(),
+                "receipts": closed + self.inner.store.open_receipts().await?.len() as u64,
                 "paid_in": funded,
                 "paid_out": self.inner.store.latest_epoch().await?.map(|row| row.total).unwrap_or_default(),
                 "claimed": self.claimed_total().await?,

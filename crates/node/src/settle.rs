@@ -17,6 +17,8 @@ use crate::node::Node;
 
 /// Claims in one transaction.
 const CLAIM_CHUNK: usize = 64;
+/// How long a local network's challenge window is waited for: it lasts a second of the network's clock.
+const WINDOW_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// One transaction of an epoch's settlement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -188,6 +190,7 @@ impl Node {
     async fn finalize(&self, number: u64) -> Result<Step> {
         let flow = &self.inner.flow;
         let key = format!("epoch/{number}/finalize");
+        let began = std::time::Instant::now();
         loop {
             match flow.finalize(&key).await {
                 Ok(done) => {
@@ -196,7 +199,7 @@ impl Node {
                 }
                 Err(error) => {
                     let window_open = flow.pending_epoch().await?.is_some_and(|p| p.header.epoch == number);
-                    if !window_open || self.inner.chain.is_none() {
+                    if !window_open || self.inner.chain.is_none() || began.elapsed() > WINDOW_MAX {
                         return Err(error.into());
                     }
                     // A local network's window is a second of its clock; the estimate is made at the chain's head.
@@ -249,8 +252,13 @@ impl Node {
             }
         }
         for claims in due.chunks(CLAIM_CHUNK) {
-            // The first account and its total name the transaction: a repeat after a crash finds it again.
-            let key = format!("claim/{}/{}/{}", latest.number, claims[0].account, claims[0].cumulative.0);
+            // Accounts and totals name the transaction: a repeat after a crash finds it again, and a transaction for
+            // some of them is never taken for one that paid all.
+            let paying: Vec<u8> = claims
+                .iter()
+                .flat_map(|claim| claim.account.0.0.into_iter().chain(claim.cumulative.0.to_be_bytes()))
+                .collect();
+            let key = format!("claim/{}/{}", latest.number, openledger_protocol::keccak(paying));
             let mined = flow.claim_many(&key, claims).await?.mined;
             let mut tx = self.inner.store.begin().await?;
             for claim in claims {

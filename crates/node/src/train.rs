@@ -28,6 +28,9 @@ const SAVE_EVERY: u64 = 8;
 /// How often a job may be begun: each crash of the node takes one.
 const ATTEMPTS_MAX: u32 = 1000;
 
+/// Datanet versions in one order.
+const DATANETS_MAX: usize = 64;
+
 /// A datanet version to train on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Version {
@@ -92,13 +95,23 @@ impl RecordSource for VersionRows {
 }
 
 impl Node {
-    /// Puts a training job in the queue; the same order again gives the same job.
+    /// Puts a training job in the queue; the same order again gives the same job, unless that failed.
     ///
     /// # Errors
     ///
-    /// `bad-recipe`, `bad-mix`, `not-found` for an unknown version.
+    /// `bad-recipe`, `bad-mix`, `no-data`, `not-found` for an unknown version, `no-grant` without a live grant for it.
     pub async fn order_training(&self, order: &TrainOrder) -> Result<u64> {
-        order.recipe.validate()?;
+        order
+            .recipe
+            .validate()
+            .map_err(|error| NodeError::refused(Blame::Request, "bad-recipe", error.to_string()))?;
+        if order.name.trim().is_empty() || order.name.len() > 200 {
+            return Err(NodeError::refused(Blame::Request, "bad-name", "a model's name has 1 to 200 bytes"));
+        }
+        if order.datanets.is_empty() || order.datanets.len() > DATANETS_MAX {
+            let detail = format!("name between one and {DATANETS_MAX} datanet versions to train on");
+            return Err(NodeError::refused(Blame::Request, "no-data", detail));
+        }
         if !Mix::GOVERNED.contains(&order.mix) {
             let detail = format!("the mix must be one of the governed list: {:?}", Mix::GOVERNED);
             return Err(NodeError::refused(Blame::Request, "bad-mix", detail));
@@ -111,12 +124,18 @@ impl Node {
             let version = self.inner.store.datanet_version(used.datanet, used.version).await?;
             version
                 .ok_or_else(|| NodeError::missing("datanet version", format!("{}/{}", used.datanet, used.version)))?;
+            // The job checks again before it reads a row; here it saves the caller the wait.
+            self.live_grant(used.datanet, used.version, &REQUIRED).await?;
         }
         let payload = serde_json::to_value(order)?;
         let key = format!("order/{}", openledger_protocol::sha256(payload.to_string()));
         let mut tx = self.inner.store.begin().await?;
         if let Some(known) = tx.kv(&key).await? {
-            return Ok(serde_json::from_slice(&known)?);
+            let known: u64 = serde_json::from_slice(&known)?;
+            // A job that failed is ordered anew: what it lacked may be there now.
+            if tx.job(known).await?.is_some_and(|job| crate::jobs::failure(&job).is_none()) {
+                return Ok(known);
+            }
         }
         let new = NewJob { kind: KIND.into(), payload, not_before: 0, max_attempts: ATTEMPTS_MAX };
         let job = tx.enqueue(&new).await?;
@@ -155,9 +174,9 @@ impl Node {
         }
         let node = self.clone();
         let id = job.id;
-        let result = tokio::task::spawn_blocking(move || node.train_now(id, &order, &sources, uses)).await??;
+        let result = tokio::task::spawn_blocking(move || node.train_now(id, &order, &sources, uses)).await;
         PROGRESS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        Ok(result)
+        result?
     }
 
     fn train_now(

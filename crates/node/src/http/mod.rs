@@ -4,6 +4,7 @@ mod native;
 mod openai;
 mod openapi;
 mod problem;
+mod repeats;
 mod studio;
 
 use std::time::Duration;
@@ -52,6 +53,12 @@ async fn counted(State(node): State<Node>, request: Request, next: Next) -> Resp
         Metrics::add(&node.inner.metrics.errors, 1);
     }
     response
+}
+
+/// A path that no API of this node has: the Studio's first page is not the answer to it.
+async fn no_route(uri: axum::http::Uri) -> crate::error::NodeError {
+    let detail = format!("`{}` is no path of this API; /openapi.json lists them", uri.path());
+    crate::error::NodeError::refused(crate::error::Blame::Missing, "no-route", detail)
 }
 
 async fn ready(State(node): State<Node>) -> Response {

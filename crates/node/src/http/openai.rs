@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::native::bearer;
+use super::repeats::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::answer::canonical_request;
 use crate::error::{Blame, NodeError};
 use crate::models::Offered;
@@ -26,7 +27,7 @@ use crate::pipeline;
 
 /// The routes.
 pub(crate) fn router() -> Router<Node> {
-    Router::new().route("/chat/completions", post(chat)).route("/models", get(models))
+    Router::new().route("/chat/completions", post(chat)).route("/models", get(models)).fallback(super::no_route)
 }
 
 /// What a request may carry beside OpenAI's members.
@@ -114,7 +115,7 @@ async fn asked(node: &Node, headers: &HeaderMap, body: &[u8]) -> Result<Asked, R
         None => Extension::default(),
     };
     let mut extension = extension;
-    if let Some(key) = headers.get("idempotency-key").and_then(|key| key.to_str().ok()) {
+    if let Some(key) = headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok()) {
         extension.idempotency_key.get_or_insert_with(|| key.to_owned());
     }
     let offered = node.offered(&request.model).await?;
@@ -132,7 +133,19 @@ async fn asked(node: &Node, headers: &HeaderMap, body: &[u8]) -> Result<Asked, R
 async fn chat(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     let asked = asked(&node, &headers, &body).await?;
     let ignored = asked.ignored.join(",");
-    let mut response = if asked.request.stream { stream(node, asked) } else { whole(node, asked).await? };
+    let known = match asked.extension.idempotency_key.as_deref() {
+        Some(key) => node.replay(&asked.channel, key, &asked.canonical).await?,
+        None => None,
+    };
+    let replayed = known.is_some();
+    if !replayed {
+        node.affordable(&asked.channel, &asked.offered, &asked.request).await?;
+    }
+    let mut response =
+        if asked.request.stream { stream(node, asked, known) } else { whole(node, asked, known).await? };
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     if let Ok(value) = HeaderValue::from_str(&ignored)
         && !ignored.is_empty()
     {
@@ -141,19 +154,23 @@ async fn chat(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Resu
     Ok(response)
 }
 
-async fn whole(node: Node, asked: Asked) -> Result<Response, Refusal> {
-    let key = asked.extension.idempotency_key.as_deref();
-    if let Some(key) = key
-        && let Some(bundle) = node.replay(&asked.channel, key, &asked.canonical).await?
-    {
-        let answer = Answer { completion: bundle.completion.clone(), logprobs: Vec::new(), cancelled: false };
-        let body = response(&node, &asked, &answer, &bundle).await?;
-        return Ok(([("idempotent-replayed", "true")], Json(body)).into_response());
-    }
-    let answer = node.generate(&asked.offered, &asked.request).await?;
-    let bundle =
-        pipeline::receipt(&node, &asked.channel, &asked.offered, asked.canonical.clone(), &answer, key).await?;
+async fn whole(node: Node, asked: Asked, known: Option<ReceiptBundle>) -> Result<Response, Refusal> {
+    let (answer, bundle) = match known {
+        Some(bundle) => (kept(&bundle), bundle),
+        None => {
+            let answer = node.generate(&asked.offered, &asked.request).await?;
+            let (request, key) = (asked.canonical.clone(), asked.extension.idempotency_key.as_deref());
+            let bundle = pipeline::receipt(&node, &asked.channel, &asked.offered, request, &answer, key).await?;
+            // Of two requests under one key that ran at once, both tell the answer that was receipted.
+            (if bundle.completion == answer.completion { answer } else { kept(&bundle) }, bundle)
+        }
+    };
     Ok(Json(response(&node, &asked, &answer, &bundle).await?).into_response())
+}
+
+/// The answer that a receipt was given for.
+fn kept(bundle: &ReceiptBundle) -> Answer {
+    Answer { completion: bundle.completion.clone(), logprobs: Vec::new(), cancelled: false }
 }
 
 async fn response(node: &Node, asked: &Asked, answer: &Answer, bundle: &ReceiptBundle) -> Result<Value, Refusal> {
@@ -200,11 +217,11 @@ async fn note(node: &Node, asked: &Asked, bundle: &ReceiptBundle) -> Result<Valu
 }
 
 /// The answer as it is written; a client that hangs up cancels the rest and is charged for what was produced.
-fn stream(node: Node, asked: Asked) -> Response {
+fn stream(node: Node, asked: Asked, known: Option<ReceiptBundle>) -> Response {
     let (send, receive) = tokio::sync::mpsc::channel::<String>(64);
     tokio::spawn(async move {
         let events = send.clone();
-        if let Err(Refusal(error)) = stream_now(node, asked, events).await {
+        if let Err(Refusal(error)) = stream_now(node, asked, known, events).await {
             let _ = send.send(format!("data: {}\n\n", error.body())).await;
         }
     });
@@ -215,7 +232,12 @@ fn stream(node: Node, asked: Asked) -> Response {
         .into_response()
 }
 
-async fn stream_now(node: Node, asked: Asked, events: tokio::sync::mpsc::Sender<String>) -> Result<(), Refusal> {
+async fn stream_now(
+    node: Node,
+    asked: Asked,
+    known: Option<ReceiptBundle>,
+    events: tokio::sync::mpsc::Sender<String>,
+) -> Result<(), Refusal> {
     let chunks = ChatStream {
         id: hex::encode(&openledger_protocol::keccak(asked.canonical.to_string())[..12]),
         created: crate::jobs::now_ms() / 1000,
@@ -224,8 +246,39 @@ async fn stream_now(node: Node, asked: Asked, events: tokio::sync::mpsc::Sender<
         include_usage: asked.request.include_usage,
     };
     let _ = events.send(chunks.first()).await;
-    let request =
-        asked.request.to_completion(asked.offered.id, node.inner.serving.chat_form()).map_err(NodeError::from)?;
+    let bundle = match known {
+        Some(bundle) => {
+            let _ = events.send(chunks.delta(&bundle.completion.text)).await;
+            bundle
+        }
+        None => {
+            let answer = stream_pieces(&node, &asked, &events, &chunks).await?;
+            let (request, key) = (asked.canonical.clone(), asked.extension.idempotency_key.as_deref());
+            pipeline::receipt(&node, &asked.channel, &asked.offered, request, &answer, key).await?
+        }
+    };
+    let completion = &bundle.completion;
+    let _ = events.send(chunks.last(completion.finish_reason)).await;
+    let usage = chunks.usage(completion.usage.into());
+    if !usage.is_empty() {
+        let _ = events.send(usage).await;
+    }
+    if asked.request.extension.is_some() {
+        let note = note(&node, &asked, &bundle).await?;
+        let _ = events.send(named_event("openledger.receipt", &note)).await;
+    }
+    let _ = events.send(DONE.to_owned()).await;
+    Ok(())
+}
+
+/// Generates an answer and sends its pieces as they come.
+async fn stream_pieces(
+    node: &Node,
+    asked: &Asked,
+    events: &tokio::sync::mpsc::Sender<String>,
+    chunks: &ChatStream,
+) -> Result<Answer, NodeError> {
+    let request = asked.request.to_completion(asked.offered.id, node.inner.serving.chat_form())?;
     let (engine, pieces, writer) = (node.clone(), events.clone(), chunks.clone());
     let generated = tokio::task::spawn_blocking(move || {
         engine.inner.serving.complete(&request, &mut |token| {
@@ -236,19 +289,5 @@ async fn stream_now(node: Node, asked: Asked, events: tokio::sync::mpsc::Sender<
             }
         })
     });
-    let answer = generated.await.map_err(NodeError::from)?.map_err(NodeError::from)?;
-    let key = asked.extension.idempotency_key.as_deref();
-    let bundle =
-        pipeline::receipt(&node, &asked.channel, &asked.offered, asked.canonical.clone(), &answer, key).await?;
-    let _ = events.send(chunks.last(answer.completion.finish_reason)).await;
-    let usage = chunks.usage(answer.completion.usage.into());
-    if !usage.is_empty() {
-        let _ = events.send(usage).await;
-    }
-    if asked.request.extension.is_some() {
-        let note = note(&node, &asked, &bundle).await?;
-        let _ = events.send(named_event("openledger.receipt", &note)).await;
-    }
-    let _ = events.send(DONE.to_owned()).await;
-    Ok(())
+    Ok(generated.await??)
 }

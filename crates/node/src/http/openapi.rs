@@ -89,3 +89,36 @@ pub(crate) async fn document() -> Json<Value> {
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ROUTES;
+
+    /// Method and path of every `.route(..)` in a source file.
+    fn routes(source: &str, prefix: &str) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for call in source.split(".route(\"").skip(1) {
+            let (path, rest) = call.split_once("\", ").unwrap();
+            let handlers = rest.split(".route(").next().unwrap().lines().next().unwrap();
+            for method in ["get", "post"] {
+                if handlers.starts_with(&format!("{method}(")) || handlers.contains(&format!(").{method}(")) {
+                    found.insert((method.to_owned(), format!("{prefix}{path}")));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_document_lists_exactly_the_routes_of_the_router() {
+        let mut routed = routes(include_str!("native.rs"), "/api/v1");
+        routed.extend(routes(include_str!("openai.rs"), "/v1"));
+        routed.extend(routes(include_str!("mod.rs"), ""));
+        routed.remove(&("get".to_owned(), "/openapi.json".to_owned()));
+        let told: BTreeSet<_> = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+        assert_eq!(told, routed);
+        assert_eq!(told.len(), ROUTES.len(), "a route stands twice in the table");
+    }
+}
