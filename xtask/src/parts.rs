@@ -61,14 +61,19 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
         let forge = forge();
         let profile = if long { "long" } else { "default" };
         run(command(&forge, &["fmt", "--check"]).current_dir(&contracts_dir))?;
-        run(command(&forge, &["test"]).current_dir(&contracts_dir).env("FOUNDRY_PROFILE", profile))
+        run(command(&forge, &["test"]).current_dir(&contracts_dir).env("FOUNDRY_PROFILE", profile))?;
+        let gas = ["test", "--match-path", "test/Gas.t.sol"];
+        run(command(&forge, &gas).current_dir(&contracts_dir).env("FORGE_SNAPSHOT_CHECK", "true"))
     })?;
+    if long {
+        times.part("contracts: coverage, slither, halmos", || contract_tools(&contracts_dir))?;
+    }
     times.part("studio: types, tests, build", || {
         run(command("npm", &["run", "--silent", "check"]).current_dir(&studio_dir))?;
         run(command("npm", &["run", "--silent", "build"]).current_dir(&studio_dir))
     })?;
     times.part("rust: format", || run(&mut command("cargo", &["fmt", "--all", "--check"])))?;
-    times.part("rust: build", || run(&mut command("cargo", &["build", "--locked", "--workspace", "--all-targets"])))?;
+    times.part("rust: build", || run(&mut command("cargo", &["test", "--locked", "--workspace", "--no-run"])))?;
     times.part("rust: tests", || {
         let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
         tests.env("OPENLEDGER_LONG", if long { "1" } else { "" });
@@ -78,6 +83,25 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
         run(&mut command("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
     times.part("studio: browser", || run(command("npm", &["run", "--silent", "browser"]).current_dir(&studio_dir)))
+}
+
+/// What takes Python tools, in an environment of its own: coverage is forge's, the others come at pinned versions.
+fn contract_tools(contracts: &std::path::Path) -> Result<(), Failed> {
+    let forge = forge();
+    let coverage =
+        ["coverage", "--report", "summary", "--no-match-contract", "GasTest|InvariantsTest", "--fuzz-runs", "32"];
+    run(command(&forge, &coverage).current_dir(contracts))?;
+    let venv = root().join(".venv");
+    if !venv.join("bin/halmos").exists() {
+        run(&mut command("python3", &["-m", "venv", &venv.display().to_string()]))?;
+        let pip = venv.join("bin/pip").display().to_string();
+        run(&mut command(&pip, &["install", "--quiet", "slither-analyzer==0.11.6", "halmos==0.3.3"]))?;
+    }
+    let tools = std::path::Path::new(&forge).parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+    let path = format!("{}:{tools}:{}", venv.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let slither = [".", "--config-file", "slither.config.json", "--fail-medium"];
+    run(command("slither", &slither).current_dir(contracts).env("PATH", &path))?;
+    run(command("halmos", &["--contract", "Proofs"]).current_dir(contracts).env("PATH", &path))
 }
 
 /// The forge program of the pinned package: the native file itself, not its launcher.
