@@ -156,10 +156,8 @@ impl Node {
                 row.multiplier = multiplier;
             }
         }
-        let near_duplicates = near
-            .into_iter()
-            .filter_map(|found| Some(NearDuplicate { of: found.of?, record: found.record }))
-            .collect();
+        let near_duplicates =
+            near.into_iter().filter_map(|found| Some(NearDuplicate { of: found.of?, record: found.record })).collect();
         let report = Import { import, lines, accepted, refused, near_duplicates, batches };
         Ok(Planned { report, contributions, records })
     }

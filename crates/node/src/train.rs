@@ -101,10 +101,7 @@ impl Node {
     ///
     /// `bad-recipe`, `bad-mix`, `no-data`, `not-found` for an unknown version, `no-grant` without a live grant for it.
     pub async fn order_training(&self, order: &TrainOrder) -> Result<u64> {
-        order
-            .recipe
-            .validate()
-            .map_err(|error| NodeError::refused(Blame::Request, "bad-recipe", error.to_string()))?;
+        order.recipe.validate().map_err(|error| NodeError::refused(Blame::Request, "bad-recipe", error.to_string()))?;
         if order.name.trim().is_empty() || order.name.len() > 200 {
             return Err(NodeError::refused(Blame::Request, "bad-name", "a model's name has 1 to 200 bytes"));
         }

@@ -117,7 +117,8 @@ mod tests {
         routed.extend(routes(include_str!("openai.rs"), "/v1"));
         routed.extend(routes(include_str!("mod.rs"), ""));
         routed.remove(&("get".to_owned(), "/openapi.json".to_owned()));
-        let told: BTreeSet<_> = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+        let told: BTreeSet<_> =
+            ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
         assert_eq!(told, routed);
         assert_eq!(told.len(), ROUTES.len(), "a route stands twice in the table");
     }

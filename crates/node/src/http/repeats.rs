@@ -52,12 +52,8 @@ async fn once(node: &Node, key: &HeaderValue, request: Request, next: Next) -> R
     let body = to_bytes(body, BODY_MAX).await.map_err(too_large)?;
     // Held for no time: one of these runs at a time, and a crash must not keep its repeat waiting.
     let now = now_ms();
-    let asked = RequestKey {
-        scope: parts.uri.path().to_owned(),
-        key: key.to_owned(),
-        body: keccak(&body),
-        held_until: now,
-    };
+    let asked =
+        RequestKey { scope: parts.uri.path().to_owned(), key: key.to_owned(), body: keccak(&body), held_until: now };
     let mut tx = node.inner.store.begin().await?;
     if let Begun::Replay(kept) = tx.idempotency_begin(&asked, now).await? {
         return Ok(replayed(kept));
