@@ -119,17 +119,36 @@ impl Node {
         Ok((publication, DatanetVersion { datanet: id, version, root, contributions }))
     }
 
-    /// Publishes the next version with its owner's signature.
+    /// What the owner signed to publish a version that is kept.
+    async fn publication(&self, version: &DatanetVersion) -> Result<Publication> {
+        let rows = self.inner.store.contributions_of(version.datanet).await?;
+        let held = rows.iter().filter(|row| version.contributions.contains(&row.id));
+        let records = held.map(|row| u64::from(row.count)).sum();
+        let (datanet, expected_version, root) = (version.datanet, version.version, version.root);
+        Ok(Publication { datanet, expected_version, root, records })
+    }
+
+    /// Publishes the next version with its owner's signature; repeated with the newest version's, it gives that again.
     ///
     /// # Errors
     ///
     /// [`NodeError::Signature`] when it is not the owner's; `nothing-new`.
     pub async fn publish(&self, id: DatanetId, signature: &Signature) -> Result<Published> {
         let _one = self.inner.intake.lock().await;
-        let (publication, version) = self.planned_version(id).await?;
         let (datanet, _) = self.known_datanet(id).await?;
         let domain = self.domain(self.inner.flow.addresses().datanets);
-        signature.verify(domain.digest(publication.struct_hash()), datanet.owner)?;
+        let signed = |of: &Publication| signature.verify(domain.digest(of.struct_hash()), datanet.owner);
+        if let Some(latest) = self.inner.store.latest_datanet_version(id).await? {
+            let publication = self.publication(&latest).await?;
+            if signed(&publication).is_ok() {
+                let key = format!("datanet/{id}/publish/{}", latest.version);
+                let done = self.inner.flow.publish_signed(&key, &publication, signature).await?;
+                let (version, root) = (latest.version, latest.root);
+                return Ok(Published { version, root, tx: done.mined.hash, block: done.mined.block });
+            }
+        }
+        let (publication, version) = self.planned_version(id).await?;
+        signed(&publication)?;
         let key = format!("datanet/{id}/publish/{}", version.version);
         let done = self.inner.flow.publish_signed(&key, &publication, signature).await?;
         let mut tx = self.inner.store.begin().await?;

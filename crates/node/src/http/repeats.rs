@@ -29,13 +29,14 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 const KEY_MAX: usize = 200;
 /// How long answers are kept.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The one path whose answer carries a secret, an API key: it is never kept, and asking again gives the same.
-const SECRET: &str = "/channels";
+/// Paths whose answers are not kept. A channel's carries a secret, its API key, and is the same when asked again; claims
+/// pay nothing twice by themselves, and an old answer must not stand in for what a new epoch owes.
+const UNKEPT: [&str; 2] = ["/channels", "/claims"];
 
 /// Gives a repeated post its first answer.
 pub(crate) async fn repeatable(State(node): State<Node>, request: Request, next: Next) -> Response {
     let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return next.run(request).await };
-    if request.method() != Method::POST || request.uri().path() == SECRET {
+    if request.method() != Method::POST || UNKEPT.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     once(&node, &key, request, next).await.unwrap_or_else(IntoResponse::into_response)

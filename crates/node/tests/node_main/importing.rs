@@ -117,3 +117,22 @@ fn a_file_that_nobody_signed_blocks_no_later_one_and_cannot_be_signed_after_it()
         assert_eq!(world.register(&again, &world.signatures(&again)).await.status, 200);
     });
 }
+
+#[test]
+fn a_version_published_again_under_the_same_signature_is_the_same_version() {
+    let world = &told().world;
+    on(async {
+        world.handle("publishes").await;
+        let datanet = world.datanet("versions").await;
+        world.contribute(datanet, &[record("v/1", "publishes", "the towpath")]).await;
+        let next = world.get(&format!("/api/v1/datanets/{datanet}/next-version")).await.done();
+        let digest = serde_json::from_value(next["digest"].clone()).unwrap();
+        let path = format!("/api/v1/datanets/{datanet}/versions");
+        let stranger = world.post(&path, &json!({ "signature": key("publishes").sign(digest) })).await;
+        assert_eq!((stranger.status, stranger.code()), (403, "bad-signature"));
+        let signed = json!({ "signature": key("versions-owner").sign(digest) });
+        let first = world.post(&path, &signed).await.done();
+        assert_eq!(first["version"], 1);
+        assert_eq!(world.post(&path, &signed).await.done(), first);
+    });
+}

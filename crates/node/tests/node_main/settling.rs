@@ -1,6 +1,7 @@
 //! What the story settled: who was paid, that nothing moves twice, that damage is seen.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use openledger_protocol::{Address, Amount};
 use serde_json::{Value, json};
@@ -71,6 +72,24 @@ fn a_reopened_node_keeps_its_models_and_answers() {
 }
 
 #[test]
+fn a_job_of_the_run_before_goes_on_at_once_and_what_cannot_succeed_ends_with_its_reason() {
+    let story = told();
+    on(async {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let card = story.world.get(&format!("/api/v1/jobs/{}", story.left_job)).await.done();
+            if card["state"] == "failed" {
+                assert_eq!((&card["attempts"], &card["result"]), (&json!(2), &Value::Null));
+                assert!(card["error"].is_string(), "{card}");
+                break;
+            }
+            assert!(Instant::now() < deadline, "held for an hour: {card}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+#[test]
 fn a_receipt_that_was_tampered_with_in_the_database_fails_the_audit() {
     let world = &told().world;
     on(async {
@@ -85,10 +104,9 @@ fn a_receipt_that_was_tampered_with_in_the_database_fails_the_audit() {
         let mut body: Value = serde_json::from_str(&kept.0).unwrap();
         let text = format!("{}!", body["completion"]["text"].as_str().unwrap());
         body["completion"]["text"] = text.into();
-        for damaged in [body.to_string(), "{".to_owned(), kept.0] {
-            let sound = damaged != "{" && damaged != body.to_string();
+        for (kept, sound) in [(body.to_string(), false), ("{".to_owned(), false), (kept.0, true)] {
             sqlx::query("UPDATE receipts SET body = ? WHERE id = ?")
-                .bind(damaged)
+                .bind(kept)
                 .bind(&id)
                 .execute(&mut database)
                 .await

@@ -1,12 +1,14 @@
 //! The whole thread once, from files to claims, over a restart; what was seen on the way is kept for the facts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use openledger_chain::flow::NewModel;
 use openledger_factory::Recipe;
 use openledger_protocol::{Address, Amount, ContributionId, ModelId};
+use openledger_store::jobs::NewJob;
+use openledger_store::{BlobsConfig, Store};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, RUNTIME, World, YEAR, key, sample};
@@ -38,6 +40,8 @@ pub(crate) struct Story {
     pub(crate) first_answer: Value,
     pub(crate) replayed: Answer,
     pub(crate) models: [Value; 2],
+    /// A job that the node held when it ended.
+    pub(crate) left_job: u64,
 }
 
 static STORY: LazyLock<Story> = LazyLock::new(|| RUNTIME.block_on(story()));
@@ -100,7 +104,8 @@ async fn story() -> Story {
     let audit = world.get("/api/v1/audit").await.done();
 
     let models = world.get("/api/v1/models").await.done();
-    let world = world.reopened().await;
+    let mut left_job = 0;
+    let world = world.reopened(async |data| left_job = leave_a_job(data).await).await;
     let models = [models, world.get("/api/v1/models").await.done()];
     let replayed = world.ask(&payer, QUESTION, json!({ "openledger": { "idempotency_key": "first" } })).await;
     Story {
@@ -121,7 +126,23 @@ async fn story() -> Story {
         first_answer,
         replayed,
         models,
+        left_job,
     }
+}
+
+/// A job as a node leaves it that is killed at work: running, held for another hour. Its order is damaged.
+async fn leave_a_job(data: &Path) -> u64 {
+    let blobs = BlobsConfig::new(format!("file://{}", data.join("blobs").display()));
+    let store = Store::open(&format!("sqlite://{}", data.join("openledger.db").display()), blobs).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let job = NewJob { kind: "train".into(), payload: json!("damaged"), not_before: 0, max_attempts: 9 };
+    let id = tx.enqueue(&job).await.unwrap();
+    tx.commit().await.unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let held = store.claim("node", &["train"], u64::try_from(now).unwrap(), 3_600_000).await.unwrap();
+    assert_eq!(held.unwrap().id, id);
+    store.close().await;
+    id
 }
 
 /// A small adapter; gives the job's last card.

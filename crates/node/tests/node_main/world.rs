@@ -1,7 +1,7 @@
 //! A running node, and everybody else: owners, contributors, payers, each with a key that follows from its name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -158,11 +158,12 @@ impl World {
         }
     }
 
-    /// Stops the node in order and opens it again on what it kept.
-    pub(crate) async fn reopened(mut self) -> Self {
+    /// Stops the node in order and opens it again on what it kept; `meanwhile` it does not run.
+    pub(crate) async fn reopened(mut self, meanwhile: impl AsyncFnOnce(&Path)) -> Self {
         self.stop.take().unwrap().send(()).unwrap();
         self.client = reqwest::Client::new();
         self.ended.take().unwrap().await.unwrap();
+        meanwhile(&self.data).await;
         Self::open(self.data.clone(), self.outbox.clone()).await
     }
 
@@ -191,7 +192,7 @@ impl World {
 
     /// The chain as the account of `name` drives it.
     pub(crate) async fn flow(&self, name: &str) -> Flow {
-        let client = Client::new(Arc::new(HttpRpc::new(&format!("{}/rpc", self.url)).unwrap()));
+        let client = Client::new(Arc::new(HttpRpc::new(format!("{}/rpc", self.url)).unwrap()));
         let sender = Sender::new(client, self.outbox.clone(), key(name), FeePolicy::default()).await.unwrap();
         Flow::new(Arc::new(sender), self.addresses)
     }
