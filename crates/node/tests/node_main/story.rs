@@ -56,9 +56,17 @@ pub(crate) fn on<T>(calls: impl Future<Output = T>) -> T {
     RUNTIME.block_on(calls)
 }
 
-/// A folder that is gone when the system cleans up, not before: the node runs until the program ends.
+/// A folder for a node that runs until the program ends; those of programs of more than an hour ago are removed.
 fn folder() -> PathBuf {
-    tempfile::tempdir().unwrap().keep()
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node_main");
+    std::fs::create_dir_all(&all).unwrap();
+    for old in std::fs::read_dir(&all).unwrap().flatten() {
+        let made = old.metadata().and_then(|folder| folder.modified()).unwrap();
+        if made.elapsed().is_ok_and(|age| age > Duration::from_secs(3_600)) {
+            std::fs::remove_dir_all(old.path()).ok();
+        }
+    }
+    tempfile::tempdir_in(all).unwrap().keep()
 }
 
 async fn story() -> Story {
