@@ -25,6 +25,7 @@ mod channels;
 mod config;
 mod contribute;
 mod error;
+pub mod evidence;
 mod grants;
 mod http;
 mod jobs;

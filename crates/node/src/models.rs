@@ -3,30 +3,18 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use openledger_attribution::credit::{Attributor, RecordTitle};
-use openledger_attribution::influence::{Cache, DAMPING, Gradients, Item, Method, Provenance};
-use openledger_attribution::spans::{IndexedRecord, SPANS_METHOD, SpanIndex, SpanRules};
-use openledger_datanet::near::Clusters;
-use openledger_engine::{Lora, NUMERIC_MODE};
+use openledger_attribution::credit::Attributor;
+use openledger_attribution::influence::Cache;
+use openledger_attribution::spans::SpanIndex;
+use openledger_engine::Lora;
 use openledger_ledger::{PriceList, SplitRule};
-use openledger_protocol::{AdapterHash, Address, Body, DatanetId, Manifest, ModelId, RecordRef, word};
+use openledger_protocol::{AdapterHash, Address, Manifest, ModelId, word};
 use openledger_store::models::{ModelRow, ModelState};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Blame, NodeError, Result};
+use crate::evidence::{Evidence, TrainedRecord, attributor};
 use crate::node::Node;
-
-/// A record that a model was trained on, in the order of training.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct TrainedRecord {
-    pub(crate) datanet: DatanetId,
-    pub(crate) version: u64,
-    pub(crate) at: RecordRef,
-    pub(crate) id: String,
-    pub(crate) leaf: B256,
-    pub(crate) body: Body,
-}
 
 /// A model that can be asked.
 pub(crate) struct Offered {
@@ -42,14 +30,6 @@ pub(crate) struct Offered {
     pub(crate) stake_vault: Option<Address>,
 }
 
-/// Tokens of an influence item; what is beyond the training length was not learned either.
-fn item(node: &Node, body: &Body, seq: usize) -> Item {
-    let base = &node.inner.base;
-    let mut ids = base.tokenizer.encode(&body.canonical_text(), true);
-    ids.truncate(seq.min(base.model.config().max_positions));
-    Item::record(ids)
-}
-
 impl Node {
     /// Builds index and gradient cache of a trained adapter in its folder; returns each method with the root of its cache.
     pub(crate) fn build_attribution(
@@ -59,36 +39,12 @@ impl Node {
         records: &[TrainedRecord],
         seq: usize,
     ) -> Result<Vec<(String, B256)>> {
-        let tokenizer = &self.inner.base.tokenizer;
-        let indexed: Vec<IndexedRecord> = records
-            .iter()
-            .map(|record| {
-                let text = record.body.canonical_text();
-                let tokens = tokenizer.encode_with_offsets(&text);
-                let range = |r: &std::ops::Range<usize>| (place(r.start), place(r.end));
-                IndexedRecord {
-                    offsets: tokens.iter().map(|(_, r)| range(r)).collect(),
-                    tokens: tokens.into_iter().map(|(id, _)| id).collect(),
-                    text,
-                }
-            })
-            .collect();
-        let index = SpanIndex::build(&indexed)?;
-        index.save(&dir.join("spans"))?;
-
-        let items: Vec<Item> = records.iter().map(|record| item(self, &record.body, seq)).collect();
-        let gradients = Gradients::compute(&self.inner.base.model, lora, &items, &mut |_, _| {})?;
-        let provenance = Provenance {
-            base: self.inner.base.dir.clone(),
-            base_hash: self.inner.base.hash.0,
-            adapter: dir.join("adapter"),
-            adapter_hash: B256::from(lora.hash()),
-            numeric_mode: NUMERIC_MODE.to_owned(),
-        };
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cache = Cache::build(&gradients, Method::Fisher, DAMPING, threads, provenance)?;
-        cache.save(&dir.join("influence"), &gradients)?;
-        Ok(vec![(SPANS_METHOD.to_owned(), index.root()), (Method::Fisher.version().to_owned(), cache.root())])
+        let base = &self.inner.base;
+        let folders = (base.dir.clone(), dir.join("adapter"));
+        let evidence = Evidence::build(&base.model, &base.tokenizer, lora, records, seq, folders)?;
+        evidence.index.save(&dir.join("spans"))?;
+        evidence.cache.save(&dir.join("influence"), &evidence.gradients)?;
+        Ok(evidence.methods())
     }
 
     /// Offers a trained adapter under the title that its owner registered.
@@ -186,21 +142,9 @@ impl Node {
         let file = dir.join("records.json");
         let records: Vec<TrainedRecord> =
             serde_json::from_slice(&std::fs::read(&file).map_err(NodeError::file(&file))?)?;
-        let texts: Vec<String> = records.iter().map(|record| record.body.canonical_text()).collect();
-        let clusters = Clusters::of(texts.iter().map(String::as_str));
-        let titles = records
-            .iter()
-            .zip(clusters.placements())
-            .map(|(record, placement)| RecordTitle {
-                datanet: record.datanet,
-                version: record.version,
-                record: record.at,
-                owner: placement.owner,
-            })
-            .collect();
-        let attributor = Attributor::new(titles, manifest.contributions.clone())?
-            .with_spans(SpanIndex::load(&dir.join("spans"))?, SpanRules::default())?
-            .with_influence(Cache::load(&dir.join("influence"))?)?;
+        let index = SpanIndex::load(&dir.join("spans"))?;
+        let cache = Cache::load(&dir.join("influence"))?;
+        let attributor = attributor(&records, &manifest.contributions, index, cache)?;
         let bps = |name: &str| u16::try_from(row.price[name].as_u64().unwrap_or_default()).unwrap_or(u16::MAX);
         let vault: Address = serde_json::from_value(row.price["stake_vault"].clone())?;
         Ok(Offered {
@@ -261,9 +205,4 @@ impl Node {
         };
         offered.values().map(card).collect()
     }
-}
-
-/// A byte place in a text; texts are far below 4 GiB.
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }

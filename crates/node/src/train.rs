@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Blame, NodeError, Result};
-use crate::models::TrainedRecord;
+use crate::evidence::{TrainedRecord, records_root};
 use crate::node::{Node, write_atomically};
 use crate::versions::REQUIRED;
 
@@ -269,19 +269,10 @@ impl Node {
                 version: *version,
                 at: row.at,
                 id: row.record_id.clone(),
-                leaf: openledger_protocol::record_leaf(
-                    self.inner.chain_id,
-                    *datanet,
-                    row.at.contribution,
-                    row.at.index,
-                    row.content_root,
-                    row.length,
-                ),
                 body: record.body.clone(),
             });
         }
         let methods = self.build_attribution(&dir, &trained.lora, &records, order.recipe.seq)?;
-        let leaves: Vec<B256> = records.iter().map(|record| record.leaf).collect();
         let losses = trained.held_out.as_ref().map_or((0, 0), |held_out| (held_out.before, held_out.after));
         let manifest = Manifest {
             format: Manifest::FORMAT.into(),
@@ -292,7 +283,7 @@ impl Node {
             recipe: order.recipe.to_json()?,
             datanets: uses,
             contributions: weights.into_values().collect(),
-            records_root: openledger_protocol::merkle::root(&leaves),
+            records_root: records_root(self.inner.chain_id, &records),
             records: u32::try_from(records.len()).unwrap_or(u32::MAX),
             mix: order.mix,
             methods: methods.into_iter().map(|(version, cache)| Method { version, cache }).collect(),

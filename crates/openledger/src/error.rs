@@ -145,6 +145,18 @@ impl From<openledger_chain::flow::FlowError> for CliError {
     }
 }
 
+impl From<openledger_node::NodeError> for CliError {
+    fn from(error: openledger_node::NodeError) -> Self {
+        Self::refused(Exit::Failure, error.to_string())
+    }
+}
+
+impl From<openledger_attribution::credit::CreditError> for CliError {
+    fn from(error: openledger_attribution::credit::CreditError) -> Self {
+        Self::refused(Exit::Failure, error.to_string())
+    }
+}
+
 impl From<openledger_chain::sender::SendError> for CliError {
     fn from(error: openledger_chain::sender::SendError) -> Self {
         Self::Send(Box::new(error))

@@ -36,6 +36,7 @@ pub(crate) fn router(node: Node) -> Router<Node> {
         .route("/jobs/{id}", get(job))
         .route("/models", get(models).post(offer))
         .route("/models/{name}/manifest", get(manifest))
+        .route("/models/{name}/records", get(trained_records))
         .route("/channels/keys", post(session))
         .route("/channels", post(open_channel))
         .route("/attributions", post(attribute))
@@ -191,6 +192,12 @@ async fn offer(State(node): State<Node>, bytes: Bytes) -> Answer {
 async fn manifest(State(node): State<Node>, Path(name): Path<String>) -> Answer {
     let offered = node.offered(&name).await?;
     Ok(Json(serde_json::to_value(&offered.manifest)?))
+}
+
+/// The records a model was trained on, in order: what its credits can be computed again from.
+async fn trained_records(State(node): State<Node>, Path(name): Path<String>) -> Answer {
+    let offered = node.offered(&name).await?;
+    Ok(Json(json!({ "records": offered.records })))
 }
 
 #[derive(Deserialize)]

@@ -20,6 +20,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/models", "Models on offer"),
     ("post", "/api/v1/models", "Offer a trained adapter"),
     ("get", "/api/v1/models/{name}/manifest", "What went into a model"),
+    ("get", "/api/v1/models/{name}/records", "The records a model was trained on, in order"),
     ("post", "/api/v1/channels/keys", "The session account for a payer's channel"),
     ("post", "/api/v1/channels", "Take up a funded channel; gives its API key"),
     ("post", "/api/v1/attributions", "Credit a given answer, free"),

@@ -9,7 +9,7 @@ use openledger_chain::contracts::Addresses;
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_protocol::{Address, Amount, Domain, Key};
+use openledger_protocol::{AdapterHash, Address, Amount, Domain, Key};
 use serde_json::Value;
 
 use super::keeper::Keeper;
@@ -86,13 +86,24 @@ impl Driver {
         Domain { chain_id: self.network.chain_id, contract }
     }
 
+    /// Where the node keeps a model's adapter.
+    pub(crate) fn adapter_folder(&self, adapter: AdapterHash) -> PathBuf {
+        let data = self.keeper.token_file().parent().map(PathBuf::from).unwrap_or_default();
+        data.join("models").join(adapter.to_string()).join("adapter")
+    }
+
     /// A file below the demonstration's folder, its own folders made.
     pub(crate) fn export(&self, name: &str, value: &Value) -> Result<PathBuf> {
+        self.export_text(name, &serde_json::to_string_pretty(value)?)
+    }
+
+    /// As [`Driver::export`], of text.
+    pub(crate) fn export_text(&self, name: &str, text: &str) -> Result<PathBuf> {
         let folder = self.keeper.token_file().parent().and_then(|data| data.parent()).map(|dir| dir.join("export"));
         let folder = folder.unwrap_or_else(|| PathBuf::from("export"));
         std::fs::create_dir_all(&folder).map_err(CliError::file(&folder))?;
         let file = folder.join(name);
-        std::fs::write(&file, serde_json::to_string_pretty(value)?).map_err(CliError::file(&file))?;
+        std::fs::write(&file, text).map_err(CliError::file(&file))?;
         Ok(file)
     }
 

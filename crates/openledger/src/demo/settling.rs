@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use openledger_ledger::{ExportedEpoch, verify_bundle};
+use openledger_node::evidence::{self, TrainedRecord};
 use openledger_protocol::{Address, Amount, Manifest};
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ use super::training::Offered;
 use crate::api::field;
 use crate::error::{CliError, Result};
 use crate::verbs::audit::checks;
+use crate::verbs::node::base_dir;
 
 /// Claims named one by one.
 const NAMED: usize = 10;
@@ -131,8 +133,18 @@ async fn stranger(
         voice.bad(fault);
     }
     summary.promise(checked.is_ok(), driver, "the receipt verifies from bundle, epoch header and manifest");
+    let records = driver.get(&format!("/api/v1/models/{}/records", model.name)).await?;
+    let records: Vec<TrainedRecord> = field(&records, "GET records", "records")?;
+    let records = driver.export_text("records.jsonl", &evidence::to_jsonl(&records)?)?;
     let [file, epoch, manifest] = files.map(|file| file.display().to_string());
     voice.line(format!("openledger receipt verify {file} --epoch {epoch} --manifest {manifest}"));
+    voice.line("and with base, adapter and records at hand, answer and credits again:");
+    voice.line(format!(
+        "  … --reexecute --base {} --adapter {} --records {}",
+        base_dir(args.base.clone())?.display(),
+        driver.adapter_folder(receipt.completion.adapter).display(),
+        records.display()
+    ));
     if args.exit {
         return Ok(());
     }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use openledger_factory::{Saving, pretrain};
+use openledger_node::evidence::{self, TrainedRecord};
 use serde_json::json;
 
 use super::progress::{Watch, nats};
 use super::{blocking, print_json};
-use crate::api::NodeArgs;
+use crate::api::{NodeArgs, field};
 use crate::error::{CliError, Exit, Result};
 
 /// Verbs on models.
@@ -24,6 +25,13 @@ pub(crate) enum ModelVerb {
     },
     /// A model's manifest: all that went into it. Written to standard output as it is hashed.
     Manifest {
+        /// The model's name.
+        name: String,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// The records a model was trained on, in order, as JSON Lines: what `receipt verify --reexecute` takes.
+    Records {
         /// The model's name.
         name: String,
         #[command(flatten)]
@@ -64,6 +72,12 @@ pub(crate) async fn run(verb: ModelVerb) -> Result<()> {
         }
         ModelVerb::Manifest { name, node } => {
             print_json(&node.api()?.get(&format!("/api/v1/models/{name}/manifest")).await?)
+        }
+        ModelVerb::Records { name, node } => {
+            let answer = node.api()?.get(&format!("/api/v1/models/{name}/records")).await?;
+            let records: Vec<TrainedRecord> = field(&answer, "GET records", "records")?;
+            print!("{}", evidence::to_jsonl(&records)?);
+            Ok(())
         }
         ModelVerb::Pretrain { recipe, out, checkpoint, save_every, json } => {
             blocking(move || make_base(recipe, out, checkpoint, save_every, json)).await

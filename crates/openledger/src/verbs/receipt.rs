@@ -49,7 +49,7 @@ pub(crate) struct VerifyArgs {
     /// The model's manifest, as `model manifest` prints it.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
-    /// Also answer again, and find the spans and influence again.
+    /// Also answer again, and with --records credit the answer again: spans, influence, coverage.
     #[arg(long, requires_all = ["base", "adapter"])]
     reexecute: bool,
     /// The base model's folder.
@@ -58,9 +58,9 @@ pub(crate) struct VerifyArgs {
     /// The adapter's folder.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// Files of the records trained on; without, the spans' quotes are not looked up.
+    /// The records trained on, as `model records` prints them; without, credits are not computed again.
     #[arg(long, value_name = "FILE")]
-    records: Vec<PathBuf>,
+    records: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -106,7 +106,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     };
     let mut done_again = Vec::new();
     if let (true, Some(base), Some(adapter)) = (args.reexecute, &args.base, &args.adapter) {
-        let materials = Materials { base, adapter, records: &args.records };
+        let materials = Materials { base, adapter, records: args.records.as_deref() };
         let (found, done) = reexecute::answer_again(&bundle, &manifest, &materials)?;
         faults.extend(found);
         done_again = done;

@@ -85,16 +85,24 @@ fn a_changed_header_manifest_answer_or_line_is_named() {
 fn a_receipt_is_answered_again_and_another_text_is_found_out() {
     let models = undisturbed().dir.join("node/models");
     let adapter = std::fs::read_dir(&models).unwrap().flatten().map(|entry| adapter_in(&entry.path())).next().unwrap();
-    let records: Vec<String> = ["bicycle-repair", "kitchen-chemistry", "night-sky"]
-        .iter()
-        .flat_map(|name| ["--records".to_owned(), samples().join(format!("{name}.jsonl")).display().to_string()])
-        .collect();
+    let records = undisturbed().dir.join("export/records.jsonl");
+    let records = records.display().to_string();
     let (base, adapter) = (base().display().to_string(), adapter.display().to_string());
-    let mut more = vec!["--reexecute", "--base", &base, "--adapter", &adapter];
-    more.extend(records.iter().map(String::as_str));
+    let more = ["--reexecute", "--base", &base, "--adapter", &adapter, "--records", &records];
     let (bundle, epoch, manifest) = (export("receipt.json"), export("epoch.json"), export("manifest.json"));
     let said = verify(&bundle, &epoch, &manifest, &more).exits(0);
-    assert!(said.out.contains("comes out the same"), "{}", said.out);
+    for part in ["the answer of", "cache of spans/1", "cache of influence-fisher/1", "credits.spans", "credits.scores"]
+    {
+        let again = said.out.lines().any(|line| line.starts_with("again") && line.contains(part));
+        assert!(again, "{part}: {}", said.out);
+    }
+    let lines = std::fs::read_to_string(&records).unwrap();
+    let other = undisturbed().dir.join("export/other-records.jsonl");
+    std::fs::write(&other, lines.replacen("the", "thy", 1)).unwrap();
+    let other = other.display().to_string();
+    let with_other = ["--reexecute", "--base", &base, "--adapter", &adapter, "--records", &other];
+    let said = verify(&bundle, &epoch, &manifest, &with_other).exits(1);
+    assert!(said.out.contains("manifest.records_root"), "{}", said.out);
     let mut forged = bundle.clone();
     forged["completion"]["output_ids"][0] = changed(&forged["completion"]["output_ids"][0]);
     let said = verify(&forged, &epoch, &manifest, &more).exits(1);
