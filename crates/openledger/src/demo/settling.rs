@@ -18,7 +18,7 @@ use crate::verbs::audit::checks;
 use crate::verbs::node::base_dir;
 
 /// Claims named one by one.
-const NAMED: usize = 10;
+const NAMED: usize = 40;
 
 /// A line of `POST claims`.
 #[derive(serde::Deserialize, Clone, Debug, PartialEq, Eq)]
