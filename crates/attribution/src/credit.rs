@@ -9,6 +9,7 @@
 //!
 //! - **Clusters, not copies.** A cluster scores once, for its owner: spans share by cluster, influence takes the
 //!   largest score among the members. Adding a copy changes nobody's score.
+//! - **First come.** What a record repeats of an earlier one scores for that one.
 //! - **Ordered.** Spans and scores come in the order their roots are defined over; nobody has a score of zero.
 //!
 //! # Not here
@@ -67,6 +68,10 @@ pub struct RecordTitle {
     pub record: RecordRef,
     /// The place, in the same list, of the record that owns its cluster; its own place when it is alone.
     pub owner: u32,
+    /// What of it no earlier record says, in 1/65,535; the rest of its score is the source's.
+    pub multiplier: u16,
+    /// The place of the record that said most of the rest first; its own place when all of it is its own.
+    pub source: u32,
 }
 
 /// All that is needed to credit the answers of one model.
@@ -84,11 +89,12 @@ impl Attributor {
     /// `titles` are the records trained on, `trained` the manifest's contributions with their frozen weights.
     ///
     /// # Errors
-    /// [`SpanError::Owners`] when a cluster's owner is not one of the records, or does not own itself.
+    /// [`SpanError::Owners`] when a cluster's owner or a source is not one of the records, or an owner does not own itself.
     pub fn new(titles: Vec<RecordTitle>, trained: Vec<TrainedContribution>) -> Result<Self, CreditError> {
         let owns_itself =
             |title: &RecordTitle| titles.get(title.owner as usize).is_some_and(|owner| owner.owner == title.owner);
-        match titles.iter().position(|title| !owns_itself(title)) {
+        let has_source = |title: &RecordTitle| (title.source as usize) < titles.len();
+        match titles.iter().position(|title| !owns_itself(title) || !has_source(title)) {
             Some(record) => Err(SpanError::Owners { record }.into()),
             None => Ok(Self { titles, trained, spans: None, influence: None }),
         }
@@ -168,7 +174,7 @@ impl Attributor {
                 weight: span.weight,
             });
         }
-        credits.scores.extend(found.scores.iter().map(|(owner, score)| self.score(Layer::Spans, *owner, *score)));
+        credits.scores.extend(self.scores(Layer::Spans, &found.scores));
         Ok(())
     }
 
@@ -194,7 +200,7 @@ impl Attributor {
         let scores = cache.score(&gradients)?;
         let weights = self.cluster_weights(scores.row(0).unwrap_or_default())?;
         credits.coverage.influence = if weights.is_empty() { 0 } else { Coverage::FULL };
-        credits.scores.extend(weights.iter().map(|(owner, score)| self.score(Layer::Influence, *owner, *score)));
+        credits.scores.extend(self.scores(Layer::Influence, &weights));
         Ok(())
     }
 
@@ -213,8 +219,27 @@ impl Attributor {
         Ok(to_weights(&scores)?.into_iter().map(|(place, weight)| (owners[place as usize], weight)).collect())
     }
 
-    fn score(&self, layer: Layer, owner: u32, score: u64) -> Score {
-        let title = &self.titles[owner as usize];
-        Score { layer, datanet: title.datanet, record: title.record, score }
+    /// The scores of clusters' owners. What a record only repeats scores for whoever said it first, so an edited copy earns
+    /// its own words and no more. The sum stays the same.
+    fn scores(&self, layer: Layer, weights: &[(u32, u64)]) -> Vec<Score> {
+        let mut scores: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut add = |owner: u32, score: u64| {
+            let sum = scores.entry(owner).or_default();
+            *sum = sum.saturating_add(score);
+        };
+        for &(owner, weight) in weights {
+            let title = &self.titles[owner as usize];
+            let own = u128::from(weight) * u128::from(title.multiplier) / u128::from(u16::MAX);
+            let own = u64::try_from(own).unwrap_or(weight);
+            add(owner, own);
+            add(self.titles[title.source as usize].owner, weight - own);
+        }
+        let scored = scores.into_iter().filter(|(_, score)| *score > 0);
+        scored
+            .map(|(owner, score)| {
+                let title = &self.titles[owner as usize];
+                Score { layer, datanet: title.datanet, record: title.record, score }
+            })
+            .collect()
     }
 }

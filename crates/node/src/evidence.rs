@@ -167,6 +167,8 @@ pub fn attributor(
             version: record.version,
             record: record.at,
             owner: placement.owner,
+            multiplier: placement.multiplier,
+            source: placement.source,
         })
         .collect();
     Ok(Attributor::new(titles, trained.to_vec())?.with_spans(index, SpanRules::default())?.with_influence(cache)?)

@@ -4,8 +4,8 @@ use openledger_attribution::credit::{Attributor, CreditError, RecordTitle};
 use openledger_attribution::influence::{Cache, DAMPING, Method};
 use openledger_attribution::spans::{IndexedRecord, SpanIndex, SpanRules};
 use openledger_protocol::{
-    AdapterHash, B256, BaseHash, Completion, ContributionId, Coverage, DatanetId, FinishReason, Layer, ModelId,
-    RecordRef, Sampling, TrainedContribution, Usage, keccak,
+    AdapterHash, B256, BaseHash, Completion, ContributionId, Coverage, Credits, DatanetId, FinishReason, Layer,
+    ModelId, RecordRef, Sampling, TrainedContribution, Usage, keccak,
 };
 
 use crate::world::{FACTS, World};
@@ -32,6 +32,8 @@ fn titles(count: usize) -> Vec<RecordTitle> {
         version: 2,
         record: RecordRef { contribution: contribution(at / 10), index: (at % 10) as u32 },
         owner: at as u32,
+        multiplier: u16::MAX,
+        source: at as u32,
     };
     (0..count).map(title).collect()
 }
@@ -123,6 +125,32 @@ fn a_copy_in_the_cluster_changes_nobodys_credits() {
         let paid = |a: &Attributor| -> Vec<_> { credit(a).spans.into_iter().map(|span| span.record).collect() };
         assert_eq!(paid(&before), paid(&after));
     }
+}
+
+#[test]
+fn what_a_record_repeats_scores_for_whoever_said_it_first() {
+    let world = World::new(40);
+    let all: Vec<usize> = (0..world.records.len()).collect();
+    let plain = attributor(&world, titles(all.len()), &all);
+    let fact = (0..FACTS)
+        .find(|&fact| !plain.credit(&completion(&world, fact), None).unwrap().spans.is_empty())
+        .expect("some answer quotes a record");
+    let before = plain.credit(&completion(&world, fact), None).unwrap();
+    let of = |credits: &Credits, record: RecordRef| -> u64 {
+        let spans = credits.scores.iter().filter(|s| s.layer == Layer::Spans && s.record == record);
+        spans.map(|s| s.score).sum()
+    };
+    let quoted = before.scores.iter().find(|s| s.layer == Layer::Spans).unwrap().record;
+    let place = plain.titles().iter().position(|title| title.record == quoted).unwrap();
+    let first = (place + 1) % all.len();
+    let mut derived = titles(all.len());
+    (derived[place].multiplier, derived[place].source) = (u16::MAX / 5, first as u32);
+    let after = attributor(&world, derived, &all).credit(&completion(&world, fact), None).unwrap();
+    let (whole, source) = (of(&before, quoted), plain.titles()[first].record);
+    assert_eq!(of(&after, quoted), whole / 5);
+    assert_eq!(of(&after, source), of(&before, source) + whole - whole / 5);
+    let sum = |credits: &Credits| credits.scores.iter().map(|s| s.score).sum::<u64>();
+    assert_eq!(sum(&after), sum(&before));
 }
 
 #[test]

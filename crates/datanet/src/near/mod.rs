@@ -22,7 +22,8 @@
 mod minhash;
 mod shingles;
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use minhash::{BANDS, Signature};
 use shingles::{NEAR_WORDS, SPAN_WORDS, grams, words};
@@ -42,6 +43,8 @@ pub struct Placement {
     pub near: Option<Near>,
     /// The share of its words outside spans of 12 or more words of earlier records, in 1/65,535, rounded down.
     pub multiplier: u16,
+    /// The record that said most of the other words first (of equals the earliest); itself when all are its own.
+    pub source: u32,
 }
 
 /// A pair's likeness: Jaccard index = `shared` / `union` over sets of 5-word shingles.
@@ -66,13 +69,14 @@ pub struct Cluster {
 
 /// The clusters of a sequence of texts; records are known by their place in it, from 0.
 ///
-/// **Memory:** about 9 bytes a word for spans, 8 a word for shingles, 1 KiB a record for buckets.
+/// **Memory:** about 17 bytes a word for spans, 8 a word for shingles, 1 KiB a record for buckets.
 #[derive(Debug, Default)]
 pub struct Clusters {
     placements: Vec<Placement>,
     shingles: Vec<Box<[u64]>>,
     buckets: HashMap<u64, Vec<u32>>,
-    spans: HashSet<u64>,
+    /// Which record said each span first.
+    spans: HashMap<u64, u32>,
 }
 
 impl Clusters {
@@ -99,7 +103,8 @@ impl Clusters {
         let bands = Signature::of(&set).bands();
         let near = self.nearest(&set, &bands);
         let owner = near.map_or(place, |near| self.placements[near.earlier as usize].owner);
-        let placement = Placement { owner, near, multiplier: self.take_spans(&words) };
+        let (multiplier, source) = self.take_spans(&words, place);
+        let placement = Placement { owner, near, multiplier, source };
         for band in bands {
             let bucket = self.buckets.entry(band).or_default();
             if bucket.len() < BUCKET_MEMBERS {
@@ -123,21 +128,29 @@ impl Clusters {
         })
     }
 
-    /// The share of words that no earlier record's spans cover; then remembers this record's spans.
-    fn take_spans(&mut self, words: &[String]) -> u16 {
+    /// The share of words that no earlier record's spans cover, and who said most of the others first; then remembers this
+    /// record's spans.
+    fn take_spans(&mut self, words: &[String], place: u32) -> (u16, u32) {
         let spans = grams(words, SPAN_WORDS);
         let (mut covered, mut end) = (0, 0);
+        let mut said: BTreeMap<u32, usize> = BTreeMap::new();
         for (at, span) in spans.iter().enumerate() {
-            if self.spans.contains(span) {
+            if let Some(&first) = self.spans.get(span) {
                 let stop = (at + SPAN_WORDS).min(words.len());
-                covered += stop - at.max(end);
+                let fresh = stop - at.max(end);
+                *said.entry(first).or_default() += fresh;
+                covered += fresh;
                 end = stop;
             }
         }
-        self.spans.extend(spans);
+        for span in spans {
+            self.spans.entry(span).or_insert(place);
+        }
         let own = (words.len() - covered) as u64;
         let share = if words.is_empty() { 0 } else { own * u64::from(WHOLE) / words.len() as u64 };
-        u16::try_from(share).expect("a share of at most one")
+        let source =
+            said.into_iter().max_by_key(|&(first, words)| (words, Reverse(first))).map_or(place, |(first, _)| first);
+        (u16::try_from(share).expect("a share of at most one"), source)
     }
 
     /// Where each record stands, in order.

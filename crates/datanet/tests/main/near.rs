@@ -32,8 +32,10 @@ fn a_record_keeps_the_share_that_no_earlier_record_says() {
     let mut clusters = Clusters::default();
     assert_eq!(clusters.add(&own).multiplier, WHOLE);
     let derived = clusters.add(&half);
-    assert_eq!((derived.multiplier, derived.near), (WHOLE / 2, None));
-    assert_eq!(clusters.add(&words(5..55)).multiplier, 0);
+    assert_eq!((derived.multiplier, derived.near, derived.source), (WHOLE / 2, None, 0));
+    // Words 5 to 39 stand in the first record, 40 to 54 in the second.
+    let both = clusters.add(&words(5..55));
+    assert_eq!((both.multiplier, both.source), (0, 0));
     assert_eq!(clusters.add(&words(100..108)).multiplier, WHOLE);
     assert_eq!(clusters.add("").multiplier, 0);
 }
