@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::{Ran, base, openledger, samples, undisturbed};
+use crate::program::{Ran, base, openledger, undisturbed};
 
 fn export(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(undisturbed().dir.join("export").join(name)).unwrap()).unwrap()
