@@ -76,7 +76,9 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
     times.part("rust: build", || run(&mut command("cargo", &["test", "--locked", "--workspace", "--no-run"])))?;
     times.part("rust: tests", || {
         let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
-        tests.env("OPENLEDGER_LONG", if long { "1" } else { "" });
+        if long {
+            tests.env("OPENLEDGER_LONG", "1");
+        }
         run(&mut tests)
     })?;
     times.part("rust: clippy", || {
