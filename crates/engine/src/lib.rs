@@ -38,7 +38,7 @@ pub use backward::{Scratch, full_gradient, lora_gradient};
 pub use config::ModelConfig;
 pub use error::{LoadError, RunError, TrainError};
 pub use forward::{KvCache, Slot};
-pub use kernels::{Isa, Runtime};
+pub use kernels::{Isa, Runtime, Wide, widest};
 pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
 pub use matrix::{Matrix, dot};
 pub use model::{Model, TensorSpan};

@@ -86,7 +86,7 @@ pub enum NodeError {
     Signature(#[from] SignatureError),
     /// An amount.
     #[error(transparent)]
-    Amount(#[from] AmountError),
+    Sum(#[from] AmountError),
     /// A value without canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),

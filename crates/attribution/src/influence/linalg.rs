@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use openledger_engine::{Wide, widest};
+
 /// Lanes of every sum.
 const LANES: usize = 8;
 /// Rows of each operand that one tile multiplies.
@@ -85,26 +87,24 @@ fn mirror(square: &mut [f64], n: usize) {
 /// Runs [`tiles`] compiled for the widest instructions at hand.
 fn dispatch<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
     assert_eq!(a.width, b.width);
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,fma")]
-        fn avx512<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
-            tiles::<T, U, true>(a, b, lower, out);
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2<T: Real, U: Real>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
-            tiles::<T, U, true>(a, b, lower, out);
-        }
-        #[expect(unsafe_code, reason = "the same safe code, compiled for instructions the processor was asked for")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has AVX-512 F and FMA.
-            return unsafe { avx512(a, b, lower, out) };
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has AVX2 and FMA.
-            return unsafe { avx2(a, b, lower, out) };
-        }
+    widest(Products { a, b, lower, out });
+}
+
+/// The arguments of [`tiles`].
+struct Products<'a, 'o, T, U> {
+    a: Rows<'a, T>,
+    b: Rows<'a, U>,
+    lower: bool,
+    out: &'o mut [f64],
+}
+
+impl<T: Real, U: Real> Wide for Products<'_, '_, T, U> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSE: bool>(self) {
+        tiles::<T, U, FUSE>(self.a, self.b, self.lower, self.out);
     }
-    tiles::<T, U, false>(a, b, lower, out);
 }
 
 /// All products, panel by panel of `b` and tile by tile; `lower`: only tiles that touch the lower half.

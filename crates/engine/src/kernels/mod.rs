@@ -18,8 +18,10 @@ mod lanes;
 pub(crate) mod math;
 mod pool;
 mod runtime;
+mod wide;
 
 pub use runtime::{Isa, Runtime};
+pub use wide::{Wide, widest};
 
 /// Runs generic kernel `$body::<L>(args)` compiled for the runtime's instruction set.
 ///

@@ -1,3 +1,5 @@
+//! Blobs: content by its hash, damage seen.
+
 use std::fs;
 
 use openledger_store::ids::{B256, BlobHash};

@@ -1,3 +1,5 @@
+//! What the chain said and what was sent to it.
+
 use openledger_store::Error;
 use openledger_store::chain_events::{BlockRef, ChainEvent};
 use openledger_store::ids::{Address, B256};

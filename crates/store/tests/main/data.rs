@@ -1,3 +1,5 @@
+//! Datanets, contributions, records, imports, grants, models, accounts.
+
 use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::datanets::{Datanet, DatanetVersion};
 use openledger_store::grants::GrantRow;

@@ -1,3 +1,5 @@
+//! Channels, receipts, entries, epochs, payouts, claims.
+
 use openledger_protocol::{Entry, Role};
 use openledger_store::channels::{Channel, ChannelState};
 use openledger_store::epochs::{ClaimRow, ClaimState, EpochRow, EpochState, PayoutRow};

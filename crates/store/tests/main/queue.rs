@@ -1,3 +1,5 @@
+//! Jobs and idempotency: each thing done once.
+
 use std::collections::BTreeSet;
 
 use openledger_store::idempotency::{Begun, RequestKey, Response};

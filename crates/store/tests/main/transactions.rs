@@ -1,3 +1,5 @@
+//! Transactions: all or nothing, and races.
+
 use openledger_store::{BlobsConfig, Error, Store};
 use tokio::runtime::Runtime;
 
