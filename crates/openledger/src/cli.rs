@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
-use crate::verbs::{absent, ask, audit, claim, datanet, epoch, influence, model, node, receipt, serve, trace, train};
+use crate::verbs::{
+    absent, ask, audit, channel, claim, datanet, epoch, influence, model, node, receipt, serve, trace, train,
+};
 
 /// Keeps the thread from a contribution to its pay: datanets, models trained on them, answers with receipts, payouts.
 ///
@@ -31,6 +33,9 @@ pub(crate) enum Verb {
     /// Receipts: list, show, verify from files.
     #[command(subcommand)]
     Receipt(receipt::ReceiptVerb),
+    /// Channels: deposit OPEN for answers, get an API key.
+    #[command(subcommand)]
+    Channel(channel::ChannelVerb),
     /// Have what accounts earned paid out to them.
     Claim(claim::ClaimArgs),
     /// Recompute what the node claims about itself and the chain.

@@ -2,12 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256};
+use openledger_chain::rpc::{ChainRpc, RpcError};
 
-use crate::support::{SEEDED, address, network, reopen, sender};
+use crate::support::{Network, SEEDED, address, network, reopen, sender};
 
 /// Transfers of the throughput figure, from all seeded accounts together.
 const TRANSFERS: u64 = 2_000;
+
+/// Hands a transaction in, as often as the pool says that it holds too many of the account's: a block makes room.
+async fn taken(network: &Network, raw: &Bytes) -> B256 {
+    for _ in 0..100 {
+        match network.client.send_raw(raw).await {
+            Ok(hash) => return hash,
+            Err(RpcError::Refused { message, .. }) if message.contains("per-account cap") => {
+                network.chain.next_block(network.chain.head()).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("a hundred blocks made no room")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_transfers_is_mined_and_the_chain_opens_again_in_seconds() {
@@ -25,11 +40,11 @@ async fn a_burst_of_transfers_is_mined_and_the_chain_opens_again_in_seconds() {
     let started = Instant::now();
     let mut last = None;
     for raw in &raws {
-        last = Some(network.client.send_raw(raw).await.unwrap());
+        last = Some(taken(&network, raw).await);
     }
     let mut head = 0;
     while network.client.receipt(last.unwrap()).await.unwrap().is_none() {
-        openledger_chain::rpc::ChainRpc::next_block(&network.chain, head).await;
+        network.chain.next_block(head).await;
         head = network.chain.head();
     }
     let burst = started.elapsed();

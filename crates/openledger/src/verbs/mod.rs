@@ -3,16 +3,19 @@
 pub(crate) mod absent;
 pub(crate) mod ask;
 pub(crate) mod audit;
+pub(crate) mod channel;
 pub(crate) mod claim;
 pub(crate) mod datanet;
 pub(crate) mod epoch;
 pub(crate) mod influence;
 pub(crate) mod model;
 pub(crate) mod node;
+mod offering;
 pub(crate) mod progress;
 pub(crate) mod receipt;
 mod reexecute;
 pub(crate) mod serve;
+mod signing;
 pub(crate) mod trace;
 pub(crate) mod train;
 
@@ -27,6 +30,7 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
         Verb::Demo(args) => crate::demo::run(args).await,
         Verb::Ask(args) => ask::run(args).await,
         Verb::Receipt(verb) => receipt::run(verb).await,
+        Verb::Channel(verb) => channel::run(verb).await,
         Verb::Claim(args) => claim::run(args).await,
         Verb::Audit(args) => audit::run(args).await,
         Verb::Datanet(verb) => datanet::run(verb).await,

@@ -8,7 +8,7 @@ use openledger_node::evidence::{self, TrainedRecord};
 use serde_json::json;
 
 use super::progress::{Watch, nats};
-use super::{blocking, print_json};
+use super::{blocking, offering, print_json};
 use crate::api::{NodeArgs, field};
 use crate::error::{CliError, Exit, Result};
 
@@ -37,6 +37,10 @@ pub(crate) enum ModelVerb {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Order an adapter from a node, on datanet versions it holds grants for, and wait for it.
+    Train(offering::TrainArgs),
+    /// Register a trained adapter's title with its price, and offer it.
+    Publish(offering::PublishArgs),
     /// Make a base model from its recipe; needs no node.
     Pretrain {
         /// The recipe, TOML.
@@ -79,6 +83,8 @@ pub(crate) async fn run(verb: ModelVerb) -> Result<()> {
             print!("{}", evidence::to_jsonl(&records)?);
             Ok(())
         }
+        ModelVerb::Train(args) => offering::train(args).await,
+        ModelVerb::Publish(args) => offering::publish(args).await,
         ModelVerb::Pretrain { recipe, out, checkpoint, save_every, json } => {
             blocking(move || make_base(recipe, out, checkpoint, save_every, json)).await
         }

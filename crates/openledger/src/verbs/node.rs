@@ -227,7 +227,8 @@ pub(crate) fn beside_the_checkout(path: &str) -> Option<PathBuf> {
     folders.chain([PathBuf::from(".")]).map(|folder| folder.join(path)).find(|path| path.exists())
 }
 
-fn read_key(file: &Path) -> Result<Key> {
+/// The key in `file`.
+pub(crate) fn read_key(file: &Path) -> Result<Key> {
     let bad =
         || CliError::refused(Exit::Config, format!("{} does not hold a key of 64 hexadecimal digits", file.display()));
     let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
