@@ -75,3 +75,13 @@ pub(crate) enum Verb {
     #[command(disable_help_flag = true)]
     Poa(absent::Rest),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_verb_names_its_arguments_once() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -9,8 +9,10 @@ use super::signing::{Network, Signer};
 use crate::api::{NodeArgs, field};
 use crate::error::Result;
 
-/// Seconds between asking for the rest of a channel and getting it; the contract's least on a local network is below.
+/// Seconds between asking for the rest of a channel and getting it.
 const WITHDRAW_DELAY_S: u64 = 3_600;
+/// The same on a local network, where a day passes in a second.
+const LOCAL_DELAY_S: u64 = 1;
 
 /// Verbs on channels.
 #[derive(Subcommand, Debug)]
@@ -22,9 +24,9 @@ pub(crate) enum ChannelVerb {
         /// Tells channels of one payer apart.
         #[arg(long, default_value = "channel")]
         name: String,
-        /// Seconds between asking for the rest and getting it.
-        #[arg(long, default_value_t = WITHDRAW_DELAY_S)]
-        withdraw_delay: u64,
+        /// Seconds between asking for the rest and getting it; without, an hour, on a local network a second.
+        #[arg(long)]
+        withdraw_delay: Option<u64>,
         #[command(flatten)]
         signer: Signer,
         #[command(flatten)]
@@ -46,7 +48,7 @@ pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
         payer,
         authorizer: field(&asked, "POST channels/keys", "authorizer")?,
         node: network.node,
-        withdraw_delay,
+        withdraw_delay: withdraw_delay.unwrap_or(if signer.is_demo() { LOCAL_DELAY_S } else { WITHDRAW_DELAY_S }),
         salt,
     };
     flow.wrap("wrap", amount).await?;

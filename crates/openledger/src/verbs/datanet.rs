@@ -70,6 +70,7 @@ pub(crate) enum DatanetVerb {
         /// The datanet.
         id: u64,
         /// The version.
+        #[arg(id = "of")]
         version: u64,
         /// Who may; without, the node.
         #[arg(long, value_name = "0x…")]

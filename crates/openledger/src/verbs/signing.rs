@@ -28,7 +28,7 @@ pub(crate) struct Signer {
     demo_seed: Option<u64>,
     /// The demo identity's name.
     #[arg(long = "as", value_name = "NAME", default_value = "owner")]
-    name: String,
+    identity: String,
 }
 
 /// The node's network, as far as signing needs it.
@@ -59,10 +59,15 @@ impl Signer {
     /// The key.
     pub(crate) fn key(&self) -> Result<Key> {
         match (self.demo_seed, &self.key_file) {
-            (Some(seed), _) => Ok(Key::demo(seed, &self.name)),
+            (Some(seed), _) => Ok(Key::demo(seed, &self.identity)),
             (None, Some(file)) => super::node::read_key(file),
             (None, None) => Err(CliError::refused(Exit::Usage, "name a key: --key-file or --demo-seed")),
         }
+    }
+
+    /// Whether it is an identity of a local network.
+    pub(crate) fn is_demo(&self) -> bool {
+        self.demo_seed.is_some()
     }
 
     /// The key of a contributor's handle: its demo identity, or the one key for all handles of the file.
