@@ -164,6 +164,7 @@ impl NodeError {
             Self::Rpc(_) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
             Self::Serve(error) if error.blame() == openledger_serving::Blame::Caller => Blame::Request,
+            Self::Serve(error) if error.blame() == openledger_serving::Blame::Retry => Blame::Retry,
             _ => Blame::Operator,
         }
     }

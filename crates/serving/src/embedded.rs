@@ -8,14 +8,19 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use openledger_engine::{Lora, Model, NUMERIC_MODE, Sampling as EngineSampling, Session, Tokenizer, score};
+use openledger_engine::{
+    Lora, Model, NUMERIC_MODE, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score,
+};
 use openledger_protocol::{AdapterHash, B256, BaseHash, Completion, FinishReason, ModelId, Sampling, Usage};
 
 use crate::adapters::AdapterStore;
-use crate::backend::{Answer, Backend, Capabilities, CompletionRequest, Prompt, TokenEvent, TokenLogprob};
+use crate::backend::{
+    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Prompt, Served, TokenEvent, TokenLogprob,
+};
 use crate::chat::ChatForm;
 use crate::decode::{Writer, render};
 use crate::error::ServeError;
+use crate::events::{Event, Events, Started, Token, events};
 use crate::openai::{EchoToken, ModelEntry, ModelList};
 
 /// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
@@ -24,6 +29,7 @@ const MAX_TOP: usize = 20;
 const MAX_STOPS: usize = 16;
 
 /// One base, its tokenizer and its adapters.
+#[derive(Clone)]
 pub struct Embedded {
     model: Arc<Model>,
     tokenizer: Arc<Tokenizer>,
@@ -272,6 +278,62 @@ impl Backend for Embedded {
         }
         let completion = self.record(request.model_id, hash, &recorded, prompt, writer.into_ids(), finish);
         Ok(Answer { completion, logprobs, cancelled })
+    }
+
+    fn generate(&self, request: CompletionRequest, asked: Asked) -> Result<Events, ServeError> {
+        self.sampling(&request.sampling)?;
+        let prompt_ids = self.prompt(&request.prompt)?.1;
+        let adapter = self.resolve(&request.model)?.unwrap_or(AdapterHash(B256::ZERO));
+        let (sender, receiver) = events(Arc::new(|| {}));
+        let own = self.clone();
+        std::thread::spawn(move || {
+            let prompt_tokens = u32::try_from(prompt_ids.len()).unwrap_or(u32::MAX);
+            sender.send(Event::Started(Started { adapter, prompt_tokens, cached_tokens: 0 }));
+            let answer = own.complete(&request, &mut |event| {
+                let logprob = TokenLogprob { id: event.id, bytes: Vec::new(), logprob: 0.0, top: Vec::new() };
+                sender.send(Event::Token(Token { id: event.id, text: event.text.to_owned(), logprob }));
+                if sender.is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            sender.send(answer.map_or_else(Event::Failed, |answer| Event::Finished(Box::new(answer))));
+            drop(asked);
+        });
+        Ok(receiver)
+    }
+
+    fn served(&self) -> Vec<Served> {
+        let base = Served { name: self.name.clone(), adapter: None, generation: 0, resident: true };
+        let stats = self.adapters.stats();
+        let resident = |hash| stats.adapters.iter().any(|a| a.adapter == hash && a.resident);
+        let alias = self.adapters.aliases().into_iter().map(|alias| Served {
+            resident: resident(alias.adapter),
+            name: alias.name,
+            adapter: Some(alias.adapter),
+            generation: alias.generation,
+        });
+        std::iter::once(base).chain(alias).collect()
+    }
+
+    fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError> {
+        let hash = self.adapters.register(&adapter.path)?;
+        if let Some(expected) = adapter.expected.filter(|expected| *expected != hash) {
+            return Err(ServeError::Changed { path: adapter.path.clone(), expected, found: hash });
+        }
+        if let Some(name) = &adapter.name {
+            self.adapters.set_alias(name, hash, None)?;
+        }
+        Ok(hash)
+    }
+
+    fn unload_adapter(&self, model: &str) -> Result<AdapterHash, ServeError> {
+        let not_found = || ServeError::NotFound { model: model.to_owned() };
+        let hash = self.resolve(model)?.ok_or_else(not_found)?;
+        self.adapters.unregister(hash)?;
+        Ok(hash)
+    }
+
+    fn embed(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
+        let (_, lora) = self.adapter(model)?;
+        Ok(mean_hidden(&self.model, lora.as_deref(), ids)?)
     }
 
     fn score(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {

@@ -12,6 +12,8 @@ pub enum Blame {
     Caller,
     /// The operator: files or configuration are wrong.
     Operator,
+    /// Nobody: the same request may succeed later.
+    Retry,
 }
 
 /// Why a request was not answered or an adapter not taken in.
@@ -63,6 +65,49 @@ pub enum ServeError {
     /// The base asks for a chat form that this crate does not know; send completions with a prompt of your own.
     #[error("the chat template of the base is not one this server can apply")]
     UnknownChatTemplate,
+    /// The tenant has as many requests waiting as it may; send this one again later.
+    #[error("{waiting} requests of this tenant are waiting already, try again in {retry_after} s")]
+    QueueFull {
+        /// Requests of the tenant that wait.
+        waiting: usize,
+        /// Estimated seconds until there is room.
+        retry_after: u64,
+    },
+    /// As many requests wait as the server holds; send this one again later.
+    #[error("{waiting} requests are waiting already, try again in {retry_after} s")]
+    Overloaded {
+        /// Requests that wait.
+        waiting: usize,
+        /// Estimated seconds until there is room.
+        retry_after: u64,
+    },
+    /// The request would not fit into this server's memory even if nothing else ran; ask for fewer tokens.
+    #[error("the request needs {needed} bytes of memory, this server has {budget}")]
+    TooLarge {
+        /// Bytes of adapter, prompt and the longest answer.
+        needed: usize,
+        /// Bytes that there are.
+        budget: usize,
+    },
+    /// The adapters in use fill the memory; try again when an answer has ended.
+    #[error("no memory for an adapter of {needed} bytes: {used} of {budget} are in use")]
+    NoRoom {
+        /// Bytes of the adapter.
+        needed: usize,
+        /// Bytes in use.
+        used: usize,
+        /// Bytes that there are.
+        budget: usize,
+    },
+    /// The server is shutting down or its engine has failed; ask another one.
+    #[error("the server has stopped answering")]
+    Stopped,
+    /// A peer that answers for this server failed; nothing of the answer was lost that had been shown.
+    #[error("the remote server failed: {reason}")]
+    Remote {
+        /// What happened.
+        reason: String,
+    },
     /// An adapter, base or tokenizer could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -82,7 +127,23 @@ impl ServeError {
             | Self::AliasMoved { .. }
             | Self::UnknownChatTemplate
             | Self::Run(_) => Blame::Caller,
+            Self::TooLarge { .. } => Blame::Caller,
             Self::Changed { .. } | Self::Load(_) => Blame::Operator,
+            Self::QueueFull { .. }
+            | Self::Overloaded { .. }
+            | Self::NoRoom { .. }
+            | Self::Stopped
+            | Self::Remote { .. } => Blame::Retry,
+        }
+    }
+
+    /// Seconds after which the same request is worth another try, where waiting helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::QueueFull { retry_after, .. } | Self::Overloaded { retry_after, .. } => Some(*retry_after),
+            Self::NoRoom { .. } | Self::Stopped | Self::Remote { .. } => Some(1),
+            _ => None,
         }
     }
 }

@@ -25,12 +25,17 @@ mod chat;
 mod decode;
 mod embedded;
 mod error;
+mod events;
 pub mod openai;
 mod reexecute;
 
 pub use adapters::{AdapterStats, AdapterStore, Alias, StoreStats};
-pub use backend::{Answer, Backend, Capabilities, CompletionRequest, Prompt, TokenEvent, TokenLogprob};
+pub use backend::{
+    Answer, Asked, Backend, Capabilities, CompletionRequest, Constraint, Decoding, LoadAdapter, Prompt, Served, Tenant,
+    TokenEvent, TokenLogprob,
+};
 pub use chat::{CHAT_TEMPLATE, ChatForm, Message, Role};
 pub use embedded::Embedded;
 pub use error::{Blame, ServeError};
+pub use events::{Event, Events, Sender, Started, Token, events};
 pub use reexecute::{Check, Mismatch, ReexecuteError};

@@ -74,6 +74,14 @@ impl From<&ServeError> for ApiError {
             ServeError::UnknownChatTemplate => caller(400, Some("messages"), Some("unknown_chat_template")),
             error => match error.blame() {
                 Blame::Caller => caller(400, None, None),
+                // Only a tenant's own queue is that tenant's doing.
+                Blame::Retry => Self {
+                    status: if matches!(error, ServeError::QueueFull { .. }) { 429 } else { 503 },
+                    message: message.clone(),
+                    kind: "server_error".into(),
+                    param: None,
+                    code: Some("overloaded".into()),
+                },
                 // What lies on the operator's disk is not the caller's business.
                 Blame::Operator => Self {
                     status: 500,
