@@ -118,6 +118,14 @@ pub enum RunError {
         /// Its value, printed.
         value: String,
     },
+    /// The memory set aside for a sequence's keys and values is used up; set aside more or ask for fewer tokens.
+    #[error("{needed} bytes of keys and values are needed, {left} are left")]
+    NoMemory {
+        /// Bytes of the next page.
+        needed: usize,
+        /// Bytes left.
+        left: usize,
+    },
     /// A KV cache was made for a model of other dimensions.
     #[error("the cache was made for a model of other dimensions")]
     CacheMismatch,

@@ -9,70 +9,13 @@
 
 use crate::config::ModelConfig;
 use crate::error::RunError;
-use crate::kernels::attention::{HeadCache, Heads, attend};
+use crate::kernels::attention::{PageShape, Query, attend};
 use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
 use crate::kernels::gemm::{Into, Left, Right, Shape, gemm};
 use crate::kernels::{Runtime, math};
+pub(crate) use crate::kv::KvCache;
 use crate::lora::{Lora, Target};
 use crate::model::Model;
-
-/// Keys and values of one sequence, for all layers.
-#[derive(Debug, Clone)]
-pub struct KvCache {
-    /// By `layer · kv_heads + head`.
-    heads: Vec<HeadCache>,
-    layers: usize,
-    head_dim: usize,
-    len: usize,
-}
-
-impl KvCache {
-    /// An empty cache for models of that shape.
-    pub fn new(config: &ModelConfig) -> Self {
-        let heads = vec![HeadCache::default(); config.layers * config.kv_heads];
-        Self { heads, layers: config.layers, head_dim: config.head_dim, len: 0 }
-    }
-
-    /// Number of tokens held.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it holds nothing yet.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Forgets every token from position `len` on; does nothing when there are fewer.
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.len {
-            self.heads.iter_mut().for_each(|head| head.truncate(len, self.head_dim));
-            self.len = len;
-        }
-    }
-
-    /// Bytes held in memory.
-    pub fn bytes(&self) -> usize {
-        self.heads.iter().map(HeadCache::bytes).sum()
-    }
-
-    /// Bytes that each further token takes, for admission by budget.
-    pub fn bytes_per_token(config: &ModelConfig) -> usize {
-        let row = config.head_dim + config.head_dim.next_multiple_of(16);
-        config.layers * config.kv_heads * row * size_of::<f32>()
-    }
-
-    fn fits(&self, config: &ModelConfig) -> bool {
-        self.layers == config.layers
-            && self.heads.len() == config.layers * config.kv_heads
-            && self.head_dim == config.head_dim
-    }
-
-    fn layer(&mut self, layer: usize) -> &mut [HeadCache] {
-        let per_layer = self.heads.len() / self.layers;
-        &mut self.heads[layer * per_layer..][..per_layer]
-    }
-}
 
 /// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
 pub struct Slot<'a> {
@@ -188,6 +131,9 @@ pub(crate) fn forward(
 ) -> Result<(), RunError> {
     let config = model.config();
     check(model, slots)?;
+    for slot in slots.iter_mut() {
+        slot.cache.reserve(slot.tokens.len())?;
+    }
     let rows: usize = slots.iter().map(|s| s.tokens.len()).sum();
     ws.fit(config, rows);
     let (isa, h, eps) = (rt.isa(), config.hidden, config.rms_eps);
@@ -242,7 +188,7 @@ pub(crate) fn forward(
         add(isa, &mut ws.x, &ws.wide);
     }
     for slot in slots.iter_mut() {
-        slot.cache.len += slot.tokens.len();
+        slot.cache.advance(slot.tokens.len());
     }
     rms_norm(isa, &ws.x, model.slice(&model.norm), eps, &mut ws.normed, &mut ws.inverse);
     if let Some(trace) = trace {
@@ -273,7 +219,7 @@ fn check(model: &Model, slots: &[Slot<'_>]) -> Result<(), RunError> {
         if !slot.cache.fits(config) {
             return Err(RunError::CacheMismatch);
         }
-        let tokens = slot.cache.len + slot.tokens.len();
+        let tokens = slot.cache.len() + slot.tokens.len();
         if tokens > config.max_positions {
             return Err(RunError::TooLong { tokens, limit: config.max_positions });
         }
@@ -312,7 +258,7 @@ fn embed(model: &Model, slots: &[Slot<'_>], ws: &mut Workspace) {
     for slot in slots {
         for (i, id) in slot.tokens.iter().enumerate() {
             ws.x[row * h..][..h].copy_from_slice(&table[*id as usize * h..][..h]);
-            let position = (slot.cache.len + i) as f64;
+            let position = (slot.cache.len() + i) as f64;
             for (j, frequency) in model.frequencies.iter().enumerate() {
                 let (sin, cos) = math::sin_cos(position * frequency);
                 ws.cos[row * half + j] = cos as f32;
@@ -351,26 +297,26 @@ fn linear(
     }
 }
 
-/// Rotates queries and keys, appends keys and values to the caches, and mixes values.
+/// Rotates queries and keys, writes keys and values to the caches, and mixes values.
 fn attention(config: &ModelConfig, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], ws: &mut Workspace) {
-    let (isa, d, half) = (rt.isa(), config.head_dim, config.head_dim / 2);
+    let (isa, half) = (rt.isa(), config.head_dim / 2);
     let (qw, kvw) = (config.q_width(), config.kv_width());
     let mut row = 0;
-    for slot in slots {
-        let rows = slot.tokens.len();
-        let start = slot.cache.len;
-        let caches = slot.cache.layer(layer);
-        for r in row..row + rows {
-            let (cos, sin) = (&ws.cos[r * half..][..half], &ws.sin[r * half..][..half]);
-            rope(isa, &mut ws.q[r * qw..][..qw], cos, sin, 1.0);
-            rope(isa, &mut ws.k[r * kvw..][..kvw], cos, sin, 1.0);
-            for (head, cache) in caches.iter_mut().enumerate() {
-                let at = r * kvw + head * d;
-                cache.push(&ws.k[at..][..d], &ws.v[at..][..d]);
-            }
+    for slot in slots.iter_mut() {
+        for ahead in 0..slot.tokens.len() {
+            let (cos, sin) = (&ws.cos[row * half..][..half], &ws.sin[row * half..][..half]);
+            rope(isa, &mut ws.q[row * qw..][..qw], cos, sin, 1.0);
+            rope(isa, &mut ws.k[row * kvw..][..kvw], cos, sin, 1.0);
+            slot.cache.write(layer, ahead, &ws.k[row * kvw..][..kvw], &ws.v[row * kvw..][..kvw]);
+            row += 1;
         }
-        let dims = Heads { heads: config.heads, head_dim: d, start };
-        attend(rt, dims, caches, &ws.q[row * qw..][..rows * qw], &mut ws.mixed[row * qw..][..rows * qw]);
-        row += rows;
     }
+    let queries: Vec<Query<'_>> = slots
+        .iter()
+        .map(|slot| {
+            let (pages, layer) = slot.cache.layer(layer);
+            Query { pages, layer, start: slot.cache.len(), rows: slot.tokens.len() }
+        })
+        .collect();
+    attend(rt, PageShape::of(config), config.heads, &queries, &ws.q, &mut ws.mixed);
 }

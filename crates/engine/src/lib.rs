@@ -19,11 +19,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backward;
+mod batch;
 mod config;
 mod error;
 mod files;
 mod forward;
 mod kernels;
+mod kv;
+mod kv_prefix;
 mod lora;
 mod matrix;
 mod model;
@@ -35,16 +38,19 @@ mod tokenizer;
 mod train;
 
 pub use backward::{Scratch, full_gradient, lora_gradient};
+pub use batch::Batch;
 pub use config::ModelConfig;
 pub use error::{LoadError, RunError, TrainError};
-pub use forward::{KvCache, Slot};
+pub use forward::Slot;
 pub use kernels::{Isa, Runtime, Wide, widest};
+pub use kv::{KvCache, KvPage, Lease, MemoryBudget};
+pub use kv_prefix::KvPrefixes;
 pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
 pub use matrix::{Matrix, dot};
 pub use model::{Model, TensorSpan};
 pub use rng::{draw, uniform};
 pub use sampling::{FinishReason, Generation, Sampling};
-pub use session::{Batch, Session, generate, logits, mean_hidden, score};
+pub use session::{Session, generate, logits, mean_hidden, score};
 pub use tokenizer::Tokenizer;
 pub use train::{AdamW, BaseTrainer, Example, LoraTrainer, Schedule, StepReport};
 

@@ -25,6 +25,8 @@ pub struct Sampling {
     pub top_k: usize,
     /// Keeps the likeliest tokens that together have this probability; 1 keeps all.
     pub top_p: f32,
+    /// Keeps tokens at least this part as likely as the likeliest, after the temperature; 0 keeps all.
+    pub min_p: f32,
     /// Divides positive and multiplies negative logits of tokens seen before; 1 changes nothing.
     pub repetition_penalty: f32,
     /// Names the draws.
@@ -41,6 +43,7 @@ impl Default for Sampling {
             temperature: 0.0,
             top_k: 0,
             top_p: 1.0,
+            min_p: 0.0,
             repetition_penalty: 1.0,
             seed: 0,
             stop: Vec::new(),
@@ -84,6 +87,9 @@ impl Sampling {
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return bad("top_p", self.top_p);
         }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return bad("min_p", self.min_p);
+        }
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
             return bad("repetition_penalty", self.repetition_penalty);
         }
@@ -95,6 +101,12 @@ impl Sampling {
     ///
     /// Values that are not numbers count as the smallest logit.
     pub fn pick(&self, logits: &[f32], history: &[u32]) -> (u32, f32) {
+        if self.temperature == 0.0 && self.repetition_penalty == 1.0 && !logits.iter().any(|l| l.is_nan()) {
+            // The common case, without a copy: the first of the largest values, as `likeliest` has it.
+            let max = logits.iter().fold(f32::NEG_INFINITY, |max, l| max.max(*l));
+            let id = logits.iter().position(|l| *l == max).unwrap_or(0);
+            return (id as u32, log_prob(Isa::detect(), logits, id));
+        }
         let clean: Vec<f32> = logits.iter().map(|l| if l.is_nan() { f32::NEG_INFINITY } else { *l }).collect();
         let mut x: Vec<f64> = clean.iter().map(|l| f64::from(*l)).collect();
         if self.repetition_penalty != 1.0 {
@@ -113,7 +125,7 @@ impl Sampling {
         (id as u32, logprob)
     }
 
-    /// Draws from the softmax of `x / temperature`, cut by top-k and then top-p.
+    /// Draws from the softmax of `x / temperature`, cut by top-k, min-p and then top-p.
     fn sample(&self, x: Vec<f64>, position: usize) -> usize {
         let mut ranked: Vec<(usize, f64)> =
             x.into_iter().map(|l| l / f64::from(self.temperature)).enumerate().collect();
@@ -126,10 +138,12 @@ impl Sampling {
         ranked.sort_unstable_by(by_value);
         let max = ranked.first().map_or(0.0, |r| r.1);
         let weights: Vec<f64> = ranked.iter().map(|r| math::exp(r.1 - max)).collect();
+        // The likeliest weighs 1, so that a weight is its part of it.
+        let weights = &weights[..weights.iter().take_while(|w| **w >= f64::from(self.min_p)).count()];
         let total: f64 = weights.iter().sum();
         let mut kept = 0.0;
         let mut count = 0;
-        for w in &weights {
+        for w in weights {
             kept += w;
             count += 1;
             if kept >= f64::from(self.top_p) * total {
@@ -137,7 +151,7 @@ impl Sampling {
             }
         }
         let mut left = rng::uniform(self.seed, STREAM, position as u64) * kept;
-        for (rank, w) in ranked.iter().zip(&weights).take(count) {
+        for (rank, w) in ranked.iter().zip(weights).take(count) {
             left -= w;
             if left < 0.0 {
                 return rank.0;
@@ -202,6 +216,14 @@ mod tests {
             let p = Sampling { temperature: 1.0, top_p: 0.4, ..Sampling::default() };
             assert_eq!(p.pick(&logits, &history).0, 1);
         }
+    }
+
+    #[test]
+    fn min_p_cuts_what_is_much_less_likely_than_the_likeliest() {
+        let sampling = Sampling { temperature: 1.0, min_p: 0.5, ..Sampling::default() };
+        let logits = [1.0, 5.0, 4.8, 0.0];
+        let drawn: Vec<u32> = (0..50).map(|position| sampling.pick(&logits, &vec![0; position]).0).collect();
+        assert!(drawn.contains(&1) && drawn.contains(&2) && drawn.iter().all(|id| [1, 2].contains(id)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Running a model: batches of sequences, single sessions, whole-sequence scores.
+//! Running a model: single sessions, whole-sequence scores.
 //!
 //! Place in the flow: what `serving` and `attribution` call; everything goes through `forward`. Invariant: a
 //! sequence's logits are the same bits whether it runs alone or in a batch, in one prefill or token by token.
@@ -17,39 +17,6 @@ use crate::sampling::{FinishReason, Generation, Sampling, log_prob};
 const CHUNK: usize = 256;
 /// Rows whose logits exist at once when scoring.
 const SCORE_ROWS: usize = 64;
-
-/// Runs sequences together, each with its own cache and adapter.
-pub struct Batch<'m> {
-    model: &'m Model,
-    ws: Workspace,
-}
-
-impl<'m> Batch<'m> {
-    /// Buffers for `model`.
-    pub fn new(model: &'m Model) -> Self {
-        Self { model, ws: Workspace::default() }
-    }
-
-    /// Appends every slot's tokens to its cache; logits `[slots, vocab]` after each slot's last token.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`] when any slot cannot be run; then no cache has changed.
-    pub fn step(&mut self, slots: &mut [Slot<'_>]) -> Result<Matrix, RunError> {
-        let (model, rt) = (self.model, self.model.runtime());
-        forward(model, rt, slots, &mut self.ws, None)?;
-        let (h, v) = (model.config().hidden, model.config().vocab);
-        let mut last = Vec::with_capacity(slots.len() * h);
-        let mut end = 0;
-        for slot in slots.iter() {
-            end += slot.tokens.len();
-            last.extend_from_slice(&self.ws.hidden()[(end - 1) * h..end * h]);
-        }
-        let mut logits = vec![0.0; slots.len() * v];
-        head(model, rt, &last, &mut logits);
-        Ok(Matrix::new(slots.len(), v, logits))
-    }
-}
 
 /// One sequence on one model and adapter.
 pub struct Session<'a> {
