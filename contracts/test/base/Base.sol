@@ -3,6 +3,12 @@ pragma solidity 0.8.37;
 
 /// @dev The cheatcodes these tests use; the package of forge-std on npm is too old to have them all.
 interface Vm {
+    enum Context {
+        TestGroup,
+        Test,
+        Coverage
+    }
+
     struct Log {
         bytes32[] topics;
         bytes data;
@@ -29,6 +35,8 @@ interface Vm {
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function parseUint(string calldata text) external pure returns (uint256);
+    function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
+    function isContext(Context context) external view returns (bool);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function toString(uint256 value) external pure returns (string memory);
     function exists(string calldata path) external view returns (bool);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bundle;
+mod differential;
 mod epoch;
 mod facts;
 mod properties;
