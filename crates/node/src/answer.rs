@@ -39,6 +39,7 @@ fn role(role: openledger_serving::Role) -> &'static str {
         openledger_serving::Role::System => "system",
         openledger_serving::Role::User => "user",
         openledger_serving::Role::Assistant => "assistant",
+        openledger_serving::Role::Tool => "tool",
     }
 }
 

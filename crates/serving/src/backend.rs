@@ -251,6 +251,19 @@ pub trait Backend: Send + Sync {
     /// [`ServeError::NotFound`], or [`ServeError::Run`] when the ids cannot be run.
     fn score(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError>;
 
+    /// How likely each of `ids` was under `model` after those before it, and the `top` likeliest in its place; the first has
+    /// nothing before it. A backend that knows no alternatives reports none.
+    ///
+    /// # Errors
+    /// As [`Backend::score`].
+    fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
+        let _ = top;
+        let scores = self.score(model, ids)?;
+        let own = |(id, logprob): (&u32, f32)| TokenLogprob { id: *id, bytes: Vec::new(), logprob, top: Vec::new() };
+        let scored = ids.iter().skip(1).zip(scores).map(|pair| Some(own(pair)));
+        Ok(std::iter::once(None).chain(scored).take(ids.len()).collect())
+    }
+
     /// What this backend can do.
     fn capabilities(&self) -> Capabilities;
 }

@@ -21,7 +21,7 @@ use crate::chat::ChatForm;
 use crate::decode::{Writer, render};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Started, Token, events};
-use crate::openai::{EchoToken, ModelEntry, ModelList};
+use crate::openai::{ModelEntry, ModelList};
 
 /// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
 const MAX_TOP: usize = 20;
@@ -77,8 +77,8 @@ impl Embedded {
 
     /// How conversations become prompts.
     #[must_use]
-    pub fn chat_form(&self) -> ChatForm {
-        self.form
+    pub fn chat_form(&self) -> &ChatForm {
+        &self.form
     }
 
     /// What `model` names: `None` is the base itself.
@@ -107,17 +107,6 @@ impl Embedded {
             None => Ok((AdapterHash(B256::ZERO), None)),
             Some(hash) => Ok((hash, Some(self.adapters.get(hash)?))),
         }
-    }
-
-    /// The bytes and log-probability (nats) of each of `ids` under `model`, for answers that echo their prompt; the first id
-    /// has nothing before it, so no probability.
-    ///
-    /// # Errors
-    /// Those of [`Backend::score`].
-    pub fn echo(&self, model: &str, ids: &[u32]) -> Result<Vec<EchoToken>, ServeError> {
-        let scores = self.score(model, ids)?;
-        let scores = std::iter::once(None).chain(scores.into_iter().map(Some));
-        Ok(ids.iter().map(|id| self.tokenizer.piece(*id).to_vec()).zip(scores).collect())
     }
 
     /// What `GET /v1/models` lists: the base, then each alias with the hash behind it; `created` in Unix seconds.
@@ -342,6 +331,24 @@ impl Backend for Embedded {
             return Err(ServeError::BadRequest { param: "prompt", reason: "is empty".into() });
         }
         Ok(score(&self.model, lora.as_deref(), ids)?)
+    }
+
+    fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
+        let (_, lora) = self.adapter(model)?;
+        let mut scored = Vec::with_capacity(ids.len());
+        // One token after the other: the logits of a whole prompt would take its length times the vocabulary.
+        let mut session = Session::new(&self.model, lora.as_deref());
+        let likely = EngineSampling::default();
+        let mut before: Option<Vec<f32>> = None;
+        for id in ids {
+            scored.push(before.map(|logits| {
+                let (first, logprob) = likely.pick(&logits, &[]);
+                let at = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+                self.logprob(&logits, *id, logprob + (at(*id) - at(first)), top)
+            }));
+            before = Some(session.step(*id)?.to_vec());
+        }
+        Ok(scored)
     }
 
     fn capabilities(&self) -> Capabilities {

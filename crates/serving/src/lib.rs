@@ -22,10 +22,12 @@
 mod adapters;
 mod backend;
 mod chat;
+mod constrain;
 mod decode;
 mod embedded;
 mod error;
 mod events;
+pub mod http;
 pub mod openai;
 mod reexecute;
 
@@ -34,7 +36,8 @@ pub use backend::{
     Answer, Asked, Backend, Capabilities, CompletionRequest, Constraint, Decoding, LoadAdapter, Prompt, Served, Tenant,
     TokenEvent, TokenLogprob,
 };
-pub use chat::{CHAT_TEMPLATE, ChatForm, Message, Role};
+pub use chat::{CHAT_TEMPLATE, ChatForm, ChatTemplate, Conversation, Message, Role, SpecialTokens};
+pub use constrain::Grammar;
 pub use embedded::Embedded;
 pub use error::{Blame, ServeError};
 pub use events::{Event, Events, Sender, Started, Token, events};

@@ -105,6 +105,7 @@ async fn asked(node: &Node, headers: &HeaderMap, body: &[u8]) -> Result<Asked, R
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Refusal(ApiError::invalid("body", format!("the body is not JSON: {error}"))))?;
     let parsed = ChatRequest::parse(&body).map_err(Refusal)?;
+    parsed.request.refuse_beyond_receipts().map_err(Refusal)?;
     let missing =
         || NodeError::refused(Blame::Permission, "invalid-api-key", "give an API key: `Authorization: Bearer ol_…`");
     let channel = node.channel_of_key(bearer(headers).ok_or_else(missing)?).await?;

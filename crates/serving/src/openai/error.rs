@@ -75,8 +75,15 @@ impl From<&ServeError> for ApiError {
             error => match error.blame() {
                 Blame::Caller => caller(400, None, None),
                 // Only a tenant's own queue is that tenant's doing.
+                Blame::Retry if matches!(error, ServeError::QueueFull { .. }) => Self {
+                    status: 429,
+                    message: message.clone(),
+                    kind: "rate_limit_error".into(),
+                    param: None,
+                    code: Some("rate_limit_exceeded".into()),
+                },
                 Blame::Retry => Self {
-                    status: if matches!(error, ServeError::QueueFull { .. }) { 429 } else { 503 },
+                    status: 503,
                     message: message.clone(),
                     kind: "server_error".into(),
                     param: None,

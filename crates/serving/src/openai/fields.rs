@@ -3,6 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use crate::backend::Decoding;
+
+/// Most answers to one request, as OpenAI has it.
+const CHOICES_MAX: u64 = 128;
 
 /// The members of a request that nobody took yet.
 pub(super) struct Fields(Map<String, Value>);
@@ -74,19 +78,80 @@ impl Fields {
         }
     }
 
-    /// Refuses by name what both kinds of requests may hold and would change the answer.
-    pub(super) fn refuse_common(&mut self) -> Result<(), ApiError> {
-        let zero = |value: &Value| value.as_f64() == Some(0.0);
-        let one = |value: &Value| value.as_f64() == Some(1.0);
-        self.refuse_unless("n", one)?;
-        self.refuse_unless("logit_bias", empty)?;
-        self.refuse_unless("presence_penalty", zero)?;
-        self.refuse_unless("frequency_penalty", zero)?;
-        // Not OpenAI's, but other servers honour them, so that dropping them would surprise.
-        self.refuse_unless("repetition_penalty", one)?;
-        self.refuse_unless("min_p", zero)?;
-        self.refuse_unless("top_k", |value| matches!(value.as_i64(), Some(0 | -1)))?;
-        self.refuse_unless("min_tokens", zero)
+    /// A number from `min` to `max`.
+    pub(super) fn number(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f32>, ApiError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let good = value.as_f64().filter(|n| (min..=max).contains(n));
+        let message = || format!("`{name}` must be a number from {min} to {max}, not {value}");
+        good.map(|n| Some(n as f32)).ok_or_else(|| ApiError::invalid(name, message()))
+    }
+
+    /// An array of token ids.
+    pub(super) fn ids(&mut self, name: &str) -> Result<Vec<u32>, ApiError> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        ids(&value).ok_or_else(|| ApiError::invalid(name, format!("`{name}` must be an array of token ids")))
+    }
+
+    /// How tokens are chosen beyond temperature and nucleus: OpenAI's penalties and bias, vLLM's extensions.
+    pub(super) fn decoding(&mut self) -> Result<Decoding, ApiError> {
+        let top_k = match self.take("top_k") {
+            None => 0,
+            Some(value) => {
+                let good = value.as_i64().filter(|k| (-1..=1 << 24).contains(k));
+                let message = || format!("`top_k` must be a whole number, -1 or 0 for all, not {value}");
+                // -1 is vLLM's way to say all.
+                good.map_or_else(|| Err(ApiError::invalid("top_k", message())), |k| Ok(k.max(0) as u32))?
+            }
+        };
+        // Texts hold no special tokens here, so that leaving them out is all that can be done.
+        self.refuse_unless("skip_special_tokens", |value| *value == Value::Bool(true))?;
+        self.refuse_unless("spaces_between_special_tokens", Value::is_boolean)?;
+        for name in ["structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"] {
+            self.refuse_unless(name, |_| false)?;
+        }
+        for name in ["use_beam_search", "allowed_token_ids", "bad_words", "logits_processors", "prompt_logprobs"] {
+            self.refuse_unless(name, |value| *value == Value::Bool(false) || empty(value))?;
+        }
+        let neutral = Decoding::default();
+        Ok(Decoding {
+            top_k,
+            min_p: self.number("min_p", 0.0, 1.0)?.unwrap_or(neutral.min_p),
+            repetition_penalty: self.number("repetition_penalty", 0.01, 100.0)?.unwrap_or(neutral.repetition_penalty),
+            presence_penalty: self.number("presence_penalty", -2.0, 2.0)?.unwrap_or(neutral.presence_penalty),
+            frequency_penalty: self.number("frequency_penalty", -2.0, 2.0)?.unwrap_or(neutral.frequency_penalty),
+            logit_bias: self.logit_bias()?,
+            min_tokens: self.whole("min_tokens", 0, u32::MAX.into())?.unwrap_or(0) as u32,
+            ignore_eos: self.boolean("ignore_eos")?,
+            stop_ids: self.ids("stop_token_ids")?,
+            include_stop: self.boolean("include_stop_str_in_output")?,
+        })
+    }
+
+    /// `logit_bias`: an object of token ids, spelled as strings, and numbers.
+    fn logit_bias(&mut self) -> Result<Vec<(u32, f32)>, ApiError> {
+        let bad = || {
+            let message =
+                "`logit_bias` must be an object from token ids to numbers from -100 to 100, at most 1024 of them";
+            ApiError::invalid("logit_bias", message)
+        };
+        let members = match self.take("logit_bias") {
+            None => return Ok(Vec::new()),
+            Some(Value::Object(members)) if members.len() <= 1024 => members,
+            Some(_) => return Err(bad()),
+        };
+        let one = |(id, bias): (&String, &Value)| {
+            let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias))?;
+            Some((id.parse::<u32>().ok()?, bias as f32))
+        };
+        let mut biases: Vec<(u32, f32)> = members.iter().map(one).collect::<Option<_>>().ok_or_else(bad)?;
+        // The order of the text says nothing.
+        biases.sort_by_key(|(id, _)| *id);
+        Ok(biases)
+    }
+
+    /// `n`: how many answers.
+    pub(super) fn count(&mut self) -> Result<u32, ApiError> {
+        Ok(self.whole("n", 1, CHOICES_MAX)?.unwrap_or(1) as u32)
     }
 
     /// The names of what nobody took, in order.
@@ -96,6 +161,11 @@ impl Fields {
         names.sort_unstable();
         names
     }
+}
+
+/// Token ids.
+pub(super) fn ids(value: &Value) -> Option<Vec<u32>> {
+    value.as_array()?.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect()
 }
 
 /// Whether a value is an empty object, array or string.

@@ -8,16 +8,19 @@
 //!
 //! Not here: HTTP, keys, prices; the `openledger` members of requests and responses are handed through.
 
+mod embeddings;
 mod error;
 mod fields;
+mod messages;
 mod request;
 mod response;
 mod stream;
 
+pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
-pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed};
+pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, ResponseFormat, choice_seed, choices};
 pub use response::{
     ChatChoice, ChatLogprobs, ChatMessage, ChatResponse, CompletionsChoice, CompletionsLogprobs, CompletionsResponse,
-    EchoToken, ModelEntry, ModelList, TokenChoice, TopToken, Usage, finish_reason,
+    EchoToken, ModelEntry, ModelList, PromptDetails, TokenChoice, TopToken, Usage, finish_reason,
 };
 pub use stream::{ChatStream, CompletionsStream, DONE, PING, named_event};

@@ -1,16 +1,22 @@
-//! Requests: `/v1/chat/completions` and `/v1/completions`.
+//! Requests for answers: `/v1/chat/completions` and `/v1/completions`.
 
+use openledger_engine::{Tokenizer, draw};
 use openledger_protocol::{ModelId, Sampling};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use super::fields::{Fields, empty};
-use crate::backend::{CompletionRequest, Prompt};
-use crate::chat::{ChatForm, Message, Role};
+use super::fields::{Fields, empty, ids};
+use super::messages::conversation;
+use crate::backend::{CompletionRequest, Decoding, Prompt};
+use crate::chat::{ChatForm, Conversation, Message};
 use crate::error::ServeError;
 
 /// Tokens of an answer when a chat request names no limit.
 pub const DEFAULT_MAX_TOKENS: u32 = 128;
+/// Most prompts of one request.
+const PROMPTS_MAX: usize = 256;
+/// Names the seeds of the second and later answers to one request.
+const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
 
 /// A request and the names of its members that were ignored.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +27,18 @@ pub struct Parsed<T> {
     pub ignored: Vec<String>,
 }
 
+/// What form an answer must have.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum ResponseFormat {
+    /// Any.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// A JSON value of this schema.
+    JsonSchema(Value),
+}
+
 /// `POST /v1/chat/completions`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
@@ -28,8 +46,20 @@ pub struct ChatRequest {
     pub model: String,
     /// The conversation.
     pub messages: Vec<Message>,
+    /// The conversation as chat templates read it: the messages as they came, contents as text.
+    pub conversation: Vec<Value>,
+    /// The tools that the model may call.
+    pub tools: Option<Value>,
+    /// Further variables of the chat template.
+    pub template_extra: Option<Map<String, Value>>,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// How tokens are chosen beyond that.
+    pub decoding: Decoding,
+    /// What form the answer must have.
+    pub response_format: ResponseFormat,
+    /// How many answers.
+    pub n: u32,
     /// Whether to report how likely tokens were.
     pub logprobs: bool,
     /// How many alternatives to report.
@@ -49,10 +79,16 @@ pub struct ChatRequest {
 pub struct CompletionsRequest {
     /// Which model answers.
     pub model: String,
-    /// What it continues.
-    pub prompt: Prompt,
+    /// What it continues: each is answered for itself.
+    pub prompts: Vec<Prompt>,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// How tokens are chosen beyond that.
+    pub decoding: Decoding,
+    /// What form the answers must have.
+    pub response_format: ResponseFormat,
+    /// How many answers to each prompt.
+    pub n: u32,
     /// How many alternatives to report; `None` reports nothing.
     pub logprobs: Option<usize>,
     /// Whether the prompt stands before the answer.
@@ -75,43 +111,45 @@ impl ChatRequest {
     pub fn parse(body: &Value) -> Result<Parsed<Self>, ApiError> {
         let mut fields = Fields::new(body)?;
         let model = model(&mut fields)?;
-        let messages = match fields.take("messages") {
-            Some(Value::Array(items)) => items.iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?,
-            _ => return Err(ApiError::invalid("messages", "`messages` must be an array of messages")),
-        };
-        fields.refuse_common()?;
-        for name in ["tools", "functions"] {
-            fields.refuse_unless(name, empty)?;
-        }
-        for name in ["tool_choice", "function_call"] {
-            fields.refuse_unless(name, |value| matches!(value.as_str(), Some("none" | "auto")))?;
-        }
-        fields.refuse_unless("response_format", |value| value["type"] == "text")?;
+        let (messages, conversation) = conversation(fields.take("messages"))?;
+        let decoding = fields.decoding()?;
+        let tools = tools(&mut fields)?;
         fields.refuse_unless("modalities", |value| *value == serde_json::json!(["text"]))?;
-        for name in ["audio", "prediction", "web_search_options", "reasoning_effort", "verbosity"] {
-            fields.refuse_unless(name, |_| false)?;
+        for name in
+            ["audio", "prediction", "web_search_options", "reasoning_effort", "verbosity", "continue_final_message"]
+        {
+            fields.refuse_unless(name, |value| *value == Value::Bool(false))?;
         }
+        fields.refuse_unless("add_generation_prompt", |value| *value == Value::Bool(true))?;
         fields.refuse_unless("store", |value| *value == Value::Bool(false))?;
-        // Without tools it says nothing.
-        fields.take("parallel_tool_calls");
         fields.take("metadata");
+        let template_extra = match fields.take("chat_template_kwargs") {
+            None => None,
+            Some(Value::Object(extra)) => Some(extra),
+            Some(_) => {
+                return Err(ApiError::invalid("chat_template_kwargs", "`chat_template_kwargs` must be an object"));
+            }
+        };
+        fields.refuse_unless("chat_template", |_| false)?;
         let old = fields.whole("max_tokens", 1, u32::MAX.into())?;
         let limit = fields.whole("max_completion_tokens", 1, u32::MAX.into())?.or(old);
         let (logprobs, top) = (fields.boolean("logprobs")?, fields.whole("top_logprobs", 0, 20)?.unwrap_or(0));
         if top > 0 && !logprobs {
             return Err(ApiError::invalid("top_logprobs", "`top_logprobs` needs `logprobs`: true"));
         }
-        let stream = fields.boolean("stream")?;
-        if stream && logprobs {
-            return Err(ApiError::unsupported("logprobs", &Value::Bool(true)));
-        }
         let request = Self {
             model,
             messages,
+            conversation,
+            tools,
+            template_extra,
             sampling: sampling(&mut fields, limit.unwrap_or(DEFAULT_MAX_TOKENS.into()))?,
+            decoding,
+            response_format: response_format(&mut fields)?,
+            n: fields.count()?,
             logprobs,
             top_logprobs: top as usize,
-            stream,
+            stream: fields.boolean("stream")?,
             include_usage: include_usage(&mut fields)?,
             user: fields.string("user")?,
             extension: fields.take("openledger"),
@@ -119,18 +157,90 @@ impl ChatRequest {
         Ok(Parsed { request, ignored: fields.left() })
     }
 
-    /// The request for a backend whose base is asked in `form`.
+    /// Refuses by name what a receipt cannot say: one plain answer to a plain conversation can be checked by anyone, what
+    /// goes beyond could not.
+    ///
+    /// # Errors
+    /// [`ApiError`] with the member.
+    pub fn refuse_beyond_receipts(&self) -> Result<(), ApiError> {
+        let neutral = Decoding::default();
+        let own = &self.decoding;
+        let beyond = [
+            ("n", self.n != 1),
+            ("tools", self.tools.is_some()),
+            ("chat_template_kwargs", self.template_extra.is_some()),
+            ("response_format", self.response_format != ResponseFormat::Text),
+            ("logprobs", self.stream && self.logprobs),
+            ("top_k", own.top_k != neutral.top_k),
+            ("min_p", own.min_p != neutral.min_p),
+            ("repetition_penalty", own.repetition_penalty != neutral.repetition_penalty),
+            ("presence_penalty", own.presence_penalty != neutral.presence_penalty),
+            ("frequency_penalty", own.frequency_penalty != neutral.frequency_penalty),
+            ("logit_bias", own.logit_bias != neutral.logit_bias),
+            ("min_tokens", own.min_tokens != neutral.min_tokens),
+            ("ignore_eos", own.ignore_eos),
+            ("stop_token_ids", own.stop_ids != neutral.stop_ids),
+            ("include_stop_str_in_output", own.include_stop),
+        ];
+        match beyond.into_iter().find(|(_, set)| *set) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("`{name}` is not supported in answers that carry a receipt; leave it out");
+                Err(ApiError { code: Some("unsupported_parameter".into()), ..ApiError::invalid(name, message) })
+            }
+        }
+    }
+
+    /// The request for a backend whose base is asked in `form`, without tools or further variables.
     ///
     /// # Errors
     /// Those of [`ChatForm::prompt`].
-    pub fn to_completion(&self, model_id: ModelId, form: ChatForm) -> Result<CompletionRequest, ServeError> {
-        Ok(CompletionRequest {
+    pub fn to_completion(&self, model_id: ModelId, form: &ChatForm) -> Result<CompletionRequest, ServeError> {
+        self.refuse_unread_tools(form)?;
+        Ok(self.completion(model_id, Prompt::Text(form.prompt(&self.messages)?)))
+    }
+
+    /// Refuses tools, and messages about them, where the base would never see them.
+    fn refuse_unread_tools(&self, form: &ChatForm) -> Result<(), ServeError> {
+        if form.takes_tools() {
+            return Ok(());
+        }
+        let about_tools = |message: &Value| message["role"] == "tool" || !message["tool_calls"].is_null();
+        let param = if self.tools.is_some() {
+            "tools"
+        } else if self.conversation.iter().any(about_tools) {
+            "messages"
+        } else {
+            return Ok(());
+        };
+        let reason = "hold tools, which this base's chat template does not know; leave them out".to_owned();
+        Err(ServeError::BadRequest { param, reason })
+    }
+
+    /// The request for a backend whose base is asked in `form`, as of `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// Those of [`ChatForm::ask`], and [`ServeError::BadRequest`] for tools where the form knows none.
+    pub fn ask(&self, form: &ChatForm, tokenizer: &Tokenizer, now: u64) -> Result<CompletionRequest, ServeError> {
+        self.refuse_unread_tools(form)?;
+        let conversation = Conversation {
+            messages: &self.conversation,
+            tools: self.tools.as_ref(),
+            extra: self.template_extra.as_ref(),
+            generation: true,
+            now,
+        };
+        Ok(self.completion(ModelId(0), form.ask(&self.messages, &conversation, tokenizer)?))
+    }
+
+    fn completion(&self, model_id: ModelId, prompt: Prompt) -> CompletionRequest {
+        CompletionRequest {
             model_id,
             model: self.model.clone(),
-            prompt: Prompt::Text(form.prompt(&self.messages)?),
+            prompt,
             sampling: self.sampling.clone(),
             top_logprobs: self.top_logprobs,
-        })
+        }
     }
 }
 
@@ -142,10 +252,12 @@ impl CompletionsRequest {
     pub fn parse(body: &Value) -> Result<Parsed<Self>, ApiError> {
         let mut fields = Fields::new(body)?;
         let model = model(&mut fields)?;
-        let prompt = prompt(fields.take("prompt"))?;
-        fields.refuse_common()?;
-        fields.refuse_unless("best_of", |value| value.as_u64() == Some(1))?;
+        let prompts = prompts(fields.take("prompt"))?;
+        let decoding = fields.decoding()?;
+        let n = fields.count()?;
+        fields.refuse_unless("best_of", |value| value.as_u64() == Some(n.into()))?;
         fields.refuse_unless("suffix", empty)?;
+        fields.refuse_unless("add_special_tokens", |value| *value == Value::Bool(true))?;
         let (logprobs, echo) = (fields.whole("logprobs", 0, 20)?, fields.boolean("echo")?);
         // Zero is of use with `echo` only: it scores the prompt.
         let limit = fields.whole("max_tokens", u64::from(!echo), u32::MAX.into())?.unwrap_or(16);
@@ -153,14 +265,14 @@ impl CompletionsRequest {
         if stream && echo {
             return Err(ApiError::unsupported("echo", &Value::Bool(true)));
         }
-        if let (true, Some(logprobs)) = (stream, logprobs) {
-            return Err(ApiError::unsupported("logprobs", &logprobs.into()));
-        }
         let request = Self {
             model,
-            prompt,
+            prompts,
             sampling: sampling(&mut fields, limit)?,
-            logprobs: logprobs.map(|n| n as usize),
+            decoding,
+            response_format: response_format(&mut fields)?,
+            n,
+            logprobs: logprobs.map(|top| top as usize),
             echo,
             stream,
             include_usage: include_usage(&mut fields)?,
@@ -170,22 +282,74 @@ impl CompletionsRequest {
         Ok(Parsed { request, ignored: fields.left() })
     }
 
-    /// The request for a backend.
+    /// The requests for a backend, one a prompt.
     #[must_use]
-    pub fn to_completion(&self, model_id: ModelId) -> CompletionRequest {
-        CompletionRequest {
+    pub fn to_completions(&self, model_id: ModelId) -> Vec<CompletionRequest> {
+        let one = |prompt: &Prompt| CompletionRequest {
             model_id,
             model: self.model.clone(),
-            prompt: self.prompt.clone(),
+            prompt: prompt.clone(),
             sampling: self.sampling.clone(),
             top_logprobs: self.logprobs.unwrap_or(0),
-        }
+        };
+        self.prompts.iter().map(one).collect()
     }
+}
+
+/// `request` `n` times: the first as it is, the others with seeds of their own, so that each can be asked for alone again.
+#[must_use]
+pub fn choices(request: &CompletionRequest, n: u32) -> Vec<CompletionRequest> {
+    let one = |choice: u32| {
+        let mut request = request.clone();
+        request.sampling.seed = choice_seed(request.sampling.seed, choice);
+        request
+    };
+    (0..n).map(one).collect()
+}
+
+/// The seed of the answer numbered `choice` (from 0) to a request with `seed`.
+#[must_use]
+pub fn choice_seed(seed: u64, choice: u32) -> u64 {
+    if choice == 0 { seed } else { draw(seed, CHOICE_STREAM, u64::from(choice)) }
 }
 
 fn model(fields: &mut Fields) -> Result<String, ApiError> {
     let model = fields.string("model")?.filter(|model| !model.is_empty());
     model.ok_or_else(|| ApiError::invalid("model", "`model` is missing"))
+}
+
+/// `tools` and what goes with them; `tool_choice` `none` leaves them out.
+fn tools(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
+    for name in ["functions", "function_call"] {
+        fields.refuse_unless(name, |value| empty(value) || matches!(value.as_str(), Some("none" | "auto")))?;
+    }
+    // Without tools it says nothing; with them the base's template decides.
+    fields.take("parallel_tool_calls");
+    let tools = fields.take("tools").filter(|tools| !empty(tools));
+    if tools.as_ref().is_some_and(|tools| !tools.is_array()) {
+        return Err(ApiError::invalid("tools", "`tools` must be an array"));
+    }
+    match fields.take("tool_choice") {
+        None => Ok(tools),
+        Some(choice) if choice == "auto" => Ok(tools),
+        Some(choice) if choice == "none" => Ok(None),
+        Some(choice) => Err(ApiError::unsupported("tool_choice", &choice)),
+    }
+}
+
+fn response_format(fields: &mut Fields) -> Result<ResponseFormat, ApiError> {
+    let Some(format) = fields.take("response_format") else { return Ok(ResponseFormat::Text) };
+    match format["type"].as_str() {
+        Some("text") => Ok(ResponseFormat::Text),
+        Some("json_object") => Ok(ResponseFormat::JsonObject),
+        Some("json_schema") => match &format["json_schema"]["schema"] {
+            schema @ (Value::Object(_) | Value::Bool(_)) => Ok(ResponseFormat::JsonSchema(schema.clone())),
+            _ => {
+                Err(ApiError::invalid("response_format", "`response_format.json_schema.schema` must be a JSON schema"))
+            }
+        },
+        _ => Err(ApiError::unsupported("response_format", &format)),
+    }
 }
 
 fn sampling(fields: &mut Fields, max_tokens: u64) -> Result<Sampling, ApiError> {
@@ -223,53 +387,26 @@ fn include_usage(fields: &mut Fields) -> Result<bool, ApiError> {
     }
 }
 
-/// One of `messages`: content as a string or as text parts.
-fn message((index, value): (usize, &Value)) -> Result<Message, ApiError> {
-    let param = format!("messages[{index}]");
-    let role = match value["role"].as_str() {
-        Some("system" | "developer") => Role::System,
-        Some("user") => Role::User,
-        Some("assistant") => Role::Assistant,
-        _ => {
-            let roles = "`role` must be system, developer, user or assistant";
-            return Err(ApiError::invalid(&param, format!("{param}: {roles}, not {}", value["role"])));
-        }
-    };
-    for name in ["tool_calls", "function_call", "audio"] {
-        if !value[name].is_null() {
-            return Err(ApiError::unsupported(&format!("{param}.{name}"), &value[name]));
-        }
-    }
-    let content = match &value["content"] {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => {
-            let text = |part: &Value| match (part["type"].as_str(), part["text"].as_str()) {
-                (Some("text"), Some(text)) => Ok(text.to_owned()),
-                _ => Err(ApiError::unsupported(&format!("{param}.content"), part)),
-            };
-            parts.iter().map(text).collect::<Result<Vec<_>, _>>()?.join("\n")
-        }
-        other => {
-            return Err(ApiError::invalid(&param, format!("{param}: `content` must be text, not {other}")));
-        }
-    };
-    Ok(Message { role, content })
-}
-
-/// `prompt`: a string, an array of one string, an array of ids, or an array of one array of ids.
-fn prompt(value: Option<Value>) -> Result<Prompt, ApiError> {
+/// `prompt` or `input`: a text, texts, token ids, or arrays of token ids.
+pub(super) fn prompts(value: Option<Value>) -> Result<Vec<Prompt>, ApiError> {
     let bad = |message: &str| ApiError::invalid("prompt", message);
+    let one = |item: &Value| match item {
+        Value::String(text) => Some(Prompt::Text(text.clone())),
+        item => ids(item).filter(|ids| !ids.is_empty()).map(Prompt::Ids),
+    };
     match value {
-        Some(Value::String(text)) => Ok(Prompt::Text(text)),
-        Some(Value::Array(items)) => match items.as_slice() {
-            [] => Err(bad("`prompt` is empty")),
-            [only @ (Value::String(_) | Value::Array(_))] => prompt(Some(only.clone())),
-            [Value::Number(_), ..] => {
-                let ids = items.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()));
-                Ok(Prompt::Ids(ids.collect::<Option<_>>().ok_or_else(|| bad("`prompt` must hold token ids"))?))
-            }
-            _ => Err(bad("only one prompt a request is supported")),
-        },
-        _ => Err(bad("`prompt` must be a string or an array of token ids")),
+        Some(Value::String(text)) => Ok(vec![Prompt::Text(text)]),
+        Some(Value::Array(items)) if items.is_empty() => Err(bad("it is empty")),
+        Some(Value::Array(items)) if items.len() > PROMPTS_MAX && !items[0].is_number() => {
+            Err(bad(&format!("at most {PROMPTS_MAX} prompts a request are taken, not {}", items.len())))
+        }
+        Some(Value::Array(items)) if items[0].is_number() => {
+            let ids = ids(&Value::Array(items)).ok_or_else(|| bad("an array of numbers must hold token ids"))?;
+            Ok(vec![Prompt::Ids(ids)])
+        }
+        Some(Value::Array(items)) => {
+            items.iter().map(one).collect::<Option<_>>().ok_or_else(|| bad("it must hold texts or arrays of token ids"))
+        }
+        _ => Err(bad("it must be a text, token ids, or an array of such")),
     }
 }

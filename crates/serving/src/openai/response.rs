@@ -17,12 +17,50 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Both.
     pub total_tokens: u32,
+    /// More about the prompt, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_details: Option<PromptDetails>,
+}
+
+/// What is known of a prompt's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptDetails {
+    /// Tokens that had been read for an earlier request.
+    pub cached_tokens: u32,
+}
+
+impl Usage {
+    /// The same, with `cached` tokens of the prompt read before.
+    #[must_use]
+    pub fn cached(self, cached: u32) -> Self {
+        Self { prompt_tokens_details: Some(PromptDetails { cached_tokens: cached }), ..self }
+    }
+
+    /// With the usage of another answer: prompts count once a prompt, which `same_prompt` tells.
+    #[must_use]
+    pub fn and(self, other: Self, same_prompt: bool) -> Self {
+        let prompt_tokens =
+            if same_prompt { self.prompt_tokens } else { self.prompt_tokens.saturating_add(other.prompt_tokens) };
+        let completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
+        let cached = |usage: &Self| usage.prompt_tokens_details.map_or(0, |details| details.cached_tokens);
+        let sum = Self::from(openledger_protocol::Usage { prompt_tokens, completion_tokens });
+        if self.prompt_tokens_details.is_none() && other.prompt_tokens_details.is_none() {
+            return sum;
+        }
+        // Of answers to one prompt the first tells what it found.
+        sum.cached(if same_prompt { cached(&self) } else { cached(&self).saturating_add(cached(&other)) })
+    }
 }
 
 impl From<openledger_protocol::Usage> for Usage {
     fn from(usage: openledger_protocol::Usage) -> Self {
         let (prompt_tokens, completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            prompt_tokens_details: None,
+        }
     }
 }
 
@@ -96,7 +134,7 @@ pub struct ChatMessage {
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatChoice {
-    /// Always 0.
+    /// Which answer, from 0.
     pub index: u32,
     /// The answer.
     pub message: ChatMessage,
@@ -117,7 +155,7 @@ pub struct ChatResponse {
     pub created: u64,
     /// The model as it was asked for.
     pub model: String,
-    /// One answer.
+    /// The answers.
     pub choices: Vec<ChatChoice>,
     /// Tokens read and written.
     pub usage: Usage,
@@ -132,23 +170,38 @@ impl ChatResponse {
     /// The response for `answer`; `id` and `created` are the caller's, `logprobs` says whether to report them.
     #[must_use]
     pub fn new(id: &str, created: u64, model: &str, answer: &Answer, logprobs: bool) -> Self {
-        let completion = &answer.completion;
-        let choice = ChatChoice {
-            index: 0,
-            message: ChatMessage { role: "assistant".into(), content: completion.text.clone(), refusal: None },
-            logprobs: logprobs.then(|| ChatLogprobs::new(&answer.logprobs)),
-            finish_reason: finish_reason(completion.finish_reason).into(),
-        };
+        let fingerprint = answer.completion.numeric_mode.clone();
+        let mut response = Self::empty(id, created, model, fingerprint);
+        response.push(answer, logprobs, answer.completion.usage.into());
+        response
+    }
+
+    /// A response that has no answer yet.
+    #[must_use]
+    pub fn empty(id: &str, created: u64, model: &str, system_fingerprint: String) -> Self {
         Self {
             id: format!("chatcmpl-{id}"),
             object: "chat.completion".into(),
             created,
             model: model.to_owned(),
-            choices: vec![choice],
-            usage: completion.usage.into(),
-            system_fingerprint: completion.numeric_mode.clone(),
+            choices: Vec::new(),
+            usage: openledger_protocol::Usage::default().into(),
+            system_fingerprint,
             openledger: None,
         }
+    }
+
+    /// Adds the next answer to the same prompt, with what it used.
+    pub fn push(&mut self, answer: &Answer, logprobs: bool, usage: Usage) {
+        let completion = &answer.completion;
+        let index = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        self.usage = if index == 0 { usage } else { self.usage.and(usage, true) };
+        self.choices.push(ChatChoice {
+            index,
+            message: ChatMessage { role: "assistant".into(), content: completion.text.clone(), refusal: None },
+            logprobs: logprobs.then(|| ChatLogprobs::new(&answer.logprobs)),
+            finish_reason: finish_reason(completion.finish_reason).into(),
+        });
     }
 }
 
@@ -178,20 +231,41 @@ impl CompletionsLogprobs {
     pub fn extend(&mut self, answer: &Answer, before: usize) {
         let text = &answer.completion.text;
         for (logprob, (start, _)) in answer.logprobs.iter().zip(&answer.completion.offsets) {
-            let top = logprob.top.iter().map(|(_, bytes, l)| (String::from_utf8_lossy(bytes).into_owned(), *l));
             let offset = before + text.get(..*start as usize).map_or(0, |head| head.chars().count());
-            self.push(&logprob.bytes, Some(logprob.logprob), Some(top.collect()), offset);
+            self.push(&logprob.bytes, Some(logprob.logprob), Some(alternatives(logprob)), offset);
         }
+    }
+
+    /// The columns of a piece of an answer, which starts `at` characters into it.
+    #[must_use]
+    pub fn of_tokens(tokens: &[TokenLogprob], at: usize) -> Self {
+        let (mut columns, mut bytes) = (Self::default(), Vec::new());
+        for token in tokens {
+            let place = at + String::from_utf8_lossy(&bytes).chars().count();
+            columns.push(&token.bytes, Some(token.logprob), Some(alternatives(token)), place);
+            bytes.extend_from_slice(&token.bytes);
+        }
+        columns
     }
 }
 
-/// A token of an echoed prompt: its bytes and its log-probability (nats); the first one has none.
-pub type EchoToken = (Vec<u8>, Option<f32>);
+/// The likeliest tokens in the place of one, by text; where any were asked for, it is among them itself.
+fn alternatives(token: &TokenLogprob) -> BTreeMap<String, f32> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut all: BTreeMap<String, f32> = token.top.iter().map(|(_, bytes, l)| (text(bytes), *l)).collect();
+    if !all.is_empty() {
+        all.insert(text(&token.bytes), token.logprob);
+    }
+    all
+}
+
+/// A token of an echoed prompt: its bytes and how likely it was; the first one has nothing before it.
+pub type EchoToken = (Vec<u8>, Option<TokenLogprob>);
 
 /// One answer of `/v1/completions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompletionsChoice {
-    /// Always 0.
+    /// Which answer, from 0.
     pub index: u32,
     /// The text.
     pub text: String,
@@ -212,7 +286,7 @@ pub struct CompletionsResponse {
     pub created: u64,
     /// The model as it was asked for.
     pub model: String,
-    /// One answer.
+    /// The answers.
     pub choices: Vec<CompletionsChoice>,
     /// Tokens read and written.
     pub usage: Usage,
@@ -235,35 +309,58 @@ impl CompletionsResponse {
         logprobs: bool,
         echo: Option<&[EchoToken]>,
     ) -> Self {
+        let fingerprint = answer.completion.numeric_mode.clone();
+        let mut response = Self::empty(id, created, model, fingerprint);
+        response.push(answer, logprobs, echo, answer.completion.usage.into(), false);
+        response
+    }
+
+    /// A response that has no answer yet.
+    #[must_use]
+    pub fn empty(id: &str, created: u64, model: &str, system_fingerprint: String) -> Self {
+        Self {
+            id: format!("cmpl-{id}"),
+            object: "text_completion".into(),
+            created,
+            model: model.to_owned(),
+            choices: Vec::new(),
+            usage: openledger_protocol::Usage::default().into(),
+            system_fingerprint,
+            openledger: None,
+        }
+    }
+
+    /// Adds the next answer, with what it used; `same_prompt` says whether the one before had the same prompt.
+    pub fn push(
+        &mut self,
+        answer: &Answer,
+        logprobs: bool,
+        echo: Option<&[EchoToken]>,
+        usage: Usage,
+        same_prompt: bool,
+    ) {
         let completion = &answer.completion;
         let mut columns = CompletionsLogprobs::default();
         let mut text = String::new();
         if let Some(tokens) = echo {
             let mut bytes = Vec::new();
-            for (token, logprob) in tokens {
-                columns.push(token, *logprob, None, String::from_utf8_lossy(&bytes).chars().count());
+            for (token, scored) in tokens {
+                let place = String::from_utf8_lossy(&bytes).chars().count();
+                columns.push(token, scored.as_ref().map(|s| s.logprob), scored.as_ref().map(alternatives), place);
                 bytes.extend_from_slice(token);
             }
             text.push_str(&completion.prompt);
         }
         columns.extend(answer, text.chars().count());
         text.push_str(&completion.text);
-        let choice = CompletionsChoice {
-            index: 0,
+        let index = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        self.usage = if index == 0 { usage } else { self.usage.and(usage, same_prompt) };
+        self.choices.push(CompletionsChoice {
+            index,
             text,
             logprobs: logprobs.then_some(columns),
             finish_reason: finish_reason(completion.finish_reason).into(),
-        };
-        Self {
-            id: format!("cmpl-{id}"),
-            object: "text_completion".into(),
-            created,
-            model: model.to_owned(),
-            choices: vec![choice],
-            usage: completion.usage.into(),
-            system_fingerprint: completion.numeric_mode.clone(),
-            openledger: None,
-        }
+        });
     }
 }
 

@@ -1,10 +1,11 @@
-//! Server-sent events: each function gives the bytes of whole events.
+//! Server-sent events: each function gives the bytes of whole events, members in OpenAI's order.
 
 use openledger_protocol::FinishReason;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::error::ApiError;
-use super::response::{Usage, finish_reason};
+use super::response::{ChatLogprobs, CompletionsLogprobs, Usage, finish_reason};
 
 /// The last event of every stream.
 pub const DONE: &str = "data: [DONE]\n\n";
@@ -17,13 +18,54 @@ pub fn named_event(name: &str, data: &Value) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-fn event(data: &Value) -> String {
+/// An event of `data`; a line feed inside it is written `\n`, so that it stays one line.
+fn event(data: &impl Serialize) -> String {
+    // Types of this module have names for members and no map keys that could fail.
+    let data = serde_json::to_string(data).unwrap_or_default();
     format!("data: {data}\n\n")
 }
 
 /// An error after the headers: the last event of a broken stream.
 fn error_event(error: &ApiError) -> String {
     event(&error.body())
+}
+
+/// A chunk; the order of the members is that of OpenAI's.
+#[derive(Serialize)]
+struct Chunk<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: &'a [C],
+    /// With `include_usage` every chunk has it, null but in the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+struct ChatPiece<'a> {
+    index: u32,
+    delta: Delta<'a>,
+    logprobs: Option<&'a ChatLogprobs>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize, Default)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct TextPiece<'a> {
+    text: &'a str,
+    index: u32,
+    logprobs: Option<&'a CompletionsLogprobs>,
+    finish_reason: Option<&'static str>,
 }
 
 /// The chunks of one chat answer.
@@ -45,30 +87,43 @@ impl ChatStream {
     /// The first chunk: who speaks.
     #[must_use]
     pub fn first(&self) -> String {
-        self.chunk(json!({ "role": "assistant", "content": "" }), None)
+        self.first_of(0)
+    }
+
+    /// The first chunk of the answer numbered `index`.
+    #[must_use]
+    pub fn first_of(&self, index: u32) -> String {
+        self.chunk(index, Delta { role: Some("assistant"), content: Some("") }, None, None)
     }
 
     /// A piece of the answer.
     #[must_use]
     pub fn delta(&self, text: &str) -> String {
-        self.chunk(json!({ "content": text }), None)
+        self.delta_of(0, text, None)
+    }
+
+    /// A piece of the answer numbered `index`, with how likely its tokens were.
+    #[must_use]
+    pub fn delta_of(&self, index: u32, text: &str, logprobs: Option<&ChatLogprobs>) -> String {
+        self.chunk(index, Delta { role: None, content: Some(text) }, logprobs, None)
     }
 
     /// Why the answer ended.
     #[must_use]
     pub fn last(&self, reason: FinishReason) -> String {
-        self.chunk(json!({}), Some(reason))
+        self.last_of(0, reason)
+    }
+
+    /// Why the answer numbered `index` ended.
+    #[must_use]
+    pub fn last_of(&self, index: u32, reason: FinishReason) -> String {
+        self.chunk(index, Delta::default(), None, Some(reason))
     }
 
     /// The usage, where it was asked for; else nothing.
     #[must_use]
     pub fn usage(&self, usage: Usage) -> String {
-        if !self.include_usage {
-            return String::new();
-        }
-        let mut chunk = self.frame(json!([]));
-        chunk["usage"] = json!(usage);
-        event(&chunk)
+        if self.include_usage { self.event::<ChatPiece<'_>>(&[], Some(Some(usage))) } else { String::new() }
     }
 
     /// The end of a stream that failed.
@@ -77,24 +132,27 @@ impl ChatStream {
         error_event(error)
     }
 
-    fn chunk(&self, delta: Value, reason: Option<FinishReason>) -> String {
-        let reason = reason.map(finish_reason);
-        event(&self.frame(json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": reason }])))
+    fn chunk(
+        &self,
+        index: u32,
+        delta: Delta<'_>,
+        logprobs: Option<&ChatLogprobs>,
+        reason: Option<FinishReason>,
+    ) -> String {
+        let piece = ChatPiece { index, delta, logprobs, finish_reason: reason.map(finish_reason) };
+        self.event(&[piece], self.include_usage.then_some(None))
     }
 
-    fn frame(&self, choices: Value) -> Value {
-        let mut frame = json!({
-            "id": format!("chatcmpl-{}", self.id),
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.system_fingerprint,
-            "choices": choices,
-        });
-        if self.include_usage {
-            frame["usage"] = Value::Null;
-        }
-        frame
+    fn event<C: Serialize>(&self, choices: &[C], usage: Option<Option<Usage>>) -> String {
+        event(&Chunk {
+            id: &format!("chatcmpl-{}", self.id),
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.system_fingerprint,
+            choices,
+            usage,
+        })
     }
 }
 
@@ -117,24 +175,31 @@ impl CompletionsStream {
     /// A piece of the answer.
     #[must_use]
     pub fn delta(&self, text: &str) -> String {
-        self.chunk(text, None)
+        self.delta_of(0, text, None)
+    }
+
+    /// A piece of the answer numbered `index`, with how likely its tokens were.
+    #[must_use]
+    pub fn delta_of(&self, index: u32, text: &str, logprobs: Option<&CompletionsLogprobs>) -> String {
+        self.chunk(index, text, logprobs, None)
     }
 
     /// Why the answer ended.
     #[must_use]
     pub fn last(&self, reason: FinishReason) -> String {
-        self.chunk("", Some(reason))
+        self.last_of(0, reason)
+    }
+
+    /// Why the answer numbered `index` ended.
+    #[must_use]
+    pub fn last_of(&self, index: u32, reason: FinishReason) -> String {
+        self.chunk(index, "", None, Some(reason))
     }
 
     /// The usage, where it was asked for; else nothing.
     #[must_use]
     pub fn usage(&self, usage: Usage) -> String {
-        if !self.include_usage {
-            return String::new();
-        }
-        let mut chunk = self.frame(json!([]));
-        chunk["usage"] = json!(usage);
-        event(&chunk)
+        if self.include_usage { self.event::<TextPiece<'_>>(&[], Some(Some(usage))) } else { String::new() }
     }
 
     /// The end of a stream that failed.
@@ -143,23 +208,26 @@ impl CompletionsStream {
         error_event(error)
     }
 
-    fn chunk(&self, text: &str, reason: Option<FinishReason>) -> String {
-        let reason = reason.map(finish_reason);
-        event(&self.frame(json!([{ "index": 0, "text": text, "logprobs": null, "finish_reason": reason }])))
+    fn chunk(
+        &self,
+        index: u32,
+        text: &str,
+        logprobs: Option<&CompletionsLogprobs>,
+        reason: Option<FinishReason>,
+    ) -> String {
+        let piece = TextPiece { text, index, logprobs, finish_reason: reason.map(finish_reason) };
+        self.event(&[piece], self.include_usage.then_some(None))
     }
 
-    fn frame(&self, choices: Value) -> Value {
-        let mut frame = json!({
-            "id": format!("cmpl-{}", self.id),
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.system_fingerprint,
-            "choices": choices,
-        });
-        if self.include_usage {
-            frame["usage"] = Value::Null;
-        }
-        frame
+    fn event<C: Serialize>(&self, choices: &[C], usage: Option<Option<Usage>>) -> String {
+        event(&Chunk {
+            id: &format!("cmpl-{}", self.id),
+            object: "text_completion",
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.system_fingerprint,
+            choices,
+            usage,
+        })
     }
 }

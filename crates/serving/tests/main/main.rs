@@ -3,6 +3,9 @@
 
 mod adapters;
 mod answers;
+mod client;
+mod faults;
+mod http;
 mod wire;
 
 use std::path::Path;
@@ -31,6 +34,7 @@ fn server(bytes: usize) -> Embedded {
         tied: false,
         bos: Some(0),
         eos: vec![0],
+        arch: Default::default(),
     };
     let model = Model::init(config, 3).unwrap();
     Embedded::new(Arc::new(model), Arc::new(tokenizer), ChatForm::Dialog, "base", bytes)

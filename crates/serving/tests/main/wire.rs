@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use openledger_protocol::{FinishReason, ModelId};
 use openledger_serving::openai::{
-    ApiError, ChatRequest, ChatResponse, ChatStream, CompletionsRequest, CompletionsResponse, DONE, named_event,
+    ApiError, ChatRequest, ChatResponse, ChatStream, CompletionsRequest, DONE, named_event,
 };
 use openledger_serving::{Backend, ChatForm, Prompt, Role, ServeError};
 use serde_json::{Value, json};
@@ -30,14 +30,24 @@ fn refused(extra: Value, param: &str) {
 #[test]
 fn members_that_cannot_be_honoured_are_refused_by_name() {
     for (extra, param) in [
-        (json!({ "n": 2 }), "n"),
-        (json!({ "tools": [{ "type": "function" }] }), "tools"),
+        (json!({ "n": 0 }), "n"),
+        (json!({ "n": 129 }), "n"),
+        (json!({ "tools": {} , "functions": [{}] }), "functions"),
+        (json!({ "tools": "owl" }), "tools"),
         (json!({ "tool_choice": "required" }), "tool_choice"),
-        (json!({ "logit_bias": { "5": 1 } }), "logit_bias"),
-        (json!({ "presence_penalty": 0.5 }), "presence_penalty"),
-        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
-        (json!({ "top_k": 40 }), "top_k"),
-        (json!({ "logprobs": true, "stream": true }), "logprobs"),
+        (json!({ "logit_bias": { "owl": 1 } }), "logit_bias"),
+        (json!({ "logit_bias": { "5": 101 } }), "logit_bias"),
+        (json!({ "presence_penalty": 2.5 }), "presence_penalty"),
+        (json!({ "frequency_penalty": "much" }), "frequency_penalty"),
+        (json!({ "response_format": { "type": "yaml" } }), "response_format"),
+        (json!({ "response_format": { "type": "json_schema", "json_schema": {} } }), "response_format"),
+        (json!({ "top_k": -2 }), "top_k"),
+        (json!({ "min_p": 1.5 }), "min_p"),
+        (json!({ "repetition_penalty": 0 }), "repetition_penalty"),
+        (json!({ "stop_token_ids": [-1] }), "stop_token_ids"),
+        (json!({ "skip_special_tokens": false }), "skip_special_tokens"),
+        (json!({ "guided_json": {} }), "guided_json"),
+        (json!({ "chat_template": "x" }), "chat_template"),
         (json!({ "temperature": 3 }), "temperature"),
         (json!({ "temperature": "hot" }), "temperature"),
         (json!({ "top_p": 0 }), "top_p"),
@@ -49,7 +59,8 @@ fn members_that_cannot_be_honoured_are_refused_by_name() {
         (json!({ "seed": 1.5 }), "seed"),
         (json!({ "model": null }), "model"),
         (json!({ "messages": "Why?" }), "messages"),
-        (json!({ "messages": [{ "role": "tool", "content": "x" }] }), "messages[0]"),
+        (json!({ "messages": [{ "role": "oracle", "content": "x" }] }), "messages[0]"),
+        (json!({ "messages": [{ "role": "assistant", "tool_calls": 5 }] }), "messages[0]"),
         (json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url" }] }] }), "messages[0].content"),
     ] {
         refused(extra, param);
@@ -66,6 +77,34 @@ fn members_at_values_that_change_nothing_are_accepted() {
     let parsed = ChatRequest::parse(&chat(neutral)).unwrap();
     assert_eq!(parsed.ignored, Vec::<String>::new());
     assert_eq!(parsed.request.user.as_deref(), Some("u"));
+}
+
+#[test]
+fn what_goes_beyond_a_receipt_is_understood_and_can_be_refused_by_name() {
+    let beyond = [
+        (json!({ "n": 2 }), "n"),
+        (json!({ "tools": [{ "type": "function" }] }), "tools"),
+        (json!({ "logit_bias": { "7": -3, "5": 1 } }), "logit_bias"),
+        (json!({ "presence_penalty": 0.5 }), "presence_penalty"),
+        (json!({ "frequency_penalty": -0.5 }), "frequency_penalty"),
+        (json!({ "repetition_penalty": 1.1 }), "repetition_penalty"),
+        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
+        (json!({ "top_k": 40 }), "top_k"),
+        (json!({ "min_p": 0.1 }), "min_p"),
+        (json!({ "min_tokens": 3 }), "min_tokens"),
+        (json!({ "ignore_eos": true }), "ignore_eos"),
+        (json!({ "stop_token_ids": [4] }), "stop_token_ids"),
+        (json!({ "include_stop_str_in_output": true }), "include_stop_str_in_output"),
+        (json!({ "logprobs": true, "stream": true }), "logprobs"),
+    ];
+    for (extra, name) in beyond {
+        let request = ChatRequest::parse(&chat(extra)).unwrap().request;
+        assert_eq!(request.refuse_beyond_receipts().unwrap_err().param.as_deref(), Some(name));
+    }
+    let plain = ChatRequest::parse(&chat(json!({ "temperature": 1, "stop": "x", "seed": 3 }))).unwrap().request;
+    assert_eq!(plain.refuse_beyond_receipts(), Ok(()));
+    let request = ChatRequest::parse(&chat(json!({ "logit_bias": { "7": -3, "5": 1 } }))).unwrap().request;
+    assert_eq!(request.decoding.logit_bias, [(5, 1.0), (7, -3.0)]);
 }
 
 #[test]
@@ -96,19 +135,22 @@ fn a_conversation_becomes_a_prompt_of_the_base() {
     ]);
     let request = ChatRequest::parse(&chat(json!({ "messages": messages }))).unwrap().request;
     assert_eq!(request.messages[0].role, Role::System);
-    let completion = request.to_completion(ModelId(3), ChatForm::Dialog).unwrap();
+    let completion = request.to_completion(ModelId(3), &ChatForm::Dialog).unwrap();
     assert_eq!(completion.prompt, Prompt::Text("Context: Be short.\nQuestion: Why?\nHow?\nAnswer:".into()));
     assert_eq!(completion.model_id, ModelId(3));
 }
 
 #[test]
-fn prompts_may_be_text_or_ids_but_only_one() {
+fn prompts_may_be_text_or_ids_one_or_several() {
     let parse = |prompt: Value| CompletionsRequest::parse(&json!({ "model": "base", "prompt": prompt }));
-    assert_eq!(parse(json!("a")).unwrap().request.prompt, Prompt::Text("a".into()));
-    assert_eq!(parse(json!(["a"])).unwrap().request.prompt, Prompt::Text("a".into()));
-    assert_eq!(parse(json!([1, 2])).unwrap().request.prompt, Prompt::Ids(vec![1, 2]));
-    assert_eq!(parse(json!([[1, 2]])).unwrap().request.prompt, Prompt::Ids(vec![1, 2]));
-    for bad in [json!(["a", "b"]), json!([]), json!([1, "b"]), json!([-1]), json!(null)] {
+    let prompts = |prompt: Value| parse(prompt).unwrap().request.prompts;
+    let text = |text: &str| Prompt::Text(text.into());
+    assert_eq!(prompts(json!("a")), [text("a")]);
+    assert_eq!(prompts(json!(["a", "b"])), [text("a"), text("b")]);
+    assert_eq!(prompts(json!([1, 2])), [Prompt::Ids(vec![1, 2])]);
+    assert_eq!(prompts(json!([[1, 2], "a"])), [Prompt::Ids(vec![1, 2]), text("a")]);
+    let many = json!(vec!["a"; 257]);
+    for bad in [json!([]), json!([1, "b"]), json!([-1]), json!([[]]), json!(null), json!({}), many] {
         assert_eq!(parse(bad.clone()).unwrap_err().param.as_deref(), Some("prompt"), "{bad}");
     }
     let suffix = json!({ "model": "base", "prompt": "a", "suffix": "z" });
@@ -151,25 +193,6 @@ fn a_response_has_openais_members() {
     let (read, written) = (usage["prompt_tokens"].as_u64().unwrap(), usage["completion_tokens"].as_u64().unwrap());
     assert_eq!(usage["total_tokens"], read + written);
     assert!(response.get("openledger").is_none());
-}
-
-#[test]
-fn an_echoed_prompt_stands_before_the_answer_with_its_scores() {
-    let server = server(0);
-    let body = json!({ "model": "base", "prompt": "the owl", "echo": true, "logprobs": 0, "max_tokens": 2 });
-    let request = CompletionsRequest::parse(&body).unwrap().request;
-    let answer = server.complete(&request.to_completion(ModelId(0)), &mut |_| ControlFlow::Continue(())).unwrap();
-    let prompt = &answer.completion.prompt_ids;
-    let tokens = server.echo("base", prompt).unwrap();
-    assert_eq!(tokens[1].1, Some(server.score("base", prompt).unwrap()[0]));
-    let response = CompletionsResponse::new("7", 0, "base", &answer, true, Some(&tokens));
-    let choice = &response.choices[0];
-    assert_eq!(choice.text, format!("the owl{}", answer.completion.text));
-    let columns = choice.logprobs.as_ref().unwrap();
-    let count = prompt.len() + answer.completion.output_ids.len();
-    assert_eq!((columns.tokens.len(), columns.text_offset.len(), columns.token_logprobs.len()), (count, count, count));
-    assert_eq!(columns.token_logprobs[0], None);
-    assert_eq!(columns.text_offset[prompt.len()], "the owl".len());
 }
 
 #[test]

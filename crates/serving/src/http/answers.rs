@@ -1,0 +1,177 @@
+//! `/v1/chat/completions` and `/v1/completions`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use openledger_protocol::{AdapterHash, ModelId};
+use serde_json::{Value, json};
+
+use super::refusal::{Refusal, blocking, json as read_json};
+use super::{ADAPTER_HEADER, IGNORED_HEADER, Server, streams, tenant};
+use crate::backend::{Answer, CompletionRequest};
+use crate::error::ServeError;
+use crate::events::{Event, Events, Started};
+use crate::openai::{
+    ChatRequest, ChatResponse, ChatStream, CompletionsRequest, CompletionsResponse, CompletionsStream, EchoToken,
+    Usage, choices,
+};
+
+type Body = Result<Bytes, BytesRejection>;
+
+pub(super) async fn chat(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let parsed = ChatRequest::parse(&read_json(body)?)?;
+    let asked = parsed.request;
+    let tenant = tenant(&headers);
+    let own = Arc::clone(&server);
+    let (asked, mut runs) = blocking(move || {
+        let request = asked.ask(&own.setup.form, &own.setup.tokenizer, (own.setup.now)())?;
+        let requests = choices(&request, asked.n);
+        let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
+        Ok((asked, runs))
+    })
+    .await?;
+    let (id, created) = server.stamp();
+    let started = begun(&mut runs).await?;
+    let system_fingerprint = server.fingerprint(started.adapter);
+    let response = if asked.stream {
+        let chunks = ChatStream {
+            id: id.clone(),
+            created,
+            model: asked.model,
+            system_fingerprint,
+            include_usage: asked.include_usage,
+        };
+        streams::chat(runs, started.clone(), chunks, asked.logprobs)
+    } else {
+        let mut response = ChatResponse::empty(&id, created, &asked.model, system_fingerprint);
+        for (answer, cached) in collect(runs, &started).await? {
+            response.push(&answer, asked.logprobs, Usage::from(answer.completion.usage).cached(cached));
+        }
+        response.openledger = Some(made_by(&server, started.adapter));
+        Json(response).into_response()
+    };
+    Ok(named(response, &id, started.adapter, &parsed.ignored))
+}
+
+pub(super) async fn completions(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let parsed = CompletionsRequest::parse(&read_json(body)?)?;
+    let asked = parsed.request;
+    let tenant = tenant(&headers);
+    let own = Arc::clone(&server);
+    let (asked, mut runs) = blocking(move || {
+        let requests: Vec<CompletionRequest> =
+            asked.to_completions(ModelId(0)).iter().flat_map(|request| choices(request, asked.n)).collect();
+        let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
+        Ok((asked, runs))
+    })
+    .await?;
+    let (id, created) = server.stamp();
+    let started = begun(&mut runs).await?;
+    let system_fingerprint = server.fingerprint(started.adapter);
+    let n = asked.n as usize;
+    let response = if asked.stream {
+        let chunks = CompletionsStream {
+            id: id.clone(),
+            created,
+            model: asked.model,
+            system_fingerprint,
+            include_usage: asked.include_usage,
+        };
+        streams::completions(runs, started.clone(), chunks, asked.logprobs.is_some(), n)
+    } else {
+        let mut response = CompletionsResponse::empty(&id, created, &asked.model, system_fingerprint);
+        let answers = collect(runs, &started).await?;
+        let mut echo: Option<Vec<EchoToken>> = None;
+        for (at, (answer, cached)) in answers.into_iter().enumerate() {
+            let same_prompt = at % n != 0;
+            if asked.echo && !same_prompt {
+                echo = Some(echoed(&server, &asked, &answer).await?);
+            }
+            let usage = Usage::from(answer.completion.usage).cached(cached);
+            response.push(&answer, asked.logprobs.is_some(), echo.as_deref(), usage, same_prompt);
+        }
+        response.openledger = Some(made_by(&server, started.adapter));
+        Json(response).into_response()
+    };
+    Ok(named(response, &id, started.adapter, &parsed.ignored))
+}
+
+/// The prompt's tokens with how likely they were, for an answer that echoes it.
+async fn echoed(server: &Arc<Server>, asked: &CompletionsRequest, answer: &Answer) -> Result<Vec<EchoToken>, Refusal> {
+    let (server, model) = (Arc::clone(server), asked.model.clone());
+    let (ids, top) = (answer.completion.prompt_ids.clone(), asked.logprobs);
+    blocking(move || {
+        let scored = match top {
+            // Nobody asked how likely they were.
+            None => ids.iter().map(|_| None).collect(),
+            Some(top) => server.backend().prompt_logprobs(&model, &ids, top)?,
+        };
+        let pieces = ids.iter().map(|id| server.setup.tokenizer.piece(*id).to_vec());
+        Ok(pieces.zip(scored).collect())
+    })
+    .await
+}
+
+/// Waits until the first of `runs` has begun: what is wrong with a request is known by then.
+async fn begun(runs: &mut [Events]) -> Result<Started, Refusal> {
+    let Some(first) = runs.first_mut() else { return Err(ServeError::Stopped.into()) };
+    match first.recv().await {
+        Some(Event::Started(started)) => Ok(started),
+        Some(Event::Failed(error)) => Err(error.into()),
+        // Before it begins a run has nothing else to tell.
+        _ => Err(ServeError::Stopped.into()),
+    }
+}
+
+/// The answers of all `runs`, each with the tokens of its prompt that had been read before.
+async fn collect(runs: Vec<Events>, first: &Started) -> Result<Vec<(Answer, u32)>, Refusal> {
+    let mut answers = Vec::with_capacity(runs.len());
+    for mut run in runs {
+        let mut cached = first.cached_tokens;
+        let answer = loop {
+            match run.recv().await {
+                Some(Event::Started(started)) => cached = started.cached_tokens,
+                Some(Event::Token(_)) => {}
+                Some(Event::Finished(answer)) => break *answer,
+                Some(Event::Failed(error)) => return Err(error.into()),
+                None => return Err(ServeError::Stopped.into()),
+            }
+        };
+        answers.push((answer, cached));
+    }
+    Ok(answers)
+}
+
+/// The hashes behind an answer.
+fn made_by(server: &Server, adapter: AdapterHash) -> Value {
+    let own = server.backend().capabilities();
+    json!({ "base": own.base, "adapter": adapter, "deterministic": own.deterministic })
+}
+
+/// Names the request, its adapter and what was ignored of it.
+fn named(mut response: Response, id: &str, adapter: AdapterHash, ignored: &[String]) -> Response {
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-request-id", id);
+    set(ADAPTER_HEADER, &adapter.to_string());
+    if !ignored.is_empty() {
+        set(IGNORED_HEADER, &ignored.join(","));
+    }
+    response
+}
