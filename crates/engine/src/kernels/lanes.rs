@@ -20,6 +20,18 @@ pub(super) trait Lanes: Copy {
     unsafe fn fma(self, b: Self, c: Self) -> Self;
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
+    /// Reads 16 pairs of bf16 and widens them: the lower halves, the upper halves; `p` must be valid for 16 words.
+    unsafe fn widen(p: *const u32) -> (Self, Self);
+    /// Hints that the line at `p` is needed soon; any `p` will do.
+    unsafe fn prefetch(_p: *const u32) {}
+}
+
+impl Scalar {
+    /// `self · b`.
+    #[inline(always)]
+    pub(super) fn times(self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * b.0[i]))
+    }
 }
 
 /// The portable form; `mul_add` is the IEEE fused operation on every target.
@@ -61,6 +73,16 @@ impl Lanes for Scalar {
     unsafe fn add(self, b: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i] + b.0[i]))
     }
+
+    #[inline(always)]
+    unsafe fn widen(p: *const u32) -> (Self, Self) {
+        // SAFETY: the caller vouches for 16 readable words.
+        let words = unsafe { p.cast::<[u32; 16]>().read_unaligned() };
+        (
+            Self(std::array::from_fn(|i| f32::from_bits(words[i] << 16))),
+            Self(std::array::from_fn(|i| f32::from_bits(words[i] & 0xffff_0000))),
+        )
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -74,7 +96,7 @@ mod x86 {
 
     /// Two AVX registers.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2(__m256, __m256);
+    pub(in super::super) struct Avx2(pub(in super::super) __m256, pub(in super::super) __m256);
 
     // SAFETY of every block below: the methods are inlined into functions that enable AVX2 and FMA, which run only
     // after the processor was asked for them; pointers are the caller's promise.
@@ -122,11 +144,29 @@ mod x86 {
             // SAFETY: see the head of this block.
             unsafe { Self(_mm256_add_ps(self.0, b.0), _mm256_add_ps(self.1, b.1)) }
         }
+
+        #[inline(always)]
+        unsafe fn widen(p: *const u32) -> (Self, Self) {
+            // SAFETY: see the head of this block.
+            unsafe {
+                let p = p.cast::<__m256i>();
+                let (a, b) = (_mm256_loadu_si256(p), _mm256_loadu_si256(p.wrapping_add(1)));
+                let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x));
+                let high = |x| _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(0xffff_0000_u32 as i32)));
+                (Self(low(a), low(b)), Self(high(a), high(b)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u32) {
+            // SAFETY: see the head of this block; a hint cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
     }
 
     /// One AVX-512 register.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512(__m512);
+    pub(in super::super) struct Avx512(pub(in super::super) __m512);
 
     // SAFETY of every block below: as above, with AVX-512F.
     impl Lanes for Avx512 {
@@ -166,6 +206,22 @@ mod x86 {
         unsafe fn add(self, b: Self) -> Self {
             // SAFETY: see the head of this block.
             unsafe { Self(_mm512_add_ps(self.0, b.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn widen(p: *const u32) -> (Self, Self) {
+            // SAFETY: see the head of this block.
+            unsafe {
+                let x = p.cast::<__m512i>().read_unaligned();
+                let high = _mm512_and_si512(x, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                (Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(x))), Self(_mm512_castsi512_ps(high)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u32) {
+            // SAFETY: see the head of this block; a hint cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
     }
 }

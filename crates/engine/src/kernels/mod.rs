@@ -17,7 +17,11 @@ pub(crate) mod gemm;
 mod lanes;
 pub(crate) mod math;
 mod pool;
+pub(crate) mod product;
+pub(crate) mod quant;
+pub(crate) mod region;
 mod runtime;
+pub(crate) mod weights;
 mod wide;
 
 pub use runtime::{Isa, Runtime};

@@ -1,0 +1,242 @@
+//! Weights in the order the kernels read them, in three number formats.
+//!
+//! Place in the flow: `packed` lays tensors out in a [`Region`](super::region::Region) by [`Spec`]s; `product` multiplies
+//! by them; `forward` looks up embedding rows and `backward` asks for plain rows again.
+//!
+//! **Layout.** A weight `[n, k]` (n outputs, k inputs) lies in panels of 16 outputs, each panel one run of memory, so
+//! that a product is a single stream:
+//! - [`Form::F32`]: `[k][16]` f32.
+//! - [`Form::Bf16`]: `[k/2][16]` pairs of bf16, the even k in the low half; an odd k's partner is 0 and never multiplied.
+//! - [`Form::Q8`]: `[k/32]` blocks of 16 f32 scales and `[8][16][4]` bytes, each the 8-bit weight plus 128; so that
+//!   the processor's unsigned-by-signed dot product applies.
+//!
+//! The last panel of the first two is 8 wide when 8 outputs suffice; kernels then read 8 words too far and drop those
+//! lanes, for which 8 words of padding stand at the end.
+//!
+//! **Invariant:** `F32` and, for values that are bf16 already, `Bf16` lose nothing. Not here: files, arithmetic.
+
+/// Outputs per panel.
+pub(crate) const PANEL: usize = 16;
+/// Inputs per 8-bit block.
+pub(crate) const BLOCK: usize = 32;
+/// Words per panel and block of the 8-bit form: the scales, then the bytes.
+pub(crate) const Q8_WORDS: usize = PANEL + PANEL * BLOCK / 4;
+/// Words behind a narrow last panel that a kernel may read.
+const PADDING: usize = 8;
+
+/// A number format of packed weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 32-bit floats.
+    F32,
+    /// Upper halves of 32-bit floats.
+    Bf16,
+    /// Bytes with a scale for 32 of them.
+    Q8,
+}
+
+/// Where and how one weight lies in a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// First word; a multiple of 16.
+    pub(crate) offset: usize,
+    /// Outputs.
+    pub(crate) n: usize,
+    /// Inputs.
+    pub(crate) k: usize,
+    /// Number format.
+    pub(crate) form: Form,
+}
+
+impl Spec {
+    /// A weight behind `end` words; `end` moves past it.
+    pub(crate) fn after(end: &mut usize, n: usize, k: usize, form: Form) -> Self {
+        let spec = Self { offset: *end, n, k, form };
+        *end += spec.words();
+        spec
+    }
+
+    /// Words taken, padding included; a multiple of 16.
+    pub(crate) fn words(&self) -> usize {
+        let width = match self.form {
+            Form::Q8 => self.n.next_multiple_of(PANEL),
+            Form::F32 | Form::Bf16 => self.n.next_multiple_of(PANEL / 2),
+        };
+        let used = match self.form {
+            Form::F32 => width * self.k,
+            Form::Bf16 => width * self.k.div_ceil(2),
+            Form::Q8 => width / PANEL * self.k.div_ceil(BLOCK) * Q8_WORDS,
+        };
+        (used + PADDING).next_multiple_of(PANEL)
+    }
+
+    /// The weight in `words`, the whole region.
+    pub(crate) fn of<'a>(&self, words: &'a [u32]) -> Weight<'a> {
+        Weight { n: self.n, k: self.k, form: self.form, words: &words[self.offset..][..self.words()] }
+    }
+
+    /// Packs row-major `values` `[n, k]` into `words`, the whole region.
+    ///
+    /// Values that are not bf16 are rounded to the nearest one, ties to even, in [`Form::Bf16`].
+    pub(crate) fn pack(&self, values: &[f32], words: &mut [u32]) {
+        assert_eq!(values.len(), self.n * self.k, "a weight has n·k values");
+        let words = &mut words[self.offset..][..self.words()];
+        let bf16 = |x: &f32| u32::from(half::bf16::from_f32(*x).to_bits());
+        for (j, row) in values.chunks_exact(self.k.max(1)).enumerate() {
+            let (at, step) = panel(self.form, self.n, self.k, j / PANEL);
+            let column = j % PANEL;
+            match self.form {
+                Form::F32 => {
+                    for (slot, x) in words[at + column..].iter_mut().step_by(step).zip(row) {
+                        *slot = x.to_bits();
+                    }
+                }
+                Form::Bf16 => {
+                    for (slot, pair) in words[at + column..].iter_mut().step_by(step).zip(row.chunks(2)) {
+                        *slot = bf16(&pair[0]) | pair.get(1).map_or(0, bf16) << 16;
+                    }
+                }
+                Form::Q8 => {
+                    for (block, values) in words[at..].chunks_exact_mut(Q8_WORDS).zip(row.chunks(BLOCK)) {
+                        let (scale, quants) = quantise(values);
+                        block[column] = scale.to_bits();
+                        for (group, four) in quants.as_chunks::<4>().0.iter().enumerate() {
+                            block[PANEL + group * PANEL + column] = u32::from_le_bytes(four.map(|q| (q as u8) ^ 0x80));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// First word of panel `p` and the words from one step of k to the next.
+fn panel(form: Form, n: usize, k: usize, p: usize) -> (usize, usize) {
+    let narrow = (p + 1) * PANEL > n.next_multiple_of(PANEL / 2);
+    let width = if narrow { PANEL / 2 } else { PANEL };
+    match form {
+        Form::F32 => (p * PANEL * k, width),
+        Form::Bf16 => (p * PANEL * k.div_ceil(2), width),
+        Form::Q8 => (p * k.div_ceil(BLOCK) * Q8_WORDS, Q8_WORDS),
+    }
+}
+
+/// Scale and 8-bit values of up to 32 numbers: the largest magnitude becomes 127, others round to even.
+#[inline(always)]
+pub(crate) fn quantise(values: &[f32]) -> (f32, [i8; BLOCK]) {
+    let largest = values.iter().fold(0f32, |m, x| if x.abs() > m { x.abs() } else { m });
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    let mut quants = [0; BLOCK];
+    for (q, x) in quants.iter_mut().zip(values) {
+        *q = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+    }
+    (largest / 127.0, quants)
+}
+
+/// Whether every value is a bf16 already.
+pub(crate) fn are_bf16(values: &[f32]) -> bool {
+    values.iter().all(|x| x.to_bits() & 0xffff == 0)
+}
+
+/// A packed weight `[n, k]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Weight<'a> {
+    /// Outputs.
+    pub(crate) n: usize,
+    /// Inputs.
+    pub(crate) k: usize,
+    /// Number format.
+    pub(crate) form: Form,
+    words: &'a [u32],
+}
+
+impl Weight<'_> {
+    /// Words of panel `p` and the words from one step of k to the next. The slice reaches to the weight's end.
+    pub(super) fn panel(&self, p: usize) -> (&[u32], usize) {
+        let (at, step) = panel(self.form, self.n, self.k, p);
+        (&self.words[at..], step)
+    }
+
+    /// Row `j` (the weights of output j) as f32, `[k]`.
+    pub(crate) fn row(&self, j: usize, out: &mut [f32]) {
+        assert!(j < self.n && out.len() == self.k, "row {j} of a weight [{}, {}]", self.n, self.k);
+        let ((words, step), column) = (self.panel(j / PANEL), j % PANEL);
+        match self.form {
+            Form::F32 => {
+                for (x, word) in out.iter_mut().zip(words[column..].iter().step_by(step)) {
+                    *x = f32::from_bits(*word);
+                }
+            }
+            Form::Bf16 => {
+                for (pair, word) in out.chunks_mut(2).zip(words[column..].iter().step_by(step)) {
+                    let halves = [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)];
+                    pair.copy_from_slice(&halves[..pair.len()]);
+                }
+            }
+            Form::Q8 => {
+                for (out, block) in out.chunks_mut(BLOCK).zip(words.chunks_exact(Q8_WORDS)) {
+                    let scale = f32::from_bits(block[column]);
+                    for (group, four) in out.chunks_mut(4).enumerate() {
+                        let bytes = block[PANEL + group * PANEL + column].to_le_bytes();
+                        for (x, byte) in four.iter_mut().zip(bytes) {
+                            *x = f32::from((byte ^ 0x80) as i8) * scale;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// All rows as f32, row-major `[n, k]`; for backward passes and for writing files.
+    pub(crate) fn rows(&self, out: &mut [f32]) {
+        assert_eq!(out.len(), self.n * self.k, "a weight has n·k values");
+        for (j, row) in out.chunks_exact_mut(self.k.max(1)).enumerate() {
+            self.row(j, row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::uniform;
+
+    fn random(len: usize) -> Vec<f32> {
+        (0..len).map(|i| uniform(11, 1, i as u64) as f32 - 0.5).collect()
+    }
+
+    fn round_trip(form: Form, n: usize, k: usize, values: &[f32]) -> Vec<f32> {
+        let mut end = 16;
+        let spec = Spec::after(&mut end, n, k, form);
+        let mut words = vec![0; end];
+        spec.pack(values, &mut words);
+        let mut back = vec![0.0; n * k];
+        spec.of(&words).rows(&mut back);
+        back
+    }
+
+    #[test]
+    fn floats_come_back_as_they_went_in() {
+        for (n, k) in [(1, 1), (7, 5), (8, 64), (16, 33), (24, 576), (41, 2)] {
+            let values = random(n * k);
+            assert_eq!(round_trip(Form::F32, n, k, &values), values);
+            let rounded: Vec<f32> = values.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect();
+            assert!(are_bf16(&rounded) && !are_bf16(&values));
+            assert_eq!(round_trip(Form::Bf16, n, k, &values), rounded, "{n}x{k}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_back_within_half_a_step_of_their_block() {
+        let (n, k) = (21, 70);
+        let values = random(n * k);
+        let back = round_trip(Form::Q8, n, k, &values);
+        for (values, back) in values.chunks(k).zip(back.chunks(k)) {
+            for (values, back) in values.chunks(BLOCK).zip(back.chunks(BLOCK)) {
+                let step = values.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
+                assert!(values.iter().zip(back).all(|(x, y)| (x - y).abs() <= 0.501 * step));
+            }
+        }
+        assert_eq!(round_trip(Form::Q8, 2, 3, &[0.0; 6]), [0.0; 6]);
+    }
+}

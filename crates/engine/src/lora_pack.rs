@@ -1,0 +1,140 @@
+//! An adapter's factors in the order the kernels read them.
+//!
+//! Place in the flow: [`Lora`](crate::Lora) keeps one beside its settings; `linear` multiplies by it. The A factors of
+//! maps that share an input (queries, keys and values; gate and up) stand together as one weight, so that a row is
+//! read once for all of them.
+//!
+//! Invariant: factors are bf16 when every value is (which loses nothing), f32 otherwise. Not here: what is multiplied
+//! when (`linear`), files (`peft`).
+
+use std::ops::Range;
+
+use crate::kernels::region::Region;
+use crate::kernels::weights::{Form, Spec, Weight, are_bf16};
+use crate::lora::Target;
+
+/// Maps that share an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The first norm's output: queries, keys, values.
+    Attention,
+    /// The mixed values: output projection.
+    Mixed,
+    /// The second norm's output: gate, up.
+    FeedForward,
+    /// The gated product: down.
+    Gated,
+}
+
+impl Input {
+    /// All four, in the order of a layer.
+    pub(crate) const ALL: [Input; 4] = [Input::Attention, Input::Mixed, Input::FeedForward, Input::Gated];
+
+    /// The maps that read it.
+    pub(crate) fn targets(self) -> &'static [Target] {
+        match self {
+            Input::Attention => &[Target::Q, Target::K, Target::V],
+            Input::Mixed => &[Target::O],
+            Input::FeedForward => &[Target::Gate, Target::Up],
+            Input::Gated => &[Target::Down],
+        }
+    }
+}
+
+/// Shape and place of one map's factors in the adapter's flat list.
+#[derive(Debug, Clone)]
+pub(crate) struct Map {
+    pub(crate) a: Range<usize>,
+    pub(crate) b: Range<usize>,
+    pub(crate) rank: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+}
+
+/// Factors of the maps that share one input in one layer.
+#[derive(Debug, Clone)]
+struct Joint {
+    a: Spec,
+    /// By place in [`Input::targets`]: first column of the map's part in `A·x`, and its B.
+    b: [Option<(usize, Spec)>; 3],
+}
+
+/// All factors of an adapter.
+pub(crate) struct LoraPack {
+    /// By `layer · 4 + input`.
+    joints: Vec<Option<Joint>>,
+    region: Region,
+}
+
+/// The factors that one product needs.
+pub(crate) struct Factors<'a> {
+    /// `[sum of ranks, inputs]`.
+    pub(crate) a: Weight<'a>,
+    /// By place in [`Input::targets`]: first column of the map's part in `A·x`, and B `[outputs, rank]`.
+    pub(crate) b: [Option<(usize, Weight<'a>)>; 3],
+}
+
+impl LoraPack {
+    /// Packs `params`; `maps` by `layer · 7 + target`.
+    pub(crate) fn new(maps: &[Option<Map>], params: &[f32]) -> Self {
+        let form = if are_bf16(params) { Form::Bf16 } else { Form::F32 };
+        let (joints, words) = layout(maps, form);
+        let mut pack = Self { joints, region: Region::zeroed(words) };
+        pack.fill(maps, params);
+        pack
+    }
+
+    /// Bytes held or mapped.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.region.words())
+    }
+
+    /// Factors of the maps that read `input` in `layer`, if any has an adapter.
+    pub(crate) fn factors(&self, layer: usize, input: Input) -> Option<Factors<'_>> {
+        let joint = self.joints[layer * Input::ALL.len() + input as usize].as_ref()?;
+        let words = self.region.words();
+        Some(Factors { a: joint.a.of(words), b: joint.b.map(|b| b.map(|(first, spec)| (first, spec.of(words)))) })
+    }
+
+    fn fill(&mut self, maps: &[Option<Map>], params: &[f32]) {
+        let Some(words) = self.region.words_mut() else { return };
+        let mut stacked = Vec::new();
+        for (i, joint) in self.joints.iter().enumerate() {
+            let Some(joint) = joint else { continue };
+            stacked.clear();
+            for (map, b) in shared(maps, i).zip(joint.b) {
+                if let (Some(map), Some((_, spec))) = (map, b) {
+                    stacked.extend_from_slice(&params[map.a.clone()]);
+                    spec.pack(&params[map.b.clone()], words);
+                }
+            }
+            joint.a.pack(&stacked, words);
+        }
+    }
+}
+
+/// Maps of joint `i` (`layer · 4 + input`), by place in [`Input::targets`].
+fn shared(maps: &[Option<Map>], i: usize) -> impl Iterator<Item = Option<&Map>> {
+    let (layer, input) = (i / Input::ALL.len(), Input::ALL[i % Input::ALL.len()]);
+    input.targets().iter().map(move |t| maps[layer * Target::ALL.len() + t.index()].as_ref())
+}
+
+/// Places of all factors, and words in all.
+fn layout(maps: &[Option<Map>], form: Form) -> (Vec<Option<Joint>>, usize) {
+    let mut end = 0;
+    let layers = maps.len() / Target::ALL.len();
+    let joints = (0..layers * Input::ALL.len())
+        .map(|i| {
+            let inputs = shared(maps, i).flatten().next()?.inputs;
+            let ranks = shared(maps, i).flatten().map(|m| m.rank).sum();
+            let a = Spec::after(&mut end, ranks, inputs, form);
+            let (mut b, mut first) = ([None; 3], 0);
+            for (b, map) in b.iter_mut().zip(shared(maps, i)) {
+                *b = map.map(|m| (first, Spec::after(&mut end, m.outputs, m.rank, form)));
+                first += map.map_or(0, |m| m.rank);
+            }
+            Some(Joint { a, b })
+        })
+        .collect();
+    (joints, end)
+}

@@ -1,0 +1,42 @@
+//! Numeric modes: which arithmetic an answer was computed in.
+//!
+//! Place in the flow: chosen when a model is loaded, carried by every receipt. Invariant: a mode fixes every bit, on any
+//! processor, batch, chunking and thread count; a change of any rounding is a new name. Not here: the arithmetic
+//! (`kernels`).
+
+/// How a model's linear maps are computed. Everything else is f32 in all modes, adapters included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum NumericMode {
+    /// Weights as the checkpoint has them, f32 rows, fused multiply-adds in order of the inputs. The mode that trains and
+    /// that claims are checked in.
+    #[default]
+    F32Fma,
+    /// Weights and rows in 8 bits with an f32 scale for 32 of them; integer sums per block, blocks combined in order.
+    /// Answers only: no gradients.
+    Q8,
+}
+
+impl NumericMode {
+    /// All modes.
+    pub const ALL: [NumericMode; 2] = [NumericMode::F32Fma, NumericMode::Q8];
+
+    /// The name that receipts carry.
+    pub fn name(self) -> &'static str {
+        match self {
+            NumericMode::F32Fma => "f32fma-1",
+            NumericMode::Q8 => "q8-1",
+        }
+    }
+
+    /// The mode of that name; `None` for one this engine does not compute (such as `bf16dot-1`).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl std::fmt::Display for NumericMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
