@@ -111,6 +111,7 @@ fn influence(records: u64, queries: u64) {
         tied: true,
         bos: Some(0),
         eos: vec![],
+        arch: Default::default(),
     };
     let model = Model::init(config, 1).unwrap().with_runtime(Runtime::new(1));
     let mut lora = Lora::init(&model, &LoraConfig::all_linear(8), 2).unwrap();

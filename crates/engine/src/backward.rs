@@ -35,6 +35,7 @@ pub struct Scratch {
     dq: Vec<f32>,
     dk: Vec<f32>,
     dv: Vec<f32>,
+    draw: Vec<f32>,
     low: Vec<f32>,
     turned: Vec<f32>,
     weights: Vec<f32>,
@@ -218,6 +219,15 @@ fn layer_back(model: &Model, rt: &Runtime, layer: usize, trace: &LayerTrace, wan
             rope(isa, dx, &s.trace.cos[r * half..][..half], &s.trace.sin[r * half..][..half], -1.0);
         }
     }
+    if let Some(norms) = &spans.head_norms {
+        for (i, dx) in [&mut s.dq, &mut s.dk].into_iter().enumerate() {
+            let dw = wanted.full(&norms[i]);
+            zeros(&mut s.draw, dx.len());
+            let (norm, inverse) = (model.slice(&norms[i]), &trace.inverse_heads[i]);
+            rms_norm_back(isa, &trace.raw[i], norm, inverse, dx, &mut s.draw, dw);
+            std::mem::swap(dx, &mut s.draw);
+        }
+    }
     let inputs = [(Target::Q, &s.dq, Into::Set), (Target::K, &s.dk, Into::Add), (Target::V, &s.dv, Into::Add)];
     for (target, dy, into) in inputs {
         let dx = below.then_some((&mut s.dnormed, into));
@@ -263,12 +273,16 @@ impl Back<'_> {
                 let shape = Shape { m: out, n: inp, k: m };
                 let dw = &mut grads[span.clone()];
                 gemm(rt, shape, Left::transposed(dy, out), Right::Rows(x, inp), dw, inp, Into::Add);
+                if let Some(bias) = &self.model.layers[self.layer].bias[target.index()] {
+                    let db = &mut grads[bias.clone()];
+                    dy.chunks_exact(out).for_each(|row| add(rt.isa(), db, row));
+                }
                 return;
             }
             Wanted::Lora(lora, grads) => (lora, grads),
         };
         let Some(pair) = lora.pair(self.layer, target) else { return };
-        let (rank, scale) = (lora.config().rank, lora.config().scale());
+        let (rank, scale) = (pair.rank, pair.scale);
         let (a, b) = (&lora.params()[pair.a_range.clone()], &lora.params()[pair.b_range.clone()]);
         // dlow = scale · dy·B
         zeros(self.low, m * rank);

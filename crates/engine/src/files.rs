@@ -88,6 +88,17 @@ pub(crate) fn parse_safetensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<St
     Ok(out)
 }
 
+/// Names and shapes of the tensors in the bytes of a safetensors file, all checked as a loader would.
+///
+/// # Errors
+///
+/// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for element types other than F32, F16 and
+/// BF16, [`LoadError::NotFinite`] for NaN or infinities.
+pub fn tensor_shapes(bytes: &[u8]) -> Result<BTreeMap<String, Vec<usize>>, LoadError> {
+    let tensors = parse_safetensors(bytes, Path::new("safetensors"))?;
+    Ok(tensors.into_iter().map(|(name, tensor)| (name, tensor.shape)).collect())
+}
+
 /// Removes tensor `name` from `tensors` and checks its shape.
 pub(crate) fn take(
     tensors: &mut BTreeMap<String, Tensor>,

@@ -1,8 +1,8 @@
 //! The transformer, forward: rows of any number of sequences through all layers.
 //!
 //! Place in the flow: one function, [`forward`], under decoding, scoring and training alike, so that a verifier who
-//! re-runs prompt and answer as one prefill gets the bits that decoding got. Source: the Llama reference of Hugging
-//! Face transformers (`modeling_llama.py`), rotary embedding on half heads.
+//! re-runs prompt and answer as one prefill gets the bits that decoding got. Source: the references of Hugging Face
+//! transformers (`modeling_llama.py`, `modeling_qwen2.py`, `modeling_qwen3.py`), rotary embedding on half heads.
 //!
 //! Invariants: a row's result depends on its own sequence, position and adapter only; nothing is written to a cache
 //! before all inputs are checked. Not here: logits to tokens (`sampling`), gradients (`backward`).
@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::kernels::attention::{PageShape, Query, attend};
 use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
 use crate::kernels::gemm::{Into, Left, Right, Shape, gemm};
-use crate::kernels::{Runtime, math};
+use crate::kernels::{Isa, Runtime, math};
 pub(crate) use crate::kv::KvCache;
 use crate::lora::{Lora, Target};
 use crate::model::Model;
@@ -33,6 +33,9 @@ pub(crate) struct LayerTrace {
     pub(crate) x: Vec<f32>,
     pub(crate) normed1: Vec<f32>,
     pub(crate) inverse1: Vec<f32>,
+    /// Queries and keys before their heads are normalised, and the factor of each head; empty in other families.
+    pub(crate) raw: [Vec<f32>; 2],
+    pub(crate) inverse_heads: [Vec<f32>; 2],
     pub(crate) q: Vec<f32>,
     pub(crate) k: Vec<f32>,
     pub(crate) v: Vec<f32>,
@@ -67,6 +70,9 @@ pub(crate) struct Workspace {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
+    /// Queries and keys before their heads are normalised, and the factor of each head.
+    raw: [Vec<f32>; 2],
+    inverse_heads: [Vec<f32>; 2],
     mixed: Vec<f32>,
     wide: Vec<f32>,
     gate: Vec<f32>,
@@ -164,6 +170,11 @@ pub(crate) fn forward(
         linear(Target::Q, &ws.normed, &mut ws.q, &mut ws.low, &mut kept);
         linear(Target::K, &ws.normed, &mut ws.k, &mut ws.low, &mut kept);
         linear(Target::V, &ws.normed, &mut ws.v, &mut ws.low, &mut kept);
+        norm_heads(model, isa, layer, ws);
+        if let Some(kept) = &mut kept {
+            kept.raw.clone_from(&ws.raw);
+            kept.inverse_heads.clone_from(&ws.inverse_heads);
+        }
         attention(config, rt, layer, slots, ws);
         linear(Target::O, &ws.mixed, &mut ws.wide, &mut ws.low, &mut kept);
         add(isa, &mut ws.x, &ws.wide);
@@ -261,15 +272,15 @@ fn embed(model: &Model, slots: &[Slot<'_>], ws: &mut Workspace) {
             let position = (slot.cache.len() + i) as f64;
             for (j, frequency) in model.frequencies.iter().enumerate() {
                 let (sin, cos) = math::sin_cos(position * frequency);
-                ws.cos[row * half + j] = cos as f32;
-                ws.sin[row * half + j] = sin as f32;
+                ws.cos[row * half + j] = (cos * model.rope_factor) as f32;
+                ws.sin[row * half + j] = (sin * model.rope_factor) as f32;
             }
             row += 1;
         }
     }
 }
 
-/// `y = W·x`, plus each group's adapter. `low` holds `A·x` of the last group.
+/// `y = W·x + bias`, plus each group's adapter. `low` holds `A·x` of the last group.
 #[expect(clippy::too_many_arguments, reason = "one product, named operands")]
 fn linear(
     model: &Model,
@@ -284,16 +295,31 @@ fn linear(
     let (n, k) = target.dims(model.config());
     let shape = Shape { m: x.len() / k, n, k };
     gemm(rt, shape, Left::rows(x, k), Right::Packed(model.packed(layer, target)), y, n, Into::Set);
+    if let Some(bias) = &model.layers[layer].bias[target.index()] {
+        y.chunks_exact_mut(n).for_each(|row| add(rt.isa(), row, model.slice(bias)));
+    }
     low.clear();
     for group in groups {
         let Some(pair) = group.lora.pair(layer, target) else { continue };
-        let (m, rank) = (group.rows, group.lora.config().rank);
+        let (m, rank) = (group.rows, pair.rank);
         let (x, y) = (&x[group.first * k..][..m * k], &mut y[group.first * n..][..m * n]);
         low.clear();
         low.resize(m * rank, 0.0);
         gemm(rt, Shape { m, n: rank, k }, Left::rows(x, k), Right::Packed(&pair.a), low, rank, Into::Set);
-        let scaled = Into::Scaled(group.lora.config().scale());
+        let scaled = Into::Scaled(pair.scale);
         gemm(rt, Shape { m, n, k: rank }, Left::rows(low, rank), Right::Packed(&pair.b), y, n, scaled);
+    }
+}
+
+/// Normalises each head of queries and keys, in the families that do.
+fn norm_heads(model: &Model, isa: Isa, layer: usize, ws: &mut Workspace) {
+    let Some(norms) = &model.layers[layer].head_norms else { return };
+    let config = model.config();
+    for (i, x) in [&mut ws.q, &mut ws.k].into_iter().enumerate() {
+        let (raw, inverse) = (&mut ws.raw[i], &mut ws.inverse_heads[i]);
+        raw.clone_from(x);
+        inverse.resize(x.len() / config.head_dim, 0.0);
+        rms_norm(isa, raw, model.slice(&norms[i]), config.rms_eps, x, inverse);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The only kernels of the system: Llama-family transformer, LoRA, forward and backward, sampling, tokenizer.
+//! The only kernels of the system: Llama, Qwen2 and Qwen3 transformers, LoRA, forward and backward, sampling, tokenizer.
 //!
 //! # Place in the flow
 //!
@@ -21,6 +21,7 @@
 mod backward;
 mod batch;
 mod config;
+mod ensemble;
 mod error;
 mod files;
 mod forward;
@@ -31,7 +32,9 @@ mod lora;
 mod matrix;
 mod model;
 mod peft;
+mod peft_config;
 mod rng;
+mod rope;
 mod sampling;
 mod session;
 mod tokenizer;
@@ -39,8 +42,9 @@ mod train;
 
 pub use backward::{Scratch, full_gradient, lora_gradient};
 pub use batch::Batch;
-pub use config::ModelConfig;
+pub use config::{Architecture, Family, ModelConfig};
 pub use error::{LoadError, RunError, TrainError};
+pub use files::tensor_shapes;
 pub use forward::Slot;
 pub use kernels::{Isa, Runtime, Wide, widest};
 pub use kv::{KvCache, KvPage, Lease, MemoryBudget};
@@ -49,6 +53,7 @@ pub use lora::{Factor, Lora, LoraConfig, ModuleSpan, Target};
 pub use matrix::{Matrix, dot};
 pub use model::{Model, TensorSpan};
 pub use rng::{draw, uniform};
+pub use rope::RopeScaling;
 pub use sampling::{FinishReason, Generation, Sampling};
 pub use session::{Session, generate, logits, mean_hidden, score};
 pub use tokenizer::Tokenizer;

@@ -3,7 +3,8 @@
 //! Place in the flow: made by [`Lora::init`] or [`Lora::load_peft`](crate::Lora::load_peft), trained by
 //! [`LoraTrainer`](crate::LoraTrainer), applied row by row in `forward`. Invariants: one flat list of f32 parameters is
 //! the truth (layer, then target, then A before B), packed forms follow it; the hash depends on the
-//! numbers, not on a file. Not here: files (`peft`).
+//! numbers, not on a file. Rank and strength may differ from map to map. Not here: files (`peft`), adapters made of
+//! others (`ensemble`).
 
 use std::ops::Range;
 
@@ -16,8 +17,10 @@ use crate::kernels::gemm::Packed;
 use crate::model::Model;
 use crate::rng;
 
-/// Domain of [`Lora::hash`].
+/// Domain of [`Lora::hash`] when all maps share one scale.
 const HASH_TAG: &[u8] = b"openledger/lora/v1\0";
+/// Domain of [`Lora::hash`] when they do not.
+const MIXED_HASH_TAG: &[u8] = b"openledger/lora/v2\0";
 /// Largest accepted rank.
 pub(crate) const MAX_RANK: usize = 512;
 
@@ -102,14 +105,14 @@ pub enum Factor {
     B,
 }
 
-/// Shape and strength of an adapter.
+/// Shape and strength of an adapter whose maps are all alike; of others, what holds where nothing else is said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
     /// Inner width; 1 to 512.
     pub rank: usize,
     /// Numerator of the scale.
     pub alpha: f32,
-    /// Maps that get an adapter, in every layer.
+    /// Maps that get an adapter, in every layer (for adapters from elsewhere: in some layer).
     pub targets: Vec<Target>,
     /// Whether the scale is `alpha / sqrt(rank)` instead of `alpha / rank`.
     pub rslora: bool,
@@ -123,8 +126,7 @@ impl LoraConfig {
 
     /// Factor of the adapter's product.
     pub fn scale(&self) -> f32 {
-        let rank = self.rank as f32;
-        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+        Low { rank: self.rank, alpha: self.alpha }.scale(self.rslora)
     }
 
     /// Number of parameters in a model of that shape.
@@ -139,17 +141,42 @@ impl LoraConfig {
     ///
     /// [`LoadError::Unsupported`] naming the setting.
     pub(crate) fn checked(mut self) -> Result<Self, LoadError> {
+        Low { rank: self.rank, alpha: self.alpha }.checked()?;
+        self.targets.sort();
+        self.targets.dedup();
+        if self.targets.is_empty() {
+            return Err(LoadError::Unsupported { what: "a LoRA without target modules".into() });
+        }
+        Ok(self)
+    }
+}
+
+/// Rank and strength on one map.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Low {
+    pub(crate) rank: usize,
+    pub(crate) alpha: f32,
+}
+
+impl Low {
+    /// Factor of the product `B·A`.
+    fn scale(self, rslora: bool) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] naming the setting.
+    pub(crate) fn checked(self) -> Result<Self, LoadError> {
         let refuse = |what: String| Err(LoadError::Unsupported { what });
         if self.rank == 0 || self.rank > MAX_RANK {
             return refuse(format!("LoRA rank {} (must be 1 to {MAX_RANK})", self.rank));
         }
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
             return refuse(format!("LoRA alpha {}", self.alpha));
-        }
-        self.targets.sort();
-        self.targets.dedup();
-        if self.targets.is_empty() {
-            return refuse("a LoRA without target modules".into());
         }
         Ok(self)
     }
@@ -191,12 +218,20 @@ pub(crate) struct Pair {
     /// Place of A in the flat list; B follows it.
     pub(crate) a_range: Range<usize>,
     pub(crate) b_range: Range<usize>,
+    pub(crate) rank: usize,
+    /// Factor of the product.
+    pub(crate) scale: f32,
+    pub(crate) alpha: f32,
 }
+
+/// The dimensions an adapter depends on: layers, hidden, feed-forward, all queries, all keys.
+type Fit = [(&'static str, usize); 5];
 
 /// An adapter for one shape of model.
 #[derive(Clone)]
 pub struct Lora {
     config: LoraConfig,
+    fit: Fit,
     params: Vec<f32>,
     modules: Vec<ModuleSpan>,
     /// By `layer · 7 + target`.
@@ -224,29 +259,39 @@ impl Lora {
     }
 
     /// All parameters zero; `config` must be checked.
-    pub(crate) fn zero(model: &ModelConfig, config: LoraConfig) -> Self {
+    fn zero(model: &ModelConfig, config: LoraConfig) -> Self {
+        let low = Low { rank: config.rank, alpha: config.alpha };
+        let maps: Vec<Option<Low>> = (0..model.layers)
+            .flat_map(|_| Target::ALL.map(|target| config.targets.contains(&target).then_some(low)))
+            .collect();
+        Self::with_maps(model, config, &maps)
+    }
+
+    /// All parameters zero, with rank and strength of each map (by `layer · 7 + target`) as given; all must be checked.
+    pub(crate) fn with_maps(model: &ModelConfig, config: LoraConfig, maps: &[Option<Low>]) -> Self {
+        assert_eq!(maps.len(), model.layers * Target::ALL.len());
         let (mut modules, mut pairs, mut end) = (Vec::new(), Vec::new(), 0);
-        for layer in 0..model.layers {
-            for target in Target::ALL {
-                if !config.targets.contains(&target) {
-                    pairs.push(None);
-                    continue;
-                }
-                let (outputs, inputs) = target.dims(model);
-                let mut add = |factor, rows: usize, cols: usize| {
-                    let range = end..end + rows * cols;
-                    end = range.end;
-                    modules.push(ModuleSpan { layer, target, factor, range: range.clone(), rows, cols });
-                    range
-                };
-                let a_range = add(Factor::A, config.rank, inputs);
-                let b_range = add(Factor::B, outputs, config.rank);
-                let a = Packed::transposed(&vec![0.0; a_range.len()], config.rank, inputs);
-                let b = Packed::transposed(&vec![0.0; b_range.len()], outputs, config.rank);
-                pairs.push(Some(Pair { a, b, a_range, b_range }));
-            }
+        let places = (0..model.layers).flat_map(|layer| Target::ALL.map(|target| (layer, target)));
+        for ((layer, target), low) in places.zip(maps) {
+            let Some(low) = *low else {
+                pairs.push(None);
+                continue;
+            };
+            let (outputs, inputs) = target.dims(model);
+            let mut add = |factor, rows: usize, cols: usize| {
+                let range = end..end + rows * cols;
+                end = range.end;
+                modules.push(ModuleSpan { layer, target, factor, range: range.clone(), rows, cols });
+                range
+            };
+            let a_range = add(Factor::A, low.rank, inputs);
+            let b_range = add(Factor::B, outputs, low.rank);
+            let a = Packed::transposed(&vec![0.0; a_range.len()], low.rank, inputs);
+            let b = Packed::transposed(&vec![0.0; b_range.len()], outputs, low.rank);
+            let scale = low.scale(config.rslora);
+            pairs.push(Some(Pair { a, b, a_range, b_range, rank: low.rank, scale, alpha: low.alpha }));
         }
-        Self { config, params: vec![0.0; end], modules, pairs }
+        Self { config, fit: fit(model), params: vec![0.0; end], modules, pairs }
     }
 
     /// Shape and strength.
@@ -297,15 +342,23 @@ impl Lora {
 
     /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for each tensor in order of its
     /// PEFT name the length of the name (u32), the name, rows and columns (u64), and the values; numbers little-endian.
+    ///
+    /// When maps differ in scale, the tag is `openledger/lora/v2\0` and the scale stands after each name instead.
     pub fn hash(&self) -> [u8; 32] {
         let mut named: Vec<(String, &ModuleSpan)> = self.modules.iter().map(|m| (m.peft_name(), m)).collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let mut hash = Sha256::new();
-        hash.update(HASH_TAG);
-        hash.update(self.config.scale().to_le_bytes());
+        let shared = self.shared_scale();
+        hash.update(if shared.is_some() { HASH_TAG } else { MIXED_HASH_TAG });
+        if let Some(scale) = shared {
+            hash.update(scale.to_le_bytes());
+        }
         for (name, module) in named {
             hash.update((name.len() as u32).to_le_bytes());
             hash.update(name.as_bytes());
+            if let (None, Some(pair)) = (shared, self.pair(module.layer, module.target)) {
+                hash.update(pair.scale.to_le_bytes());
+            }
             hash.update((module.rows as u64).to_le_bytes());
             hash.update((module.cols as u64).to_le_bytes());
             for x in &self.params[module.range.clone()] {
@@ -322,22 +375,25 @@ impl Lora {
 
     /// Refuses a model of other dimensions than the adapter was made for.
     pub(crate) fn check(&self, model: &ModelConfig) -> Result<(), RunError> {
-        let mismatch = |what: String| Err(RunError::AdapterMismatch { what });
-        let layers = self.pairs.len() / Target::ALL.len();
-        if layers != model.layers {
-            return mismatch(format!("made for {layers} layers, the model has {}", model.layers));
-        }
-        for module in self.modules.iter().take(2 * self.config.targets.len()) {
-            let (outputs, inputs) = module.target.dims(model);
-            let (found, wanted) = match module.factor {
-                Factor::A => (module.cols, inputs),
-                Factor::B => (module.rows, outputs),
-            };
-            if found != wanted {
-                return mismatch(format!("{} is {found} wide, the model needs {wanted}", module.peft_name()));
+        match self.fit.iter().zip(fit(model)).find(|(own, wanted)| **own != *wanted) {
+            None => Ok(()),
+            Some((&(name, own), (_, wanted))) => {
+                let what = format!("made for {name} of {own}, the model has {wanted}");
+                Err(RunError::AdapterMismatch { what })
             }
         }
-        Ok(())
+    }
+
+    /// Layers of the models it was made for.
+    pub(crate) fn layers(&self) -> usize {
+        self.pairs.len() / Target::ALL.len()
+    }
+
+    /// The scale of all maps, if they share one.
+    fn shared_scale(&self) -> Option<f32> {
+        let mut scales = self.pairs.iter().flatten().map(|pair| pair.scale);
+        let first = scales.next()?;
+        scales.all(|scale| scale.to_bits() == first.to_bits()).then_some(first)
     }
 
     fn repack(&mut self) {
@@ -346,6 +402,17 @@ impl Lora {
             pair.b.fill(&self.params[pair.b_range.clone()]);
         }
     }
+}
+
+/// What an adapter depends on, of a model.
+fn fit(model: &ModelConfig) -> Fit {
+    [
+        ("layers", model.layers),
+        ("hidden size", model.hidden),
+        ("feed-forward size", model.ffn),
+        ("query width", model.q_width()),
+        ("key width", model.kv_width()),
+    ]
 }
 
 impl std::fmt::Debug for Lora {

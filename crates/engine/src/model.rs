@@ -1,4 +1,4 @@
-//! A Llama-family model in memory: one flat list of weights and their packed forms.
+//! A model in memory: one flat list of weights and their packed forms.
 //!
 //! Place in the flow: made by [`Model::load`] (Hugging Face folders) or [`Model::init`]; read by everything that runs.
 //! Invariants: the flat list is the truth, the packed forms are rebuilt whenever it changes; a model is loaded
@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::config::ModelConfig;
 use crate::error::{LoadError, RunError};
 use crate::files::{self, Tensor};
+use crate::kernels::Runtime;
 use crate::kernels::gemm::Packed;
-use crate::kernels::{Runtime, math};
 use crate::lora::Target;
 use crate::rng;
 
@@ -42,6 +42,10 @@ pub(crate) struct LayerSpans {
     pub(crate) norm2: Range<usize>,
     /// By [`Target`] index.
     pub(crate) linear: [Range<usize>; 7],
+    /// By [`Target`] index, for the maps that have a bias.
+    pub(crate) bias: [Option<Range<usize>>; 7],
+    /// Norms of each head of queries and of keys, if the family has them.
+    pub(crate) head_norms: Option<[Range<usize>; 2]>,
 }
 
 /// A base model: configuration, weights in f32, and what the kernels need of them.
@@ -59,6 +63,8 @@ pub struct Model {
     packed_head: Packed,
     /// Rotary frequency of each pair of a head.
     pub(crate) frequencies: Vec<f64>,
+    /// Factor of the rotation's cosines and sines.
+    pub(crate) rope_factor: f64,
     runtime: Runtime,
     hash: OnceLock<[u8; 32]>,
 }
@@ -90,7 +96,7 @@ impl Model {
     }
 
     /// Random weights for pre-training: normal with deviation 0.02 (output projections divided by
-    /// `sqrt(2·layers)`), norms 1. The same seed gives the same weights everywhere.
+    /// `sqrt(2·layers)`), norms 1, biases 0. The same seed gives the same weights everywhere.
     ///
     /// # Errors
     ///
@@ -104,7 +110,7 @@ impl Model {
             let spread = if narrow { deep } else { INIT_STD };
             for (i, x) in model.data[tensor.range.clone()].iter_mut().enumerate() {
                 *x = match tensor.shape.len() {
-                    1 => 1.0,
+                    1 => f32::from(!tensor.name.ends_with(".bias")),
                     _ => (spread * rng::normal(seed, stream as u64, i as u64)) as f32,
                 };
             }
@@ -263,17 +269,17 @@ impl Model {
                     let (rows, cols) = t.dims(&config);
                     add(format!("{at}.{}.weight", t.path()), &[rows, cols])
                 });
-                LayerSpans { norm1, norm2, linear }
+                let bias = Target::ALL
+                    .map(|t| config.arch.bias(t).then(|| add(format!("{at}.{}.bias", t.path()), &[t.dims(&config).0])));
+                let head_norms = config.arch.head_norms().then(|| {
+                    ["q_norm", "k_norm"].map(|n| add(format!("{at}.self_attn.{n}.weight"), &[config.head_dim]))
+                });
+                LayerSpans { norm1, norm2, linear, bias, head_norms }
             })
             .collect();
         let norm = add("model.norm.weight".into(), &[h]);
         let head = if config.tied { embed.clone() } else { add("lm_head.weight".into(), &[v, h]) };
-        let frequencies = (0..config.head_dim / 2)
-            .map(|i| {
-                let share = 2.0 * i as f64 / config.head_dim as f64;
-                math::exp(-share * math::ln(config.rope_theta))
-            })
-            .collect();
+        let (frequencies, rope_factor) = config.arch.rope.frequencies(config.rope_theta, config.head_dim);
         Self {
             data: vec![0.0; end],
             config,
@@ -285,6 +291,7 @@ impl Model {
             packed: Vec::new(),
             packed_head: Packed::default(),
             frequencies,
+            rope_factor,
             runtime: Runtime::default(),
             hash: OnceLock::new(),
         }

@@ -1,42 +1,23 @@
 //! Adapters as PEFT stores them: `adapter_config.json` and `adapter_model.safetensors`.
 //!
 //! Place in the flow: the rim of `lora`. Invariant: an adapter whose meaning the engine would change (DoRA, biases,
-//! saved modules, patterns, pickles, missing or extra tensors) is refused by name, never half-loaded. Not here: the
-//! arithmetic.
+//! saved modules, pickles, missing or extra tensors) is refused by name, never half-loaded. Not here: the settings
+//! (`peft_config`), the arithmetic.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::config::ModelConfig;
 use crate::error::LoadError;
 use crate::files;
 use crate::lora::{Lora, LoraConfig, Target};
 use crate::model::Model;
+use crate::peft_config::{CONFIG, Plan, module_name};
 
-const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// Largest accepted adapter file, in bytes.
 const MAX_ADAPTER_BYTES: u64 = 2 << 30;
-
-/// Settings that do not change what the adapter computes.
-const HARMLESS: &[&str] = &[
-    "auto_mapping",
-    "base_model_name_or_path",
-    "inference_mode",
-    "init_lora_weights",
-    "lora_alpha",
-    "lora_dropout",
-    "megatron_core",
-    "peft_type",
-    "peft_version",
-    "r",
-    "revision",
-    "runtime_config",
-    "target_modules",
-    "task_type",
-    "use_rslora",
-];
 
 impl Lora {
     /// Reads a PEFT folder for `model`.
@@ -49,10 +30,25 @@ impl Lora {
         if !weights.exists() && files::within(dir, "adapter_model.bin").exists() {
             return Err(LoadError::Unsupported { what: "adapter_model.bin (a pickle; export safetensors)".into() });
         }
-        let config = parse_config(&files::read_limited(&files::within(dir, CONFIG), files::MAX_JSON_BYTES)?)?;
+        let bytes = files::read_limited(&files::within(dir, CONFIG), files::MAX_JSON_BYTES)?;
+        let plan = Plan::parse(&bytes, model.config())?;
         let bytes = files::read_limited(&weights, MAX_ADAPTER_BYTES)?;
         let mut tensors = files::parse_safetensors(&bytes, &weights)?;
-        let mut lora = Lora::zero(model.config(), config);
+        // Ranks come from the small file; what is allocated for them is first found in the large one.
+        for (place, low) in plan.maps.iter().enumerate() {
+            let (layer, target) = (place / Target::ALL.len(), Target::ALL[place % Target::ALL.len()]);
+            let name = format!("base_model.model.{}.lora_A.weight", module_name(layer, target));
+            let Some(low) = low else { continue };
+            let expected = vec![low.rank, target.dims(model.config()).1];
+            match tensors.get(&name) {
+                None => return Err(LoadError::MissingTensor { name }),
+                Some(tensor) if tensor.shape != expected => {
+                    return Err(LoadError::WrongShape { name, found: tensor.shape.clone(), expected });
+                }
+                Some(_) => {}
+            }
+        }
+        let mut lora = Lora::with_maps(model.config(), plan.config, &plan.maps);
         let mut params = vec![0.0; lora.num_params()];
         for module in lora.modules() {
             let values = files::take(&mut tensors, &module.peft_name(), &[module.rows, module.cols])?;
@@ -63,6 +59,15 @@ impl Lora {
         }
         lora.update(|own| own.copy_from_slice(&params));
         Ok(lora)
+    }
+
+    /// Reads the bytes of an `adapter_config.json` for a model of that shape: what [`Lora::load_peft`] would make of it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Malformed`] or [`LoadError::Unsupported`], naming the setting.
+    pub fn parse_peft_config(bytes: &[u8], model: &ModelConfig) -> Result<LoraConfig, LoadError> {
+        Plan::parse(bytes, model).map(|plan| plan.config)
     }
 
     /// Writes a PEFT folder (f32) that names `base_name` as its base model.
@@ -85,7 +90,9 @@ impl Lora {
             .map(|(name, shape, bytes)| (name.as_str(), shape.as_slice(), safetensors::Dtype::F32, bytes.as_slice()));
         files::write(&files::within(dir, WEIGHTS), &files::safetensors(views, dir)?)?;
         let config = self.config();
+        let (targets, ranks, alphas) = self.patterns();
         let json = json!({
+            "alpha_pattern": alphas,
             "base_model_name_or_path": base_name,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -96,61 +103,36 @@ impl Lora {
             "modules_to_save": null,
             "peft_type": "LORA",
             "r": config.rank,
-            "target_modules": config.targets.iter().map(|t| t.name()).collect::<Vec<_>>(),
+            "rank_pattern": ranks,
+            "target_modules": targets,
             "task_type": "CAUSAL_LM",
             "use_dora": false,
             "use_rslora": config.rslora,
         });
         files::write(&files::within(dir, CONFIG), format!("{json:#}\n").as_bytes())
     }
-}
 
-/// Reads `adapter_config.json`.
-fn parse_config(bytes: &[u8]) -> Result<LoraConfig, LoadError> {
-    let malformed = |reason: String| LoadError::Malformed { path: CONFIG.into(), reason };
-    let refuse = |what: String| Err(LoadError::Unsupported { what });
-    let json: Value = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
-    let object = json.as_object().ok_or_else(|| malformed("not a JSON object".into()))?;
-    if json["peft_type"].as_str() != Some("LORA") {
-        return refuse(format!("peft_type {}", json["peft_type"]));
-    }
-    for (key, value) in object {
-        let plain = key == "bias" && value.as_str() == Some("none");
-        if !HARMLESS.contains(&key.as_str()) && !plain && !is_off(value) {
-            return refuse(format!("adapter setting `{key}` = {value}"));
-        }
-    }
-    let rank = json["r"].as_u64().and_then(|r| usize::try_from(r).ok());
-    let alpha = json["lora_alpha"].as_f64();
-    let (Some(rank), Some(alpha)) = (rank, alpha) else {
-        return Err(malformed("`r` must be a whole number and `lora_alpha` a number".into()));
-    };
-    let targets = match &json["target_modules"] {
-        Value::String(all) if all == "all-linear" => Target::ALL.to_vec(),
-        Value::Array(names) => {
-            let mut targets = BTreeSet::new();
-            for name in names {
-                match name.as_str().and_then(Target::from_name) {
-                    Some(target) => targets.insert(target),
-                    None => return refuse(format!("target module {name}")),
-                };
+    /// What tells PEFT which maps have an adapter, and which ranks and alphas differ from the adapter's own.
+    fn patterns(&self) -> (Vec<String>, Map<String, Value>, Map<String, Value>) {
+        let (mut ranks, mut alphas) = (Map::new(), Map::new());
+        let (config, mut names) = (self.config(), Vec::new());
+        let layers = self.layers();
+        for (layer, target) in (0..layers).flat_map(|layer| Target::ALL.map(|target| (layer, target))) {
+            let Some(pair) = self.pair(layer, target) else { continue };
+            let name = module_name(layer, target);
+            // Anchored and escaped, because PEFT reads these keys as patterns.
+            let pattern = || format!("^{}", name.replace('.', r"\."));
+            if pair.rank != config.rank {
+                ranks.insert(pattern(), json!(pair.rank));
             }
-            targets.into_iter().collect()
+            if pair.alpha.to_bits() != config.alpha.to_bits() {
+                alphas.insert(pattern(), json!(pair.alpha));
+            }
+            names.push(name);
         }
-        other => return refuse(format!("target_modules {other}")),
-    };
-    let rslora = json["use_rslora"].as_bool().unwrap_or(false);
-    LoraConfig { rank, alpha: alpha as f32, targets, rslora }.checked()
-}
-
-/// Whether a setting is switched off: null, false, zero, or an empty list, object or text.
-fn is_off(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => !on,
-        Value::Number(n) => n.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
+        if names.len() == layers * config.targets.len() {
+            names = config.targets.iter().map(|target| target.name().to_owned()).collect();
+        }
+        (names, ranks, alphas)
     }
 }

@@ -3,7 +3,7 @@
 //! Place in the flow: beside the model, not under it; `datanet`, `serving` and `attribution` use it for spans. Wraps the
 //! `tokenizers` crate for encoding; decoding is our own, because receipts need the bytes of every id. Invariants:
 //! only BPE tokenizers whose decoder we can name (byte-level, or `▁` with byte fallback) are loaded; training is a
-//! function of texts and settings. Not here: chat templates.
+//! function of texts and settings. Not here: what a chat template means (`serving`); its text is only carried along.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,13 @@ pub struct Tokenizer {
     strips_space: bool,
     bos: Option<u32>,
     eos: Option<u32>,
+    adds_bos: bool,
+    chat_template: Option<String>,
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`, or the one in folder `path`; `tokenizer_config.json` beside it names bos and eos.
+    /// Reads a `tokenizer.json`, or the one in folder `path`; `tokenizer_config.json` beside it names bos and eos, and
+    /// it or `chat_template.jinja` gives the chat template.
     ///
     /// # Errors
     ///
@@ -48,7 +51,24 @@ impl Tokenizer {
         } else {
             Value::Null
         };
-        Self::parse(json, &config, &path)
+        let mut tokenizer = Self::parse(json, &config, &path)?;
+        let template = path.with_file_name("chat_template.jinja");
+        if template.exists() {
+            let bytes = files::read_limited(&template, files::MAX_JSON_BYTES)?;
+            let text = String::from_utf8(bytes);
+            let text = text.map_err(|e| LoadError::Malformed { path: template, reason: e.to_string() })?;
+            tokenizer.chat_template = Some(text);
+        }
+        Ok(tokenizer)
+    }
+
+    /// Reads the bytes of a `tokenizer.json`, without files beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::load`].
+    pub fn from_json(json: Vec<u8>) -> Result<Self, LoadError> {
+        Self::parse(json, &Value::Null, Path::new("tokenizer.json"))
     }
 
     /// Learns a byte-level BPE from `texts`, in their order.
@@ -83,7 +103,7 @@ impl Tokenizer {
         inner.train(&mut trainer, texts).map_err(malformed)?;
         let mut json = inner.to_string(true).map_err(malformed)?.into_bytes();
         json.push(b'\n');
-        let config = token_config(specials.first().copied(), specials.get(1).copied());
+        let config = token_config(specials.first().copied(), specials.get(1).copied(), None);
         Self::parse(json, &config, Path::new("trained tokenizer"))
     }
 
@@ -96,7 +116,8 @@ impl Tokenizer {
         std::fs::create_dir_all(dir).map_err(|source| LoadError::Io { path: dir.to_owned(), source })?;
         files::write(&files::within(dir, "tokenizer.json"), &self.json)?;
         let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
-        let config = token_config(name(self.bos).as_deref(), name(self.eos).as_deref());
+        let template = self.chat_template.as_deref();
+        let config = token_config(name(self.bos).as_deref(), name(self.eos).as_deref(), template);
         files::write(&files::within(dir, "tokenizer_config.json"), format!("{config:#}\n").as_bytes())
     }
 
@@ -212,6 +233,17 @@ impl Tokenizer {
         self.eos
     }
 
+    /// Whether the reference puts bos before a text of its own accord: the tokenizer's template starts with a special
+    /// token, or the configuration says `add_bos_token`.
+    pub fn adds_bos(&self) -> bool {
+        self.adds_bos
+    }
+
+    /// The chat template (Jinja) that came with the tokenizer; of several named ones, `default`.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
     /// One more than the largest id.
     pub fn vocab_size(&self) -> usize {
         self.pieces.len()
@@ -241,19 +273,38 @@ impl Tokenizer {
             let token = &config[key];
             token.as_str().or(token["content"].as_str()).and_then(|name| inner.token_to_id(name))
         };
-        let usual = |names: &[&str]| names.iter().find_map(|name| inner.token_to_id(name));
-        let template = value["post_processor"]["single"][0]["SpecialToken"]["id"].as_str();
-        let bos = named("bos_token")
-            .or_else(|| template.and_then(|name| inner.token_to_id(name)))
-            .or_else(|| usual(&["<s>", "<|begin_of_text|>", "<|bos|>"]));
-        let eos = named("eos_token").or_else(|| usual(&["</s>", "<|end_of_text|>", "<|endoftext|>", "<|eos|>"]));
-        Ok(Self { inner, json, pieces, strips_space, bos, eos })
+        // A file that says `null` means that there is none; one that says nothing leaves it to the usual names.
+        let usual = |key: &str, names: &[&str]| match config.get(key) {
+            Some(Value::Null) => None,
+            _ => names.iter().find_map(|name| inner.token_to_id(name)),
+        };
+        let template = first_of_template(&value["post_processor"]).and_then(|name| inner.token_to_id(name));
+        let bos =
+            named("bos_token").or(template).or_else(|| usual("bos_token", &["<s>", "<|begin_of_text|>", "<|bos|>"]));
+        let ends = ["</s>", "<|end_of_text|>", "<|endoftext|>", "<|eos|>"];
+        let eos = named("eos_token").or_else(|| usual("eos_token", &ends));
+        let adds_bos = bos.is_some() && config["add_bos_token"].as_bool().unwrap_or(template.is_some());
+        let chat_template = match &config["chat_template"] {
+            Value::Array(list) => list.iter().find(|t| t["name"] == "default").and_then(|t| t["template"].as_str()),
+            other => other.as_str(),
+        };
+        let chat_template = chat_template.map(str::to_owned);
+        Ok(Self { inner, json, pieces, strips_space, bos, eos, adds_bos, chat_template })
     }
 }
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokenizer").field("vocab", &self.vocab_size()).field("bos", &self.bos).finish()
+    }
+}
+
+/// The special token that a post-processor puts first.
+fn first_of_template(processor: &Value) -> Option<&str> {
+    match processor["type"].as_str()? {
+        "TemplateProcessing" => processor["single"][0]["SpecialToken"]["id"].as_str(),
+        "Sequence" => processor["processors"].as_array()?.iter().find_map(first_of_template),
+        _ => None,
     }
 }
 
@@ -331,16 +382,22 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// A `tokenizer_config.json`.
-fn token_config(bos: Option<&str>, eos: Option<&str>) -> Value {
-    serde_json::json!({
+fn token_config(bos: Option<&str>, eos: Option<&str>, template: Option<&str>) -> Value {
+    let mut config = serde_json::json!({
         "bos_token": bos,
         "eos_token": eos,
         "tokenizer_class": "PreTrainedTokenizerFast",
-    })
+    });
+    if let Some(template) = template {
+        config["chat_template"] = template.into();
+    }
+    config
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const TEXTS: [&str; 4] = [
@@ -395,6 +452,90 @@ mod tests {
         assert_eq!(loaded.hash(), tokenizer.hash());
         assert_eq!((loaded.bos(), loaded.eos()), (Some(0), Some(1)));
         assert_eq!(loaded.encode(TEXTS[0], true), tokenizer.encode(TEXTS[0], true));
+    }
+
+    /// A SentencePiece-like vocabulary: three specials, 256 bytes, then words and an added token.
+    fn byte_fallback() -> Value {
+        let mut vocab = serde_json::Map::new();
+        let bytes = (0..256).map(|b| format!("<0x{b:02X}>"));
+        let specials = ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned);
+        for token in specials.chain(bytes).chain(["▁", "a", "b", "▁a", "▁ab"].map(str::to_owned)) {
+            vocab.insert(token, vocab.len().into());
+        }
+        let added = |id: u32, content: &str, special: bool| {
+            json!({
+                "id": id, "content": content, "special": special, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false,
+            })
+        };
+        json!({
+            "version": "1.0",
+            "added_tokens": [
+                added(0, "<unk>", true), added(1, "<s>", true), added(2, "</s>", true), added(264, "<tool>", false),
+            ],
+            "normalizer": {"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            ]},
+            "post_processor": {"type": "Sequence", "processors": [{
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+            }]},
+            "decoder": {"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ]},
+            "model": {
+                "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab,
+                "merges": ["▁ a", "▁a b"],
+            },
+        })
+    }
+
+    #[test]
+    fn byte_fallback_spells_unknown_characters_by_their_bytes() {
+        let tokenizer = Tokenizer::from_json(byte_fallback().to_string().into_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("ab é", true), [1, 263, 259, 3 + 0xc3, 3 + 0xa9]);
+        for text in ["ab é", "水位 a", "", " a  b", "\n"] {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text, true)), text, "{text:?}");
+        }
+        let (text, ranges) = tokenizer.decode_with_offsets(&[263, 259, 3 + 0xc3, 3 + 0xa9]);
+        assert_eq!((text.as_str(), ranges), ("ab é", vec![0..2, 2..3, 3..5, 3..5]));
+    }
+
+    #[test]
+    fn added_tokens_are_one_id_each_and_only_special_ones_are_silent() {
+        let tokenizer = Tokenizer::from_json(byte_fallback().to_string().into_bytes()).unwrap();
+        let ids = tokenizer.encode("a<tool>b</s>", false);
+        assert!(ids.contains(&264) && ids.contains(&2), "{ids:?}");
+        assert_eq!((tokenizer.piece(264), tokenizer.piece(2)), (b"<tool>".as_slice(), b"".as_slice()));
+        assert!(tokenizer.decode(&ids).contains("<tool>"));
+        assert_eq!((tokenizer.vocab_size(), tokenizer.bos(), tokenizer.adds_bos()), (265, Some(1), true));
+    }
+
+    #[test]
+    fn the_configuration_beside_it_names_bos_eos_and_the_chat_template() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+        write("tokenizer.json", byte_fallback().to_string());
+        let load = |config: Value| {
+            write("tokenizer_config.json", config.to_string());
+            Tokenizer::load(dir.path()).unwrap()
+        };
+        let named = load(json!({"bos_token": {"content": "<tool>"}, "eos_token": "<s>", "add_bos_token": false}));
+        assert_eq!((named.bos(), named.eos(), named.adds_bos()), (Some(264), Some(1), false));
+        assert_eq!((named.chat_template(), load(json!({"eos_token": null})).eos()), (None, None));
+        let several = json!([{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]);
+        assert_eq!(load(json!({"chat_template": several})).chat_template(), Some("d"));
+        let one = load(json!({"chat_template": "{{ messages }}"}));
+        assert_eq!(one.chat_template(), Some("{{ messages }}"));
+        let saved = tempfile::tempdir().unwrap();
+        one.save(saved.path()).unwrap();
+        assert_eq!(Tokenizer::load(saved.path()).unwrap().chat_template(), one.chat_template());
+        write("chat_template.jinja", "{{ file }}".into());
+        assert_eq!(load(json!({"chat_template": "x"})).chat_template(), Some("{{ file }}"));
     }
 
     #[test]

@@ -103,6 +103,7 @@ mod tests {
             tied: true,
             bos: None,
             eos: vec![],
+            arch: Default::default(),
         }
     }
 

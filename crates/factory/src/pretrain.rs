@@ -204,6 +204,7 @@ impl PretrainRecipe {
             tied: m.tied,
             bos: Some(end),
             eos: vec![end],
+            arch: Default::default(),
         }
     }
 

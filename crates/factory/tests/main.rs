@@ -26,6 +26,7 @@ fn config(vocab: usize) -> ModelConfig {
         tied: true,
         bos: Some(0),
         eos: vec![0],
+        arch: Default::default(),
     }
 }
 

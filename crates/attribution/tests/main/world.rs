@@ -34,6 +34,7 @@ pub(crate) fn config() -> ModelConfig {
         tied: false,
         bos: Some(0),
         eos: vec![],
+        arch: Default::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use openledger_engine::{Factor, Model, Scratch, Target, full_gradient, lora_gradient, score};
 
-use crate::common::{busy_lora, random_ids, tiny};
+use crate::common::{busy, busy_lora, families, random_ids, tiny};
 
 /// Mean NLL from scores, in f64, so that differences keep their digits.
 fn loss(scores: &[f32], loss_from: usize) -> f64 {
@@ -110,6 +110,32 @@ fn full_gradients_match_finite_differences_for_every_tensor() {
 
 fn with_params(model: &Model, params: &[f32]) -> Model {
     Model::from_params(model.config().clone(), params).unwrap().with_runtime(model.runtime().clone())
+}
+
+#[test]
+fn every_family_has_the_gradients_of_finite_differences() {
+    for config in families() {
+        let family = config.arch.family;
+        let model = busy(config, 51);
+        let mut lora = busy_lora(&model, 3, 52);
+        let ids = random_ids(&model, 40, 53);
+        let mut scratch = Scratch::default();
+        let (_, grads) = lora_gradient(&model, &lora, &ids, 1, &mut scratch).unwrap();
+        let (params, modules) = (lora.params().to_vec(), lora.modules().to_vec());
+        let mut at = |x: &[f32]| {
+            lora.set_params(x).unwrap();
+            loss(&score(&model, Some(&lora), &ids).unwrap(), 1)
+        };
+        for module in modules {
+            check_block(&format!("{family:?} {}", module.peft_name()), &params, &grads, module.range, &mut at);
+        }
+        let (_, grads) = full_gradient(&model, &ids, 1, &mut scratch).unwrap();
+        let mut at = |x: &[f32]| loss(&score(&with_params(&model, x), None, &ids).unwrap(), 1);
+        let params = model.params().to_vec();
+        for tensor in model.tensors() {
+            check_block(&format!("{family:?} {}", tensor.name), &params, &grads, tensor.range.clone(), &mut at);
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use openledger_engine::{
     lora_gradient,
 };
 
-use crate::common::{busy_lora, random_ids, tiny, tiny_config};
+use crate::common::{busy, busy_lora, families, random_ids, tiny, tiny_config};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -78,6 +78,26 @@ fn threads_and_instruction_sets_change_no_bit_of_logits_losses_and_gradients() {
             let Some(runtime) = Runtime::new(threads).with_isa(isa) else { continue };
             let model = Model::init(config.clone(), 4).unwrap().with_runtime(runtime);
             assert!(everything(&model) == want, "{threads} threads on {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn every_family_gives_the_same_bits_on_all_instruction_sets_and_in_any_chunks() {
+    for config in families() {
+        let family = config.arch.family;
+        let scalar = Runtime::new(1).with_isa(Isa::Scalar).unwrap();
+        let want = everything(&busy(config.clone(), 4).with_runtime(scalar));
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            let Some(runtime) = Runtime::new(2).with_isa(isa) else { continue };
+            assert!(everything(&busy(config.clone(), 4).with_runtime(runtime)) == want, "{family:?} on {isa:?}");
+        }
+        let model = busy(config, 4);
+        let (lora, ids) = (busy_lora(&model, 4, 2), random_ids(&model, 30, 3));
+        let whole = logits(&model, Some(&lora), &ids).unwrap();
+        let mut session = Session::new(&model, Some(&lora));
+        for (i, id) in ids.iter().enumerate() {
+            assert_eq!(bits(session.step(*id).unwrap()), bits(whole.row(i)), "{family:?}, position {i}");
         }
     }
 }

@@ -6,4 +6,5 @@ mod files;
 mod gradients;
 mod invariance;
 mod parity;
+mod reference;
 mod training;
