@@ -15,6 +15,7 @@ use crate::kernels::elementwise::{
 use crate::kernels::gemm::{Into, Left, Packed, Right, Shape, gemm};
 use crate::kernels::{Runtime, math};
 use crate::lora::{Lora, Target};
+use crate::mode::NumericMode;
 use crate::model::Model;
 
 /// Rows of logits, or of attention weights, that exist at once.
@@ -36,6 +37,7 @@ pub struct Scratch {
     dk: Vec<f32>,
     dv: Vec<f32>,
     draw: Vec<f32>,
+    rows: Vec<f32>,
     low: Vec<f32>,
     turned: Vec<f32>,
     weights: Vec<f32>,
@@ -127,6 +129,9 @@ pub(crate) fn gradient(
 ) -> Result<f64, RunError> {
     scored(record.ids, record.loss_from)?;
     model.check_ids(record.ids)?;
+    if model.mode() != NumericMode::F32Fma {
+        return Err(RunError::NoGradient { mode: model.mode().name() });
+    }
     let config = model.config();
     let (isa, h) = (rt.isa(), config.hidden);
     // The last token is only predicted, never read.
@@ -165,6 +170,7 @@ fn loss_and_head(model: &Model, rt: &Runtime, record: Record<'_>, wanted: &mut W
     let hidden = &s.ws.hidden()[first * h..];
     let dhidden = &mut s.dnormed[first * h..];
     let mut loss = 0.0;
+    let head_rows = model.rows(&model.head, &mut s.rows);
     let blocks = hidden.chunks(BLOCK * h).zip(dhidden.chunks_mut(BLOCK * h));
     for ((hidden, dhidden), next) in blocks.zip(record.ids[record.loss_from..].chunks(BLOCK)) {
         let m = next.len();
@@ -176,7 +182,7 @@ fn loss_and_head(model: &Model, rt: &Runtime, record: Record<'_>, wanted: &mut W
             exp_scale(isa, row, max, record.weight / sum);
             row[*id as usize] -= record.weight;
         }
-        let weight = Right::Rows(model.slice(&model.head), h);
+        let weight = Right::Rows(head_rows, h);
         gemm(rt, Shape { m, n: h, k: v }, Left::rows(&s.logits, v), weight, dhidden, h, Into::Set);
         if let Some(dhead) = wanted.full(&model.head) {
             let left = Left::transposed(&s.logits, v);
@@ -194,7 +200,7 @@ fn layer_back(model: &Model, rt: &Runtime, layer: usize, trace: &LayerTrace, wan
     let h = config.hidden;
     // An adapter's gradient does not need what lies below the first layer.
     let below = layer > 0 || matches!(wanted, Wanted::Full(_));
-    let mut back = Back { model, rt, layer, low: &mut s.low, turned: &mut s.turned };
+    let mut back = Back { model, rt, layer, low: &mut s.low, turned: &mut s.turned, rows: &mut s.rows };
 
     zeros(&mut s.dact, rows * config.ffn);
     back.linear(Target::Down, &trace.act, &trace.low, &s.dx, Some((&mut s.dact, Into::Set)), wanted);
@@ -247,6 +253,8 @@ struct Back<'a> {
     layer: usize,
     low: &'a mut Vec<f32>,
     turned: &'a mut Vec<f32>,
+    /// A weight as plain rows.
+    rows: &'a mut Vec<f32>,
 }
 
 impl Back<'_> {
@@ -264,7 +272,7 @@ impl Back<'_> {
         let (out, inp) = target.dims(self.model.config());
         let m = dy.len() / out;
         let mut dx = dx.map(|(dx, into)| {
-            let weight = Right::Rows(self.model.slice(span), inp);
+            let weight = Right::Rows(self.model.rows(span, self.rows), inp);
             gemm(rt, Shape { m, n: inp, k: out }, Left::rows(dy, out), weight, dx, inp, into);
             dx
         });

@@ -126,6 +126,12 @@ pub enum RunError {
         /// Bytes left.
         left: usize,
     },
+    /// The model's numeric mode has no gradients; load it in `f32fma-1` to train or to attribute.
+    #[error("numeric mode {mode} has no gradients; load the model in f32fma-1")]
+    NoGradient {
+        /// Name of the mode.
+        mode: &'static str,
+    },
     /// A KV cache was made for a model of other dimensions.
     #[error("the cache was made for a model of other dimensions")]
     CacheMismatch,

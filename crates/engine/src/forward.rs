@@ -11,10 +11,11 @@ use crate::config::ModelConfig;
 use crate::error::RunError;
 use crate::kernels::attention::{PageShape, Query, attend};
 use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
-use crate::kernels::gemm::{Into, Left, Right, Shape, gemm};
 use crate::kernels::{Isa, Runtime, math};
 pub(crate) use crate::kv::KvCache;
-use crate::lora::{Lora, Target};
+use crate::linear::{Group, Linear};
+use crate::lora::Lora;
+use crate::lora_pack::Input;
 use crate::model::Model;
 
 /// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
@@ -78,7 +79,7 @@ pub(crate) struct Workspace {
     gate: Vec<f32>,
     up: Vec<f32>,
     act: Vec<f32>,
-    low: Vec<f32>,
+    linear: Linear,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
@@ -110,13 +111,6 @@ impl Workspace {
     pub(crate) fn hidden(&self) -> &[f32] {
         &self.normed
     }
-}
-
-/// Consecutive rows with one adapter.
-struct Group<'a> {
-    first: usize,
-    rows: usize,
-    lora: &'a Lora,
 }
 
 /// Runs the new tokens of all slots through the model and appends them to their caches.
@@ -153,36 +147,33 @@ pub(crate) fn forward(
     for layer in 0..config.layers {
         let spans = &model.layers[layer];
         let mut kept = trace.is_some().then(LayerTrace::default);
-        let linear = |target: Target, x: &[f32], y: &mut [f32], low: &mut Vec<f32>, kept: &mut Option<LayerTrace>| {
-            linear(model, rt, layer, target, &groups, x, y, low);
-            if let Some(kept) = kept
-                && !groups.is_empty()
-            {
-                kept.low[target.index()].clone_from(low);
-            }
-        };
         rms_norm(isa, &ws.x, model.slice(&spans.norm1), eps, &mut ws.normed, &mut ws.inverse);
         if let Some(kept) = &mut kept {
             kept.x.clone_from(&ws.x);
             kept.normed1.clone_from(&ws.normed);
             kept.inverse1.clone_from(&ws.inverse);
         }
-        linear(Target::Q, &ws.normed, &mut ws.q, &mut ws.low, &mut kept);
-        linear(Target::K, &ws.normed, &mut ws.k, &mut ws.low, &mut kept);
-        linear(Target::V, &ws.normed, &mut ws.v, &mut ws.low, &mut kept);
+        let place = (layer, Input::Attention);
+        ws.linear.apply(model, rt, place, &groups, &ws.normed, &mut [&mut ws.q, &mut ws.k, &mut ws.v]);
+        keep_low(&ws.linear, place, &groups, &mut kept);
         norm_heads(model, isa, layer, ws);
         if let Some(kept) = &mut kept {
             kept.raw.clone_from(&ws.raw);
             kept.inverse_heads.clone_from(&ws.inverse_heads);
         }
         attention(config, rt, layer, slots, ws);
-        linear(Target::O, &ws.mixed, &mut ws.wide, &mut ws.low, &mut kept);
+        let place = (layer, Input::Mixed);
+        ws.linear.apply(model, rt, place, &groups, &ws.mixed, &mut [&mut ws.wide]);
+        keep_low(&ws.linear, place, &groups, &mut kept);
         add(isa, &mut ws.x, &ws.wide);
         rms_norm(isa, &ws.x, model.slice(&spans.norm2), eps, &mut ws.normed, &mut ws.inverse);
-        linear(Target::Gate, &ws.normed, &mut ws.gate, &mut ws.low, &mut kept);
-        linear(Target::Up, &ws.normed, &mut ws.up, &mut ws.low, &mut kept);
+        let place = (layer, Input::FeedForward);
+        ws.linear.apply(model, rt, place, &groups, &ws.normed, &mut [&mut ws.gate, &mut ws.up]);
+        keep_low(&ws.linear, place, &groups, &mut kept);
         silu_mul(isa, &ws.gate, &ws.up, &mut ws.act);
-        linear(Target::Down, &ws.act, &mut ws.wide, &mut ws.low, &mut kept);
+        let place = (layer, Input::Gated);
+        ws.linear.apply(model, rt, place, &groups, &ws.act, &mut [&mut ws.wide]);
+        keep_low(&ws.linear, place, &groups, &mut kept);
         if let (Some(trace), Some(mut kept)) = (trace.as_deref_mut(), kept) {
             kept.q.clone_from(&ws.q);
             kept.k.clone_from(&ws.k);
@@ -212,9 +203,7 @@ pub(crate) fn forward(
 
 /// Logits `[rows, vocab]` of final hidden states `[rows, hidden]`.
 pub(crate) fn head(model: &Model, rt: &Runtime, hidden: &[f32], logits: &mut [f32]) {
-    let (h, v) = (model.config().hidden, model.config().vocab);
-    let shape = Shape { m: hidden.len() / h, n: v, k: h };
-    gemm(rt, shape, Left::rows(hidden, h), Right::Packed(model.packed_head()), logits, v, Into::Set);
+    Linear::default().head(model, rt, hidden, logits);
 }
 
 /// Everything that could be wrong with the slots, before anything is written.
@@ -264,11 +253,11 @@ fn groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
 /// Looks up embeddings and the rotary angles of every row.
 fn embed(model: &Model, slots: &[Slot<'_>], ws: &mut Workspace) {
     let (h, half) = (model.config().hidden, model.frequencies.len());
-    let table = model.slice(&model.embed);
+    let table = model.matrix(&model.embed);
     let mut row = 0;
     for slot in slots {
         for (i, id) in slot.tokens.iter().enumerate() {
-            ws.x[row * h..][..h].copy_from_slice(&table[*id as usize * h..][..h]);
+            table.row(*id as usize, &mut ws.x[row * h..][..h]);
             let position = (slot.cache.len() + i) as f64;
             for (j, frequency) in model.frequencies.iter().enumerate() {
                 let (sin, cos) = math::sin_cos(position * frequency);
@@ -280,34 +269,12 @@ fn embed(model: &Model, slots: &[Slot<'_>], ws: &mut Workspace) {
     }
 }
 
-/// `y = W·x + bias`, plus each group's adapter. `low` holds `A·x` of the last group.
-#[expect(clippy::too_many_arguments, reason = "one product, named operands")]
-fn linear(
-    model: &Model,
-    rt: &Runtime,
-    layer: usize,
-    target: Target,
-    groups: &[Group<'_>],
-    x: &[f32],
-    y: &mut [f32],
-    low: &mut Vec<f32>,
-) {
-    let (n, k) = target.dims(model.config());
-    let shape = Shape { m: x.len() / k, n, k };
-    gemm(rt, shape, Left::rows(x, k), Right::Packed(model.packed(layer, target)), y, n, Into::Set);
-    if let Some(bias) = &model.layers[layer].bias[target.index()] {
-        y.chunks_exact_mut(n).for_each(|row| add(rt.isa(), row, model.slice(bias)));
-    }
-    low.clear();
-    for group in groups {
-        let Some(pair) = group.lora.pair(layer, target) else { continue };
-        let (m, rank) = (group.rows, pair.rank);
-        let (x, y) = (&x[group.first * k..][..m * k], &mut y[group.first * n..][..m * n]);
-        low.clear();
-        low.resize(m * rank, 0.0);
-        gemm(rt, Shape { m, n: rank, k }, Left::rows(x, k), Right::Packed(&pair.a), low, rank, Into::Set);
-        let scaled = Into::Scaled(pair.scale);
-        gemm(rt, Shape { m, n, k: rank }, Left::rows(low, rank), Right::Packed(&pair.b), y, n, scaled);
+/// Keeps `A·x` of the maps that were just applied, for a backward pass.
+fn keep_low(linear: &Linear, (layer, input): (usize, Input), groups: &[Group<'_>], kept: &mut Option<LayerTrace>) {
+    if let (Some(kept), Some(group)) = (kept, groups.last()) {
+        for target in input.targets() {
+            kept.low[target.index()] = linear.low(group.lora, layer, *target);
+        }
     }
 }
 

@@ -7,13 +7,14 @@
 //! others (`ensemble`).
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::ModelConfig;
 use crate::error::{LoadError, RunError};
-use crate::kernels::gemm::Packed;
+use crate::lora_pack::{Factors, Input, LoraPack, Map};
 use crate::model::Model;
 use crate::rng;
 
@@ -210,11 +211,9 @@ impl ModuleSpan {
     }
 }
 
-/// Both factors of one map, ready for the kernels.
+/// Where both factors of one map stand, and how strong they are.
 #[derive(Clone)]
 pub(crate) struct Pair {
-    pub(crate) a: Packed,
-    pub(crate) b: Packed,
     /// Place of A in the flat list; B follows it.
     pub(crate) a_range: Range<usize>,
     pub(crate) b_range: Range<usize>,
@@ -236,6 +235,8 @@ pub struct Lora {
     modules: Vec<ModuleSpan>,
     /// By `layer · 7 + target`.
     pairs: Vec<Option<Pair>>,
+    /// Follows `params`; shared by clones.
+    pack: Arc<LoraPack>,
 }
 
 impl Lora {
@@ -286,12 +287,12 @@ impl Lora {
             };
             let a_range = add(Factor::A, low.rank, inputs);
             let b_range = add(Factor::B, outputs, low.rank);
-            let a = Packed::transposed(&vec![0.0; a_range.len()], low.rank, inputs);
-            let b = Packed::transposed(&vec![0.0; b_range.len()], outputs, low.rank);
             let scale = low.scale(config.rslora);
-            pairs.push(Some(Pair { a, b, a_range, b_range, rank: low.rank, scale, alpha: low.alpha }));
+            pairs.push(Some(Pair { a_range, b_range, rank: low.rank, scale, alpha: low.alpha }));
         }
-        Self { config, fit: fit(model), params: vec![0.0; end], modules, pairs }
+        let (fit, params) = (fit(model), vec![0.0; end]);
+        let pack = Arc::new(LoraPack::new(&pack_maps(&modules, &pairs), &params));
+        Self { config, fit, params, modules, pairs, pack }
     }
 
     /// Shape and strength.
@@ -336,8 +337,7 @@ impl Lora {
 
     /// Bytes held in memory, packed forms included.
     pub fn bytes(&self) -> usize {
-        let packed: usize = self.pairs.iter().flatten().map(|p| p.a.bytes() + p.b.bytes()).sum();
-        size_of_val(self.params.as_slice()) + packed
+        size_of_val(self.params.as_slice()) + self.pack.bytes()
     }
 
     /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for each tensor in order of its
@@ -384,6 +384,16 @@ impl Lora {
         }
     }
 
+    /// Packed factors of the maps that read `input` in `layer`.
+    pub(crate) fn factors(&self, layer: usize, input: Input) -> Option<Factors<'_>> {
+        self.pack.factors(layer, input)
+    }
+
+    /// Factor of one map's product; 0 where it has none.
+    pub(crate) fn scale_of(&self, layer: usize, target: Target) -> f32 {
+        self.pair(layer, target).map_or(0.0, |pair| pair.scale)
+    }
+
     /// Layers of the models it was made for.
     pub(crate) fn layers(&self) -> usize {
         self.pairs.len() / Target::ALL.len()
@@ -397,11 +407,23 @@ impl Lora {
     }
 
     fn repack(&mut self) {
-        for pair in self.pairs.iter_mut().flatten() {
-            pair.a.fill(&self.params[pair.a_range.clone()]);
-            pair.b.fill(&self.params[pair.b_range.clone()]);
-        }
+        self.pack = Arc::new(LoraPack::new(&pack_maps(&self.modules, &self.pairs), &self.params));
     }
+}
+
+/// Shapes and places of all maps, by `layer · 7 + target`.
+fn pack_maps(modules: &[ModuleSpan], pairs: &[Option<Pair>]) -> Vec<Option<Map>> {
+    // A module for each factor, A before B, in the order of the maps.
+    let mut factors = modules.chunks_exact(2);
+    pairs
+        .iter()
+        .map(|pair| {
+            pair.as_ref()?;
+            let [a, b] = factors.next()? else { return None };
+            let (a_range, b_range) = (a.range.clone(), b.range.clone());
+            Some(Map { a: a_range, b: b_range, rank: a.rows, inputs: a.cols, outputs: b.rows })
+        })
+        .collect()
 }
 
 /// What an adapter depends on, of a model.

@@ -15,8 +15,10 @@ use crate::config::ModelConfig;
 use crate::error::{LoadError, RunError};
 use crate::files::{self, Tensor};
 use crate::kernels::Runtime;
-use crate::kernels::gemm::Packed;
+use crate::kernels::weights::{Form, Weight};
 use crate::lora::Target;
+use crate::mode::NumericMode;
+use crate::packed::{BaseWeights, form_for};
 use crate::rng;
 
 /// Domain of [`Model::hash`].
@@ -51,16 +53,17 @@ pub(crate) struct LayerSpans {
 /// A base model: configuration, weights in f32, and what the kernels need of them.
 pub struct Model {
     config: ModelConfig,
-    data: Vec<f32>,
+    /// All weights as one list: there while they are being changed, or once somebody asked for them.
+    flat: OnceLock<Vec<f32>>,
+    count: usize,
     tensors: Vec<TensorSpan>,
     pub(crate) embed: Range<usize>,
     pub(crate) layers: Vec<LayerSpans>,
     pub(crate) norm: Range<usize>,
     /// Equal to `embed` when tied.
     pub(crate) head: Range<usize>,
-    /// By layer, then target index.
-    packed: Vec<[Packed; 7]>,
-    packed_head: Packed,
+    mode: NumericMode,
+    weights: BaseWeights,
     /// Rotary frequency of each pair of a head.
     pub(crate) frequencies: Vec<f64>,
     /// Factor of the rotation's cosines and sines.
@@ -105,16 +108,18 @@ impl Model {
         config.validate()?;
         let deep = INIT_STD / (2.0 * config.layers as f64).sqrt();
         let mut model = Self::empty(config);
+        let mut data = vec![0.0; model.count];
         for (stream, tensor) in model.tensors.iter().enumerate() {
             let narrow = tensor.name.contains("o_proj") || tensor.name.contains("down_proj");
             let spread = if narrow { deep } else { INIT_STD };
-            for (i, x) in model.data[tensor.range.clone()].iter_mut().enumerate() {
+            for (i, x) in data[tensor.range.clone()].iter_mut().enumerate() {
                 *x = match tensor.shape.len() {
                     1 => f32::from(!tensor.name.ends_with(".bias")),
                     _ => (spread * rng::normal(seed, stream as u64, i as u64)) as f32,
                 };
             }
         }
+        model.flat = OnceLock::from(data);
         model.repack();
         Ok(model)
     }
@@ -131,7 +136,8 @@ impl Model {
             return Err(LoadError::Unsupported { what });
         }
         let mut model = Self::empty(config);
-        model.update(|own| own.copy_from_slice(params));
+        model.flat = OnceLock::from(params.to_vec());
+        model.repack();
         Ok(model)
     }
 
@@ -144,11 +150,15 @@ impl Model {
     pub fn save(&self, dir: &Path) -> Result<(), LoadError> {
         let io = |source| LoadError::Io { path: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
+        if self.mode != NumericMode::F32Fma {
+            return Err(LoadError::Unsupported { what: format!("saving a model in numeric mode {}", self.mode) });
+        }
+        let mut scratch = Vec::new();
         let encoded: Vec<Vec<u8>> = self
             .tensors
             .iter()
             .map(|t| {
-                let values = &self.data[t.range.clone()];
+                let values = self.rows(&t.range, &mut scratch);
                 values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()
             })
             .collect();
@@ -177,9 +187,12 @@ impl Model {
             let mut hash = Sha256::new();
             hash.update(HASH_TAG);
             hash_part(&mut hash, self.config.to_json().to_string().as_bytes());
-            hash.update((4 * self.data.len() as u64).to_le_bytes());
-            for x in &self.data {
-                hash.update(x.to_le_bytes());
+            hash.update((4 * self.count as u64).to_le_bytes());
+            let mut scratch = Vec::new();
+            for tensor in &self.tensors {
+                for x in self.rows(&tensor.range, &mut scratch) {
+                    hash.update(x.to_le_bytes());
+                }
             }
             hash.finalize().into()
         })
@@ -198,12 +211,20 @@ impl Model {
 
     /// Number of weights, a shared head counted once.
     pub fn num_params(&self) -> usize {
-        self.data.len()
+        self.count
     }
 
-    /// All weights in the order of [`Model::tensors`].
+    /// All weights in the order of [`Model::tensors`], as the numeric mode has them.
+    ///
+    /// A loaded model keeps packed weights only: the first call unpacks them, 4 bytes each, and they stay.
     pub fn params(&self) -> &[f32] {
-        &self.data
+        self.flat.get_or_init(|| {
+            let mut flat = vec![0.0; self.count];
+            for tensor in &self.tensors {
+                self.weights.read(&tensor.range, &mut flat[tensor.range.clone()]);
+            }
+            flat
+        })
     }
 
     /// What stands where in [`Model::params`].
@@ -213,30 +234,73 @@ impl Model {
 
     /// Bytes of weights in memory, packed forms included.
     pub fn bytes(&self) -> usize {
-        let packed: usize = self.packed.iter().flatten().map(Packed::bytes).sum();
-        size_of_val(self.data.as_slice()) + packed + self.packed_head.bytes()
+        self.flat.get().map_or(0, |flat| size_of_val(flat.as_slice())) + self.weights.bytes()
     }
 
     /// Changes the flat list of weights, then rebuilds what depends on it.
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut [f32])) {
-        change(&mut self.data);
+        self.params();
+        if let Some(flat) = self.flat.get_mut() {
+            change(flat);
+        }
         self.hash = OnceLock::new();
         self.repack();
     }
 
-    /// The weights of `range`.
+    /// The vector (norm or bias) at `range`.
     pub(crate) fn slice(&self, range: &Range<usize>) -> &[f32] {
-        &self.data[range.clone()]
+        self.weights.vector(range)
     }
 
-    /// Packed weight of one linear layer.
-    pub(crate) fn packed(&self, layer: usize, target: Target) -> &Packed {
-        &self.packed[layer][target.index()]
+    /// The packed matrix at `range`.
+    pub(crate) fn matrix(&self, range: &Range<usize>) -> Weight<'_> {
+        self.weights.matrix(range)
+    }
+
+    /// The tensor at `range` as plain rows, unpacked into `scratch` unless they are there.
+    pub(crate) fn rows<'a>(&'a self, range: &Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        if let Some(flat) = self.flat.get() {
+            return &flat[range.clone()];
+        }
+        scratch.resize(range.len(), 0.0);
+        self.weights.read(range, scratch);
+        scratch
     }
 
     /// Packed output head.
-    pub(crate) fn packed_head(&self) -> &Packed {
-        &self.packed_head
+    pub(crate) fn head_weight(&self) -> Weight<'_> {
+        self.weights.matrix(&self.head)
+    }
+
+    /// The arithmetic it computes with, as receipts name it.
+    pub fn mode(&self) -> NumericMode {
+        self.mode
+    }
+
+    /// The same model in another numeric mode.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] when `self` has lost what the mode needs: a `q8` model cannot become exact again.
+    pub fn with_mode(mut self, mode: NumericMode) -> Result<Self, LoadError> {
+        if mode == self.mode {
+            return Ok(self);
+        }
+        if self.mode != NumericMode::F32Fma {
+            return Err(LoadError::Unsupported { what: format!("numeric mode {mode} from weights in {}", self.mode) });
+        }
+        // Receipts name the checkpoint, whatever it is computed in.
+        self.hash();
+        let empty = BaseWeights::zeroed(&self.tensors, form_for(mode, [].into_iter()));
+        let old = std::mem::replace(&mut self.weights, empty);
+        let mut values = Vec::new();
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            values.resize(tensor.range.len(), 0.0);
+            old.read(&tensor.range, &mut values);
+            self.weights.put(index, &values);
+        }
+        (self.mode, self.flat) = (mode, OnceLock::new());
+        Ok(self)
     }
 
     /// Refuses ids outside the vocabulary.
@@ -281,15 +345,16 @@ impl Model {
         let head = if config.tied { embed.clone() } else { add("lm_head.weight".into(), &[v, h]) };
         let (frequencies, rope_factor) = config.arch.rope.frequencies(config.rope_theta, config.head_dim);
         Self {
-            data: vec![0.0; end],
+            flat: OnceLock::new(),
+            count: end,
+            weights: BaseWeights::zeroed(&[], Form::F32),
+            mode: NumericMode::F32Fma,
             config,
             tensors,
             embed,
             layers,
             norm,
             head,
-            packed: Vec::new(),
-            packed_head: Packed::default(),
             frequencies,
             rope_factor,
             runtime: Runtime::default(),
@@ -338,47 +403,38 @@ impl Model {
             });
         }
         let mut model = Self::empty(config);
-        for tensor in &model.tensors {
+        let matrices = found.values().filter(|t| t.shape.len() == 2).map(|t| t.data.as_slice());
+        model.weights = BaseWeights::zeroed(&model.tensors, form_for(NumericMode::F32Fma, matrices));
+        for (index, tensor) in model.tensors.iter().enumerate() {
             let values = files::take(&mut found, &tensor.name, &tensor.shape)?;
-            model.data[tensor.range.clone()].copy_from_slice(&values);
+            model.weights.put(index, &values);
         }
         if let Some(name) = found.into_keys().next() {
             return Err(LoadError::UnknownTensor { name });
         }
-        model.repack();
         Ok(model)
     }
 
-    /// Rebuilds the packed forms from the flat list.
+    /// Rebuilds the packed form from the flat list: as f32, so that it can be done in place again.
     fn repack(&mut self) {
-        let (v, h) = (self.config.vocab, self.config.hidden);
-        if self.packed.is_empty() {
-            let pack = |range: &Range<usize>, rows, cols| Packed::transposed(&self.data[range.clone()], rows, cols);
-            self.packed = self
-                .layers
-                .iter()
-                .map(|layer| {
-                    Target::ALL.map(|t| {
-                        let (rows, cols) = t.dims(&self.config);
-                        pack(&layer.linear[t.index()], rows, cols)
-                    })
-                })
-                .collect();
-            self.packed_head = pack(&self.head, v, h);
-            return;
+        let Some(flat) = self.flat.get() else { return };
+        if self.weights.form() != Form::F32 || self.weights.bytes() < 4 * self.count {
+            self.weights = BaseWeights::zeroed(&self.tensors, Form::F32);
         }
-        for (packed, layer) in self.packed.iter_mut().zip(&self.layers) {
-            for (packed, range) in packed.iter_mut().zip(&layer.linear) {
-                packed.fill(&self.data[range.clone()]);
-            }
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            self.weights.put(index, &flat[tensor.range.clone()]);
         }
-        self.packed_head.fill(&self.data[self.head.clone()]);
+        self.mode = NumericMode::F32Fma;
     }
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("config", &self.config).field("params", &self.data.len()).finish()
+        f.debug_struct("Model")
+            .field("config", &self.config)
+            .field("params", &self.count)
+            .field("mode", &self.mode)
+            .finish()
     }
 }
 

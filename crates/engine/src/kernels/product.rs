@@ -230,10 +230,8 @@ unsafe fn tile<L: Lanes, const BF16: bool, const M: usize, const V: usize>(job: 
         if BF16 {
             for _ in 0..k / 2 {
                 let pairs: [(L, L); V] = std::array::from_fn(|v| L::widen(w.wrapping_add(panels[v])));
-                if M <= 2 {
-                    for v in 0..V {
-                        L::prefetch(w.wrapping_add(panels[v] + AHEAD));
-                    }
+                for v in 0..V {
+                    L::prefetch(w.wrapping_add(panels[v] + AHEAD));
                 }
                 for r in 0..M {
                     let x = L::broadcast(a.wrapping_add(r));
@@ -262,10 +260,8 @@ unsafe fn tile<L: Lanes, const BF16: bool, const M: usize, const V: usize>(job: 
         } else {
             for _ in 0..k {
                 let right: [L; V] = std::array::from_fn(|v| L::load(w.wrapping_add(panels[v]).cast()));
-                if M <= 2 {
-                    for v in 0..V {
-                        L::prefetch(w.wrapping_add(panels[v] + AHEAD));
-                    }
+                for v in 0..V {
+                    L::prefetch(w.wrapping_add(panels[v] + AHEAD));
                 }
                 for r in 0..M {
                     let x = L::broadcast(a.wrapping_add(r));
@@ -281,7 +277,7 @@ unsafe fn tile<L: Lanes, const BF16: bool, const M: usize, const V: usize>(job: 
     }
 }
 
-/// Words that a product of few rows asks for ahead of its use.
+/// Words that a product asks for ahead of their use: what hides the way from main memory behind the sums.
 const AHEAD: usize = 512;
 
 /// Stores sums of `M` rows and `V` panels at `c`; `left` columns of the output remain from there.

@@ -20,7 +20,7 @@ const GROUPS: usize = BLOCK / 4;
 const ROW_WORDS: usize = GROUPS + 2;
 /// Products (multiplications) below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 21;
-/// Words that a product of few rows asks for ahead of its use.
+/// Words that a product asks for ahead of their use.
 const AHEAD: usize = 512;
 
 /// Quantised rows in groups of 8, 4, 2 and 1, each `[block][10][rows]` words.
@@ -243,9 +243,7 @@ unsafe fn tile<Q: Quads, const M: usize>(
             for group in 0..GROUPS {
                 let at = w.wrapping_add(PANEL + group * PANEL);
                 let bytes = Q::bytes(at);
-                if M <= 2 {
-                    Q::prefetch(at.wrapping_add(AHEAD));
-                }
+                Q::prefetch(at.wrapping_add(AHEAD));
                 for r in 0..M {
                     sums[r] = Q::dot(sums[r], bytes, x.wrapping_add(group * rows + r));
                 }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use openledger_engine::{
-    Batch, Isa, KvCache, Lora, Model, Runtime, Sampling, Scratch, Session, Slot, full_gradient, generate, logits,
-    lora_gradient,
+    Batch, Isa, KvCache, Lora, Model, NumericMode, RunError, Runtime, Sampling, Scratch, Session, Slot, full_gradient,
+    generate, logits, lora_gradient,
 };
 
 use crate::common::{busy, busy_lora, families, random_ids, tiny, tiny_config};
@@ -129,4 +129,84 @@ fn sampled_runs_repeat_by_seed_and_differ_by_seed() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+/// A model with rounded weights, as checkpoints are, in a numeric mode.
+fn in_mode(mode: NumericMode, runtime: Runtime) -> Model {
+    // Wide enough that products are split among threads, narrow enough for scalar code.
+    let config = openledger_engine::ModelConfig { hidden: 96, ffn: 172, vocab: 300, ..tiny_config(true) };
+    let params: Vec<f32> = Model::init(config.clone(), 4)
+        .unwrap()
+        .params()
+        .iter()
+        .map(|x| f32::from_bits((2.0 * x).to_bits() & 0xffff_0000))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    Model::from_params(config, &params).unwrap().save(dir.path()).unwrap();
+    Model::load(dir.path()).unwrap().with_mode(mode).unwrap().with_runtime(runtime)
+}
+
+#[test]
+fn no_output_differs_by_batch_threads_chunks_or_instruction_set_in_any_numeric_mode() {
+    for mode in NumericMode::ALL {
+        let base = in_mode(mode, Runtime::new(1).with_isa(Isa::Scalar).unwrap());
+        // Every other sequence has an adapter of its own, two share one, their ranks differ.
+        let loras: Vec<Lora> = (0..8).map(|i| busy_lora(&base, 1 + 3 * (i % 4), i as u64)).collect();
+        let adapter = |i: usize| if i % 2 == 1 { None } else { Some(&loras[if i == 4 { 1 } else { i / 2 }]) };
+        let ids: Vec<Vec<u32>> = (0..16).map(|i| random_ids(&base, 70, i as u64)).collect();
+        let want: Vec<Vec<u32>> = (0..16).map(|i| bits(logits(&base, adapter(i), &ids[i]).unwrap().row(69))).collect();
+        for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+            for threads in [1, 2] {
+                let Some(runtime) = Runtime::new(threads).with_isa(isa) else { continue };
+                let model = in_mode(mode, runtime);
+                for (size, chunk) in [(1, 16), (4, 64), (16, 16), (16, 70)] {
+                    let mut batch = Batch::new(&model);
+                    let mut caches: Vec<KvCache> = (0..size).map(|_| KvCache::new(model.config())).collect();
+                    let mut last = None;
+                    for from in (0..70).step_by(chunk) {
+                        let to = (from + chunk).min(70);
+                        let mut slots: Vec<Slot<'_>> = caches
+                            .iter_mut()
+                            .enumerate()
+                            .map(|(i, cache)| Slot { cache, lora: adapter(i), tokens: &ids[i][from..to] })
+                            .collect();
+                        last = Some(batch.step(&mut slots).unwrap());
+                    }
+                    let last = last.unwrap();
+                    for (i, want) in want.iter().enumerate().take(size) {
+                        let at = format!("{mode} {isa:?} {threads} threads, {i} of {size} in chunks of {chunk}");
+                        assert!(bits(last.row(i)) == *want, "{at}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_in_eight_bits_scores_in_one_pass_what_it_decodes_token_by_token() {
+    let model = in_mode(NumericMode::Q8, Runtime::new(1));
+    let lora = busy_lora(&model, 4, 2);
+    let ids = random_ids(&model, 40, 3);
+    let whole = logits(&model, Some(&lora), &ids).unwrap();
+    let mut session = Session::new(&model, Some(&lora));
+    for (i, id) in ids.iter().enumerate() {
+        assert_eq!(bits(session.step(*id).unwrap()), bits(whole.row(i)), "position {i}");
+    }
+}
+
+#[test]
+fn eight_bits_stay_near_the_exact_logits_and_give_no_gradient() {
+    let (exact, rough) = (in_mode(NumericMode::F32Fma, Runtime::new(1)), in_mode(NumericMode::Q8, Runtime::new(1)));
+    assert_eq!(exact.hash(), rough.hash(), "a receipt names the checkpoint in every mode");
+    let ids = random_ids(&exact, 40, 3);
+    let (a, b) = (logits(&exact, None, &ids).unwrap(), logits(&rough, None, &ids).unwrap());
+    let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+    let apart = norm(&mut a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| a - b));
+    let whole = norm(&mut a.as_slice().iter().copied());
+    assert!(apart > 0.0 && apart < 0.1 * whole, "{apart} of {whole}");
+    let lora = busy_lora(&rough, 4, 2);
+    let refused = lora_gradient(&rough, &lora, &ids, 1, &mut Scratch::default());
+    assert!(matches!(refused, Err(RunError::NoGradient { mode: "q8-1" })));
+    assert!(rough.with_mode(NumericMode::F32Fma).is_err(), "what was rounded away does not come back");
 }

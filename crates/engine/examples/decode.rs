@@ -1,0 +1,178 @@
+//! Measures decoding and prefill at the shape of SmolLM2-135M, adapters included: `decode [f32fma-1|q8-1|all] [THREADS] [N]`.
+//!
+//! Weights and 16 adapters (rank 8 on all seven maps) are random and bf16, as checkpoints are. Prints tokens per second of
+//! processor time for 1, 4 and 16 sequences (or N), without adapters, with one each in bf16, and with one each in f32 (as
+//! training leaves them); prefill with an adapter; and what share of the measured read bandwidth one sequence reaches.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use openledger_engine::{
+    Batch, KvCache, Lora, LoraConfig, Model, ModelConfig, NumericMode, Runtime, Session, Slot, draw, uniform,
+};
+
+/// Tokens in each cache before decoding is measured.
+const PROMPT: usize = 64;
+/// Tokens of a measured prefill.
+const PREFILL: usize = 512;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let mut args = std::env::args().skip(1);
+    let which = args.next().unwrap_or_else(|| "all".into());
+    let threads: usize = args.next().map_or(Ok(1), |n| n.parse())?;
+    let counts: Vec<usize> = args.next().map_or(Ok(vec![1, 4, 16]), |n| n.parse().map(|n| vec![n]))?;
+    let runtime = Runtime::new(threads);
+    println!("{runtime:?}");
+    let bandwidth = read_bandwidth();
+    println!("read bandwidth of one thread: {:.1} GB/s", bandwidth * 1e-9);
+    for mode in NumericMode::ALL {
+        if which == "all" || which == mode.name() {
+            measure(mode, &runtime, bandwidth, &counts)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize]) -> Outcome {
+    let model = random_model()?.with_mode(mode)?.with_runtime(runtime.clone());
+    let adapters = |exact: bool| -> Result<Vec<Lora>, Box<dyn std::error::Error>> {
+        (0..counts.iter().copied().max().unwrap_or(1) as u64).map(|seed| random_adapter(&model, seed, exact)).collect()
+    };
+    let (rounded, full) = (adapters(true)?, adapters(false)?);
+    println!(
+        "{mode}: weights {} MB, one adapter {:.1} MB (bf16)",
+        model.bytes() >> 20,
+        rounded[0].bytes() as f64 * 1e-6
+    );
+    for &n in counts {
+        let mut rates = Vec::new();
+        for loras in [None, Some(&rounded), Some(&full)] {
+            rates.push(decode(&model, n, loras.map(Vec::as_slice))?);
+        }
+        let cost = rates[0] / rates[1];
+        println!(
+            "{mode}: decode n={n:<2} {:7.1} tok/cpu-s without adapters, {:7.1} with {n} of bf16 (cost {cost:.2}x), {:7.1} with {n} of f32",
+            rates[0], rates[1], rates[2]
+        );
+        if n == 1 {
+            let reached = rates[0] * model.bytes() as f64 / bandwidth;
+            println!("{mode}: one sequence reads its weights at {reached:.2} of the bandwidth");
+        }
+    }
+    for loras in [None, rounded.first()] {
+        let ids = ids(&model, PREFILL, 1);
+        let rate = rate(PREFILL, || Ok(drop(Session::new(&model, loras).prefill(&ids)?)))?;
+        let with = if loras.is_some() { "with" } else { "without" };
+        println!("{mode}: prefill of {PREFILL} {rate:7.1} tok/cpu-s {with} an adapter");
+    }
+    Ok(())
+}
+
+/// Tokens per processor second of `n` sequences, each with an adapter of its own if there are any.
+fn decode(model: &Model, n: usize, loras: Option<&[Lora]>) -> Result<f64, Box<dyn std::error::Error>> {
+    let prompts: Vec<Vec<u32>> = (0..n).map(|i| ids(model, PROMPT, i as u64)).collect();
+    let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(model.config())).collect();
+    let mut batch = Batch::new(model);
+    let mut step = |tokens: &dyn Fn(usize) -> &'static [u32], whole: bool| {
+        let mut slots: Vec<Slot<'_>> = caches
+            .iter_mut()
+            .enumerate()
+            .map(|(i, cache)| {
+                let tokens = if whole { &prompts[i][..] } else { tokens(i) };
+                Slot { cache, lora: loras.map(|l| &l[i]), tokens }
+            })
+            .collect();
+        batch.step(&mut slots).map(drop)
+    };
+    step(&|_| &[], true)?;
+    rate(n, || Ok(step(&|_| &[7], false)?))
+}
+
+/// The best of five rates of `work`, each over at least a third of a processor second: neighbours only ever slow it down.
+fn rate(tokens: usize, mut work: impl FnMut() -> Outcome) -> Result<f64, Box<dyn std::error::Error>> {
+    work()?;
+    let mut best = 0f64;
+    for _ in 0..5 {
+        let (from, mut times) = (cpu_seconds(), 0);
+        while times == 0 || cpu_seconds() - from < 0.33 {
+            work()?;
+            times += 1;
+        }
+        best = best.max((tokens * times) as f64 / (cpu_seconds() - from));
+    }
+    Ok(best)
+}
+
+fn random_model() -> Result<Model, Box<dyn std::error::Error>> {
+    let config = ModelConfig::parse(
+        br#"{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+             "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 2048,
+             "rms_norm_eps": 1e-5, "tie_word_embeddings": true}"#,
+    )?;
+    let dir = tempfile::tempdir()?;
+    let params: Vec<f32> = (0..config.num_params()).map(|i| 0.07 * (uniform(1, 1, i) as f32 - 0.5)).collect();
+    Model::from_params(config, &params)?.save(dir.path())?;
+    Ok(Model::load(dir.path())?)
+}
+
+fn random_adapter(model: &Model, seed: u64, rounded: bool) -> Result<Lora, Box<dyn std::error::Error>> {
+    let mut lora = Lora::init(model, &LoraConfig::all_linear(8), seed)?;
+    let value = |i: usize| {
+        let x = 0.02 * (uniform(seed, 2, i as u64) as f32 - 0.5);
+        if rounded { f32::from_bits(x.to_bits() & 0xffff_0000) } else { x }
+    };
+    let params: Vec<f32> = (0..lora.num_params()).map(value).collect();
+    lora.set_params(&params)?;
+    Ok(lora)
+}
+
+fn ids(model: &Model, len: usize, stream: u64) -> Vec<u32> {
+    let vocab = model.config().vocab as u64;
+    (0..len as u64).map(|i| (draw(1, stream, i) % vocab) as u32).collect()
+}
+
+/// Bytes per processor second of one thread that sums 512 MB.
+fn read_bandwidth() -> f64 {
+    let data = vec![1u64; 64 << 20];
+    let mut best = 0f64;
+    for _ in 0..5 {
+        let from = cpu_seconds();
+        let sum = openledger_engine::widest(Sum(black_box(&data)));
+        black_box(sum);
+        best = best.max(size_of_val(data.as_slice()) as f64 / (cpu_seconds() - from));
+    }
+    best
+}
+
+struct Sum<'a>(&'a [u64]);
+
+impl openledger_engine::Wide for Sum<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<const FUSE: bool>(self) -> u64 {
+        let mut lanes = [0u64; 64];
+        for chunk in self.0.as_chunks::<64>().0 {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.wrapping_add(*x);
+            }
+        }
+        lanes.iter().fold(0, |a, b| a.wrapping_add(*b))
+    }
+}
+
+/// Processor seconds of all threads of the process (of the clock where Linux does not tell).
+fn cpu_seconds() -> f64 {
+    thread_local!(static START: Instant = Instant::now());
+    let tasks = std::fs::read_dir("/proc/self/task");
+    let seconds = |task: std::fs::DirEntry| -> Option<f64> {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        Some(text.split(' ').next()?.parse::<u64>().ok()? as f64 * 1e-9)
+    };
+    match tasks {
+        Ok(tasks) => tasks.flatten().filter_map(seconds).sum(),
+        Err(_) => START.with(|start| start.elapsed().as_secs_f64()),
+    }
+}
