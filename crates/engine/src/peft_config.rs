@@ -284,12 +284,13 @@ fn regex(key: &str, pattern: &str, whole: impl Fn(&str) -> String) -> Result<Reg
     if pattern.len() > MAX_PATTERN {
         return refuse(format!("a pattern of {} bytes in `{key}` (limit {MAX_PATTERN})", pattern.len()));
     }
+    let compile = |text: &str| {
+        let regex = RegexBuilder::new(text).backtrack_limit(BACKTRACK_LIMIT).build();
+        regex.map_err(|e| LoadError::Unsupported { what: format!("`{key}` with the pattern `{pattern}`: {e}") })
+    };
     // Compiled alone first, so that no pattern can close the group it is put into.
-    let compile = |text: &str| RegexBuilder::new(text).backtrack_limit(BACKTRACK_LIMIT).build();
-    match compile(pattern).and_then(|_| compile(&whole(pattern))) {
-        Ok(regex) => Ok(regex),
-        Err(error) => refuse(format!("`{key}` with the pattern `{pattern}`: {error}")),
-    }
+    compile(pattern)?;
+    compile(&whole(pattern))
 }
 
 /// Matches, or refuses a pattern that takes too long.

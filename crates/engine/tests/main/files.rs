@@ -145,7 +145,8 @@ fn ensembles_that_mean_nothing_are_refused_by_name() {
     let model = tiny(true, 1);
     let (a, wide) = (busy_lora(&model, 2, 2), busy_lora(&model, 511, 3));
     let other = Model::init(ModelConfig { ffn: 50, ..model.config().clone() }, 1).unwrap();
-    let cases: [(&[(&Lora, f32)], &Model, &str); 6] = [
+    type Case<'a> = (&'a [(&'a Lora, f32)], &'a Model, &'a str);
+    let cases: [Case<'_>; 6] = [
         (&[], &model, "without adapters"),
         (&[(&a, 1.0), (&a, 1.0)], &model, "twice"),
         (&[(&a, 0.0)], &model, "weight 0"),

@@ -4,6 +4,7 @@
 mod common;
 mod files;
 mod gradients;
+mod hostile;
 mod invariance;
 mod parity;
 mod reference;
