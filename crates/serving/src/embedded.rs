@@ -18,6 +18,7 @@ use crate::backend::{
     Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Prompt, Served, TokenEvent, TokenLogprob,
 };
 use crate::chat::ChatForm;
+use crate::choose::Chooser;
 use crate::decode::{Writer, render};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Started, Token, events};
@@ -214,11 +215,13 @@ impl Embedded {
     }
 }
 
-impl Backend for Embedded {
-    fn complete(
+impl Embedded {
+    /// Answers `request`; `on_token` sees the text that became certain with each token and how likely that was.
+    fn run(
         &self,
         request: &CompletionRequest,
-        on_token: &mut dyn FnMut(TokenEvent<'_>) -> ControlFlow<()>,
+        asked: Asked,
+        on_token: &mut dyn FnMut(&str, &TokenLogprob) -> ControlFlow<()>,
     ) -> Result<Answer, ServeError> {
         if request.top_logprobs > MAX_TOP {
             let reason = format!("is {}, at most {MAX_TOP} are reported", request.top_logprobs);
@@ -228,6 +231,8 @@ impl Backend for Embedded {
         let prompt = self.prompt(&request.prompt)?;
         let (hash, lora) = self.adapter(&request.model)?;
 
+        let max_tokens = sampling.max_tokens;
+        let mut chooser = Chooser::new(sampling, asked.decoding, asked.constraint);
         let limit = self.model.config().max_positions;
         let mut history = prompt.1.clone();
         let mut logprobs = Vec::new();
@@ -236,21 +241,23 @@ impl Backend for Embedded {
         let mut recorded = request.sampling.clone();
         let mut cancelled = false;
         let mut finish = FinishReason::Length;
-        if sampling.max_tokens > 0 {
+        if max_tokens > 0 {
             let mut logits = session.prefill(&history)?;
             loop {
-                let (id, logprob) = sampling.pick(logits, &history);
-                if sampling.stop.contains(&id) {
+                let choice = chooser.choose(logits, &history, prompt.1.len())?;
+                if choice.ends {
                     finish = FinishReason::Stop;
                     break;
                 }
-                logprobs.push(self.logprob(logits, id, logprob, request.top_logprobs));
+                let id = choice.id;
+                let told = self.logprob(logits, id, choice.logprob, request.top_logprobs);
                 history.push(id);
                 let (text, stopped) = writer.push(id);
-                if on_token(TokenEvent { id, text }).is_break() {
+                if on_token(text, &told).is_break() {
                     cancelled = true;
                 }
-                if stopped {
+                logprobs.push(told);
+                if stopped || choice.completes {
                     finish = FinishReason::Stop;
                     break;
                 }
@@ -259,7 +266,7 @@ impl Backend for Embedded {
                     recorded.max_tokens = u32::try_from(logprobs.len()).unwrap_or(u32::MAX);
                     break;
                 }
-                if logprobs.len() >= sampling.max_tokens || history.len() >= limit {
+                if logprobs.len() >= max_tokens || history.len() >= limit {
                     break;
                 }
                 logits = session.step(id)?;
@@ -268,8 +275,22 @@ impl Backend for Embedded {
         let completion = self.record(request.model_id, hash, &recorded, prompt, writer.into_ids(), finish);
         Ok(Answer { completion, logprobs, cancelled })
     }
+}
+
+impl Backend for Embedded {
+    fn complete(
+        &self,
+        request: &CompletionRequest,
+        on_token: &mut dyn FnMut(TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Answer, ServeError> {
+        self.run(request, Asked::default(), &mut |text, token| on_token(TokenEvent { id: token.id, text }))
+    }
 
     fn generate(&self, request: CompletionRequest, asked: Asked) -> Result<Events, ServeError> {
+        if asked.decoding.include_stop {
+            let reason = "is not supported by this server; leave it out".to_owned();
+            return Err(ServeError::BadRequest { param: "include_stop_str_in_output", reason });
+        }
         self.sampling(&request.sampling)?;
         let prompt_ids = self.prompt(&request.prompt)?.1;
         let adapter = self.resolve(&request.model)?.unwrap_or(AdapterHash(B256::ZERO));
@@ -278,13 +299,11 @@ impl Backend for Embedded {
         std::thread::spawn(move || {
             let prompt_tokens = u32::try_from(prompt_ids.len()).unwrap_or(u32::MAX);
             sender.send(Event::Started(Started { adapter, prompt_tokens, cached_tokens: 0 }));
-            let answer = own.complete(&request, &mut |event| {
-                let logprob = TokenLogprob { id: event.id, bytes: Vec::new(), logprob: 0.0, top: Vec::new() };
-                sender.send(Event::Token(Token { id: event.id, text: event.text.to_owned(), logprob }));
+            let answer = own.run(&request, asked, &mut |text, token| {
+                sender.send(Event::Token(Token { id: token.id, text: text.to_owned(), logprob: token.clone() }));
                 if sender.is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             sender.send(answer.map_or_else(Event::Failed, |answer| Event::Finished(Box::new(answer))));
-            drop(asked);
         });
         Ok(receiver)
     }

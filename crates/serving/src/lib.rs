@@ -22,6 +22,7 @@
 mod adapters;
 mod backend;
 mod chat;
+mod choose;
 mod constrain;
 mod decode;
 mod embedded;
@@ -30,6 +31,7 @@ mod events;
 pub mod http;
 pub mod openai;
 mod reexecute;
+mod remote;
 
 pub use adapters::{AdapterStats, AdapterStore, Alias, StoreStats};
 pub use backend::{
@@ -42,3 +44,4 @@ pub use embedded::Embedded;
 pub use error::{Blame, ServeError};
 pub use events::{Event, Events, Sender, Started, Token, events};
 pub use reexecute::{Check, Mismatch, ReexecuteError};
+pub use remote::{REMOTE_MODE, Remote, RemoteSetup};

@@ -90,7 +90,7 @@ pub(super) async fn completions(
             system_fingerprint,
             include_usage: asked.include_usage,
         };
-        streams::completions(runs, started.clone(), chunks, asked.logprobs.is_some(), n)
+        streams::completions(runs, started.clone(), chunks, (asked.logprobs.is_some(), asked.token_ids), n)
     } else {
         let mut response = CompletionsResponse::empty(&id, created, &asked.model, system_fingerprint);
         let answers = collect(runs, &started).await?;
@@ -102,6 +102,10 @@ pub(super) async fn completions(
             }
             let usage = Usage::from(answer.completion.usage).cached(cached);
             response.push(&answer, asked.logprobs.is_some(), echo.as_deref(), usage, same_prompt);
+            if let (true, Some(choice)) = (asked.token_ids, response.choices.last_mut()) {
+                choice.token_ids = Some(answer.completion.output_ids);
+                choice.prompt_token_ids = Some(answer.completion.prompt_ids);
+            }
         }
         response.openledger = Some(made_by(&server, started.adapter));
         Json(response).into_response()

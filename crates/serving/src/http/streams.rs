@@ -22,63 +22,80 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// How the chunks of one kind of answer are written.
 trait Chunks: Send + 'static {
+    /// Whether pieces tell of tokens, so that one without text is worth writing.
+    fn tells_tokens(&self) -> bool;
     fn first(&self, index: u32) -> String;
     /// `at` is the place of the piece in the answer, in characters.
-    fn piece(&self, index: u32, text: &str, logprobs: Option<&[TokenLogprob]>, at: usize) -> String;
+    fn piece(&self, index: u32, text: &str, tokens: &[TokenLogprob], at: usize) -> String;
     fn last(&self, index: u32, reason: FinishReason) -> String;
     fn usage(&self, usage: Usage) -> String;
     fn error(&self, error: &ApiError) -> String;
 }
 
-impl Chunks for ChatStream {
-    fn first(&self, index: u32) -> String {
-        self.first_of(index)
+/// A chat's chunks, with how likely tokens were if asked.
+struct Chat(ChatStream, bool);
+
+/// The chunks of `/v1/completions`, with how likely tokens were and with their ids if asked.
+struct Text(CompletionsStream, bool, bool);
+
+impl Chunks for Chat {
+    fn tells_tokens(&self) -> bool {
+        self.1
     }
 
-    fn piece(&self, index: u32, text: &str, logprobs: Option<&[TokenLogprob]>, _: usize) -> String {
-        self.delta_of(index, text, logprobs.map(ChatLogprobs::new).as_ref())
+    fn first(&self, index: u32) -> String {
+        self.0.first_of(index)
+    }
+
+    fn piece(&self, index: u32, text: &str, tokens: &[TokenLogprob], _: usize) -> String {
+        self.0.delta_of(index, text, self.1.then(|| ChatLogprobs::new(tokens)).as_ref())
     }
 
     fn last(&self, index: u32, reason: FinishReason) -> String {
-        self.last_of(index, reason)
+        self.0.last_of(index, reason)
     }
 
     fn usage(&self, usage: Usage) -> String {
-        ChatStream::usage(self, usage)
+        self.0.usage(usage)
     }
 
     fn error(&self, error: &ApiError) -> String {
-        ChatStream::error(self, error)
+        self.0.error(error)
     }
 }
 
-impl Chunks for CompletionsStream {
+impl Chunks for Text {
+    fn tells_tokens(&self) -> bool {
+        self.1 || self.2
+    }
+
     fn first(&self, _: u32) -> String {
         String::new()
     }
 
-    fn piece(&self, index: u32, text: &str, logprobs: Option<&[TokenLogprob]>, at: usize) -> String {
-        let columns = logprobs.map(|logprobs| CompletionsLogprobs::of_tokens(logprobs, at));
-        self.delta_of(index, text, columns.as_ref())
+    fn piece(&self, index: u32, text: &str, tokens: &[TokenLogprob], at: usize) -> String {
+        let columns = self.1.then(|| CompletionsLogprobs::of_tokens(tokens, at));
+        let ids: Option<Vec<u32>> = self.2.then(|| tokens.iter().map(|token| token.id).collect());
+        self.0.delta_of(index, text, columns.as_ref(), ids.as_deref())
     }
 
     fn last(&self, index: u32, reason: FinishReason) -> String {
-        self.last_of(index, reason)
+        self.0.last_of(index, reason)
     }
 
     fn usage(&self, usage: Usage) -> String {
-        CompletionsStream::usage(self, usage)
+        self.0.usage(usage)
     }
 
     fn error(&self, error: &ApiError) -> String {
-        CompletionsStream::error(self, error)
+        self.0.error(error)
     }
 }
 
 /// A chat's answers, which all have one prompt.
 pub(super) fn chat(runs: Vec<Events>, first: Started, chunks: ChatStream, logprobs: bool) -> Response {
     let n = runs.len();
-    respond(Streaming::new(runs, first, chunks, logprobs, n))
+    respond(Streaming::new(runs, first, Chat(chunks, logprobs), n))
 }
 
 /// Answers of `/v1/completions`, `n` to each prompt.
@@ -86,10 +103,10 @@ pub(super) fn completions(
     runs: Vec<Events>,
     first: Started,
     chunks: CompletionsStream,
-    logprobs: bool,
+    (logprobs, ids): (bool, bool),
     n: usize,
 ) -> Response {
-    respond(Streaming::new(runs, first, chunks, logprobs, n))
+    respond(Streaming::new(runs, first, Text(chunks, logprobs, ids), n))
 }
 
 /// One answer, as far as it was shown.
@@ -109,7 +126,6 @@ type Tagged = std::pin::Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>;
 struct Streaming<C> {
     runs: SelectAll<Tagged>,
     chunks: C,
-    logprobs: bool,
     n: usize,
     shown: Vec<Shown>,
     /// What the response begins with, before any event.
@@ -118,7 +134,7 @@ struct Streaming<C> {
 }
 
 impl<C: Chunks> Streaming<C> {
-    fn new(runs: Vec<Events>, first: Started, chunks: C, logprobs: bool, n: usize) -> Self {
+    fn new(runs: Vec<Events>, first: Started, chunks: C, n: usize) -> Self {
         let mut shown: Vec<Shown> = runs.iter().map(|_| Shown::default()).collect();
         if let Some(one) = shown.first_mut() {
             one.cached = first.cached_tokens;
@@ -129,7 +145,7 @@ impl<C: Chunks> Streaming<C> {
             Box::pin(events)
         });
         let runs = stream::select_all(tagged);
-        Self { runs, chunks, logprobs, n, shown, opening: Some(opening), ended: false }
+        Self { runs, chunks, n, shown, opening: Some(opening), ended: false }
     }
 
     /// The bytes that come next; `None` at the end.
@@ -166,15 +182,13 @@ impl<C: Chunks> Streaming<C> {
                 String::new()
             }
             Event::Token(token) => {
-                if self.logprobs {
-                    shown.held.push(token.logprob);
-                }
+                shown.held.push(token.logprob);
                 if token.text.is_empty() { String::new() } else { self.piece(index, at, &token.text) }
             }
             Event::Finished(answer) => {
                 let completion = &answer.completion;
                 let rest = completion.text.get(shown.bytes..).unwrap_or_default().to_owned();
-                let more = !rest.is_empty() || !shown.held.is_empty();
+                let more = !rest.is_empty() || (self.chunks.tells_tokens() && !shown.held.is_empty());
                 let usage = Usage::from(completion.usage).cached(shown.cached);
                 shown.usage = Some(usage);
                 let piece = if more { self.piece(index, at, &rest) } else { String::new() };
@@ -203,7 +217,7 @@ impl<C: Chunks> Streaming<C> {
         let place = shown.chars;
         shown.bytes += text.len();
         shown.chars += text.chars().count();
-        self.chunks.piece(index, text, self.logprobs.then_some(&held[..]), place)
+        self.chunks.piece(index, text, &held, place)
     }
 }
 

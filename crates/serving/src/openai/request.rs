@@ -93,6 +93,8 @@ pub struct CompletionsRequest {
     pub logprobs: Option<usize>,
     /// Whether the prompt stands before the answer.
     pub echo: bool,
+    /// Whether the answer's token ids are told, as vLLM does.
+    pub token_ids: bool,
     /// Whether to answer as a stream.
     pub stream: bool,
     /// Whether the stream ends with the usage.
@@ -274,6 +276,7 @@ impl CompletionsRequest {
             n,
             logprobs: logprobs.map(|top| top as usize),
             echo,
+            token_ids: fields.boolean("return_token_ids")?,
             stream,
             include_usage: include_usage(&mut fields)?,
             user: fields.string("user")?,

@@ -273,6 +273,12 @@ pub struct CompletionsChoice {
     pub logprobs: Option<CompletionsLogprobs>,
     /// `stop` or `length`.
     pub finish_reason: String,
+    /// The answer's token ids, if asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// The prompt's token ids, if asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
 }
 
 /// `text_completion`.
@@ -360,6 +366,8 @@ impl CompletionsResponse {
             text,
             logprobs: logprobs.then_some(columns),
             finish_reason: finish_reason(completion.finish_reason).into(),
+            token_ids: None,
+            prompt_token_ids: None,
         });
     }
 }

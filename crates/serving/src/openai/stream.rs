@@ -66,6 +66,8 @@ struct TextPiece<'a> {
     index: u32,
     logprobs: Option<&'a CompletionsLogprobs>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<&'a [u32]>,
 }
 
 /// The chunks of one chat answer.
@@ -175,13 +177,19 @@ impl CompletionsStream {
     /// A piece of the answer.
     #[must_use]
     pub fn delta(&self, text: &str) -> String {
-        self.delta_of(0, text, None)
+        self.delta_of(0, text, None, None)
     }
 
-    /// A piece of the answer numbered `index`, with how likely its tokens were.
+    /// A piece of the answer numbered `index`, with how likely its tokens were and which ids they have.
     #[must_use]
-    pub fn delta_of(&self, index: u32, text: &str, logprobs: Option<&CompletionsLogprobs>) -> String {
-        self.chunk(index, text, logprobs, None)
+    pub fn delta_of(
+        &self,
+        index: u32,
+        text: &str,
+        logprobs: Option<&CompletionsLogprobs>,
+        ids: Option<&[u32]>,
+    ) -> String {
+        self.piece(TextPiece { text, index, logprobs, finish_reason: None, token_ids: ids })
     }
 
     /// Why the answer ended.
@@ -193,7 +201,8 @@ impl CompletionsStream {
     /// Why the answer numbered `index` ended.
     #[must_use]
     pub fn last_of(&self, index: u32, reason: FinishReason) -> String {
-        self.chunk(index, "", None, Some(reason))
+        let finish_reason = Some(finish_reason(reason));
+        self.piece(TextPiece { text: "", index, logprobs: None, finish_reason, token_ids: None })
     }
 
     /// The usage, where it was asked for; else nothing.
@@ -208,14 +217,7 @@ impl CompletionsStream {
         error_event(error)
     }
 
-    fn chunk(
-        &self,
-        index: u32,
-        text: &str,
-        logprobs: Option<&CompletionsLogprobs>,
-        reason: Option<FinishReason>,
-    ) -> String {
-        let piece = TextPiece { text, index, logprobs, finish_reason: reason.map(finish_reason) };
+    fn piece(&self, piece: TextPiece<'_>) -> String {
         self.event(&[piece], self.include_usage.then_some(None))
     }
 

@@ -282,3 +282,55 @@ fn a_base_with_a_template_of_its_own_is_asked_through_it_tools_included() {
     let code = Some("unsupported_parameter");
     refused(&running, "/v1/chat/completions", &forced, 400, code, Some("tool_choice"));
 }
+
+#[test]
+fn an_answer_of_a_schema_is_json_of_that_schema_streamed_or_whole() {
+    let embedded = server(0);
+    let running = serve_embedded(&embedded, None);
+    let schema = json!({ "type": "object", "properties": { "a": { "enum": [1, 2] } }, "required": ["a"],
+        "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": schema } });
+    // White space is out, so that the answer ends.
+    let blank = |id: &u32| embedded.tokenizer().piece(*id).iter().any(u8::is_ascii_whitespace);
+    let bias: serde_json::Map<String, Value> = (0..300).filter(blank).map(|id| (id.to_string(), json!(-100))).collect();
+    for temperature in [0.0, 1.0] {
+        let asked = json!({ "response_format": format, "temperature": temperature, "max_tokens": 30, "logit_bias": bias,
+            "messages": [{ "role": "user", "content": "a" }] });
+        let whole = running.post("/v1/chat/completions", &chat(asked.clone()));
+        let text = whole.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(value == json!({ "a": 1 }) || value == json!({ "a": 2 }), "{text}");
+        let mut streamed = chat(asked);
+        streamed["stream"] = true.into();
+        let events = running.post("/v1/chat/completions", &streamed).events();
+        let pieces = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
+        assert_eq!(pieces.collect::<String>(), text);
+    }
+    let bad = json!({ "type": "json_schema", "json_schema": { "schema": { "type": "zebra" } } });
+    refused(
+        &running,
+        "/v1/chat/completions",
+        &chat(json!({ "response_format": bad })),
+        400,
+        None,
+        Some("response_format"),
+    );
+}
+
+#[test]
+fn other_servers_extensions_are_honoured() {
+    let embedded = server(0);
+    let running = serve_embedded(&embedded, None);
+    let ask = |extra: Value| running.post("/v1/completions", &completion(extra)).json()["choices"][0].clone();
+    let told = ask(json!({ "return_token_ids": true, "ignore_eos": true }));
+    assert_eq!(told["token_ids"].as_array().unwrap().len(), 6);
+    assert_eq!(told["prompt_token_ids"], json!(embedded.tokenizer().encode("the owl sat", true)));
+    let first = told["token_ids"][0].clone();
+    let stopped = ask(json!({ "stop_token_ids": [first], "return_token_ids": true }));
+    assert_eq!((&stopped["token_ids"], &stopped["finish_reason"]), (&json!([]), &json!("stop")));
+    let later = ask(json!({ "stop_token_ids": [first], "min_tokens": 2, "return_token_ids": true }));
+    assert!(later["token_ids"].as_array().unwrap().len() >= 2);
+    let mut bias = json!({});
+    bias[first.to_string()] = json!(-100);
+    assert_ne!(ask(json!({ "logit_bias": bias, "return_token_ids": true }))["token_ids"][0], first);
+}

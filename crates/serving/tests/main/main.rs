@@ -6,6 +6,8 @@ mod answers;
 mod client;
 mod faults;
 mod http;
+mod remote;
+mod stock;
 mod wire;
 
 use std::path::Path;
