@@ -4,7 +4,7 @@
 //!
 //! `node` assembles a receipt from what `serving` and `attribution` made; this crate prices it ([`price()`]), splits the
 //! price ([`split()`]) and closes the epoch ([`close_epoch`]); `Payouts` pays claims against the root, and anyone can check
-//! one answer from files alone ([`verify_bundle`]).
+//! one answer from files alone ([`verify_bundle`]) or refute a proposal that is not what its receipts say ([`challenge`]).
 //!
 //! # Invariants
 //!
@@ -19,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod books;
+pub mod challenge;
 mod epoch;
 mod price;
 mod proof;

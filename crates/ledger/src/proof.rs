@@ -88,7 +88,7 @@ pub struct Earned {
 }
 
 /// The one or two places around the boundary after the first `below` of `count` leaves.
-fn around(below: usize, count: usize) -> std::ops::RangeInclusive<u64> {
+pub(crate) fn around(below: usize, count: usize) -> std::ops::RangeInclusive<u64> {
     let (below, places) = (below as u64, 1u64 << merkle::depth(count as u64));
     below.saturating_sub(1)..=below.min(places - 1)
 }

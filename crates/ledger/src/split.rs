@@ -22,13 +22,13 @@ use openledger_protocol::{
 use crate::rule::{ALL_BPS, SplitRule};
 
 /// Of the platform's part: treasury and validation; insurance gets what they leave (20 %).
-const TREASURY_BPS: u16 = 6000;
-const VALIDATION_BPS: u16 = 2000;
+pub(crate) const TREASURY_BPS: u16 = 6000;
+pub(crate) const VALIDATION_BPS: u16 = 2000;
 /// Of the model's part: the serving node; the owner gets what it leaves (60 %).
-const NODE_BPS: u16 = 4000;
+pub(crate) const NODE_BPS: u16 = 4000;
 /// Bounds of what parents get of the owner's line.
 const PARENT_MOST_BPS: u16 = 2000;
-const PARENTS_MOST_BPS: u16 = 5000;
+pub(crate) const PARENTS_MOST_BPS: u16 = 5000;
 
 const LIVE_LAYERS: [Layer; 3] = [Layer::Spans, Layer::Influence, Layer::Retrieval];
 
