@@ -1,9 +1,9 @@
 //! Channels: money in, redeemed by vouchers.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use openledger_protocol::{Amount, ChannelConfig, ChannelId, Signature, Voucher};
 
-use super::{Done, Flow, FlowError, bytes, event, events};
+use super::{Authorization, Done, Flow, FlowError, bytes, event, events, parts};
 use crate::contracts::bindings::channels::{Channels, IChannels};
 use crate::sender::Mined;
 
@@ -14,6 +14,15 @@ pub struct ChannelState {
     pub balance: Amount,
     /// Of that, gone to `Payouts`.
     pub redeemed: Amount,
+}
+
+/// Money asked back from a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// How much, at most.
+    pub amount: Amount,
+    /// From when on it is paid, in seconds since 1970.
+    pub ready_at: u64,
 }
 
 impl Flow {
@@ -29,6 +38,62 @@ impl Flow {
         amount: Amount,
     ) -> Result<Done<ChannelId>, FlowError> {
         let call = Channels::depositCall { config: members(config), amount: amount.0 };
+        let mined = self.send(key, self.at.channels, call).await?;
+        let deposited: Channels::Deposited = event(&mined, self.at.channels)?;
+        Ok(Done { value: ChannelId(deposited.channel), mined })
+    }
+
+    /// As [`Flow::deposit`], with an ERC-2612 permit ([`Flow::permit_digest`]) instead of an approval: one transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flow::deposit`]; with a permit that is not the account's the token refuses for want of an allowance.
+    pub async fn deposit_with_permit(
+        &self,
+        key: &str,
+        config: &ChannelConfig,
+        amount: Amount,
+        deadline: u64,
+        permit: &Signature,
+    ) -> Result<Done<ChannelId>, FlowError> {
+        let (v, r, s) = parts(permit);
+        let call = Channels::depositWithPermitCall {
+            config: members(config),
+            amount: amount.0,
+            deadline: U256::from(deadline),
+            v,
+            r,
+            s,
+        };
+        let mined = self.send(key, self.at.channels, call).await?;
+        let deposited: Channels::Deposited = event(&mined, self.at.channels)?;
+        Ok(Done { value: ChannelId(deposited.channel), mined })
+    }
+
+    /// Pays the payer's own money into a channel by its ERC-3009 authorization ([`Flow::authorization_digest`]): whoever
+    /// sends it pays the gas and can send it nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flow::deposit`], with the token's error when the authorization is used, not valid yet or not any more.
+    pub async fn deposit_with_authorization(
+        &self,
+        key: &str,
+        config: &ChannelConfig,
+        authorization: &Authorization,
+        signature: &Signature,
+    ) -> Result<Done<ChannelId>, FlowError> {
+        let (v, r, s) = parts(signature);
+        let call = Channels::depositWithAuthorizationCall {
+            config: members(config),
+            amount: authorization.amount.0,
+            validAfter: U256::from(authorization.valid_after),
+            validBefore: U256::from(authorization.valid_before),
+            salt: authorization.salt,
+            v,
+            r,
+            s,
+        };
         let mined = self.send(key, self.at.channels, call).await?;
         let deposited: Channels::Deposited = event(&mined, self.at.channels)?;
         Ok(Done { value: ChannelId(deposited.channel), mined })
@@ -68,7 +133,7 @@ impl Flow {
     fn redeemed(&self, mined: Mined) -> Result<Done<Amount>, FlowError> {
         let redeemed: Vec<Channels::Redeemed> = events(&mined, self.at.channels);
         let moved = Amount::sum(redeemed.iter().map(|event| Amount(event.amount)));
-        let too_large = |_| FlowError::TooLarge { what: "what was redeemed", value: alloy_primitives::U256::MAX };
+        let too_large = |_| FlowError::TooLarge { what: "what was redeemed", value: U256::MAX };
         Ok(Done { value: moved.map_err(too_large)?, mined })
     }
 
@@ -96,6 +161,16 @@ impl Flow {
         let mined = self.send(key, self.at.channels, Channels::withdrawCall { config: members(config) }).await?;
         let withdrawn: Channels::Withdrawn = event(&mined, self.at.channels)?;
         Ok(Done { value: Amount(withdrawn.amount), mined })
+    }
+
+    /// What the payer asked back and did not take yet, if anything.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn withdrawal(&self, channel: ChannelId) -> Result<Option<Withdrawal>, FlowError> {
+        let asked = self.view(self.at.channels, Channels::withdrawalsCall { channel: channel.0 }).await?;
+        Ok((asked.readyAt != 0).then_some(Withdrawal { amount: Amount(asked.amount), ready_at: asked.readyAt }))
     }
 
     /// A channel's money; zero when nothing was ever paid in.

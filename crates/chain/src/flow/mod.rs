@@ -14,27 +14,32 @@
 //!
 //! Which account pays, and when to do what (`node`).
 
+mod challenges;
 mod channels;
 mod contributions;
 mod datanets;
 mod models;
 mod payouts;
+mod titles;
 mod token;
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolEvent};
 
 use crate::contracts::{Addresses, Revert};
 use crate::rpc::{CallRequest, Client, RpcError};
 use crate::sender::{Mined, SendError, Sender};
 
-pub use self::channels::ChannelState;
+pub use self::challenges::{Challenge, Rejected};
+pub use self::channels::{ChannelState, Withdrawal};
 pub use self::contributions::NewContribution;
 pub use self::datanets::DatanetState;
 pub use self::models::{ModelState, NewModel};
 pub use self::payouts::{EpochTops, OperatorState, PayoutsHead, PendingEpoch};
+pub use self::titles::{Royalty, Title};
+pub use self::token::Authorization;
 
 /// Why something could not be done on chain.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +66,7 @@ pub enum FlowError {
     #[error("transaction {hash} emitted no {event}; check the addresses")]
     NoEvent {
         /// The transaction.
-        hash: alloy_primitives::B256,
+        hash: B256,
         /// Signature of the event.
         event: &'static str,
     },
@@ -148,6 +153,12 @@ fn events<E: SolEvent>(mined: &Mined, contract: Address) -> Vec<E> {
 fn event<E: SolEvent>(mined: &Mined, contract: Address) -> Result<E, FlowError> {
     let missing = FlowError::NoEvent { hash: mined.hash, event: E::SIGNATURE };
     events(mined, contract).into_iter().next().ok_or(missing)
+}
+
+/// A signature of ours in the three parts that tokens take: v, r, s.
+fn parts(signature: &openledger_protocol::Signature) -> (u8, B256, B256) {
+    let (r, rest) = signature.0.split_at(32);
+    (signature.0[64], B256::from_slice(r), B256::from_slice(&rest[..32]))
 }
 
 /// A signature of ours as contracts take it.

@@ -1,6 +1,6 @@
 //! Payouts: operators, epochs, claims.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, U256};
 use openledger_protocol::sum_tree::SumNode;
 use openledger_protocol::{Amount, Claim, EpochHeader};
 
@@ -105,15 +105,6 @@ impl Flow {
         Ok(Done { value: proposed.closes, mined })
     }
 
-    /// Refutes the pending proposal; `fault` and `proof` are what the judge takes.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Send`], with the judge's error when the proof does not hold.
-    pub async fn challenge(&self, key: &str, fault: u8, proof: Bytes) -> Result<Mined, FlowError> {
-        self.send(key, self.at.payouts, Payouts::challengeCall { fault, proof }).await
-    }
-
     /// Makes the pending proposal stand; anyone may, once its window has closed.
     ///
     /// # Errors
@@ -174,6 +165,57 @@ impl Flow {
     /// [`FlowError::Send`].
     pub async fn set_claimer(&self, key: &str, payee: Address) -> Result<Mined, FlowError> {
         self.send(key, self.at.payouts, Payouts::setClaimerCall { payee }).await
+    }
+
+    /// Pays claims of one tree in one transaction, by one proof for all of them: the cheapest way to pay many. The result is
+    /// what moved in all; no claims move nothing and send nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`], with `NotInRoot` when one of them is of another tree.
+    pub async fn claim_multi(&self, key: &str, claims: &[Claim]) -> Result<Done<Amount>, FlowError> {
+        let (claims, depth, proof) = multiproof(claims);
+        let call = Payouts::claimMultiCall {
+            accounts: claims.iter().map(|claim| claim.account).collect(),
+            cumulatives: claims.iter().map(|claim| claim.cumulative.0).collect(),
+            indices: claims.iter().map(|claim| U256::from(claim.proof.index)).collect(),
+            depth: U256::from(depth),
+            proof: proof.into_iter().map(node).collect(),
+        };
+        self.claimed_now(self.send(key, self.at.payouts, call).await?)
+    }
+
+    /// Asks to take the account's bond back, which rests for fourteen days from then.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`], with `NotBonded` when nothing is at stake.
+    pub async fn request_exit(&self, key: &str) -> Result<Mined, FlowError> {
+        self.send(key, self.at.payouts, Payouts::requestExitCall {}).await
+    }
+
+    /// Takes the account's bond back; the result is what was paid.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`], with `ExitNotDue` before, and while a proposal of the account's is pending.
+    pub async fn exit(&self, key: &str) -> Result<Done<Amount>, FlowError> {
+        let mined = self.send(key, self.at.payouts, Payouts::exitCall {}).await?;
+        let left: Payouts::OperatorLeft = event(&mined, self.at.payouts)?;
+        Ok(Done { value: Amount(left.amount), mined })
+    }
+
+    /// The accounts of the platform's lines, fixed at deployment: treasury, validation, insurance.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn platform_lines(&self) -> Result<[Address; 3], FlowError> {
+        Ok([
+            self.view(self.at.payouts, Payouts::TREASURYCall {}).await?,
+            self.view(self.at.payouts, Payouts::VALIDATIONCall {}).await?,
+            self.view(self.at.payouts, Payouts::INSURANCECall {}).await?,
+        ])
     }
 
     /// The last finalized epoch.
@@ -245,6 +287,31 @@ impl Flow {
     pub async fn funded(&self) -> Result<Amount, FlowError> {
         Ok(Amount(self.view(self.at.payouts, Payouts::fundedCall {}).await?))
     }
+}
+
+/// Claims in order of index, the depth of their tree, and the siblings that they do not give each other: level by level, left
+/// to right, as `MerkleLib.sumRootMany` reads them.
+fn multiproof(claims: &[Claim]) -> (Vec<&Claim>, usize, Vec<SumNode>) {
+    let mut claims: Vec<&Claim> = claims.iter().collect();
+    claims.sort_by_key(|claim| claim.proof.index);
+    claims.dedup_by_key(|claim| claim.proof.index);
+    let depth = claims.first().map_or(0, |claim| claim.proof.siblings.len());
+    let mut proof = Vec::new();
+    // Each node is known by one of the claims below it.
+    let mut nodes: Vec<(u64, &Claim)> = claims.iter().map(|&claim| (claim.proof.index, claim)).collect();
+    for level in 0..depth {
+        let mut above: Vec<(u64, &Claim)> = Vec::with_capacity(nodes.len());
+        let mut below = nodes.into_iter().peekable();
+        while let Some((index, claim)) = below.next() {
+            let paired = index % 2 == 0 && below.next_if(|&(next, _)| next == index + 1).is_some();
+            if !paired {
+                proof.extend(claim.proof.siblings.get(level));
+            }
+            above.push((index / 2, claim));
+        }
+        nodes = above;
+    }
+    (claims, depth, proof)
 }
 
 fn node(node: SumNode) -> Payouts::SumNode {

@@ -1,12 +1,25 @@
 //! OPEN as contracts see it: wrapping, approving, balances.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
-use openledger_protocol::Amount;
+use openledger_protocol::{Amount, ChannelConfig, keccak, keccak_words, word};
 
 use super::{Flow, FlowError};
 use crate::contracts::bindings::wopen::WOPEN;
 use crate::sender::Mined;
+
+/// Money that its owner lets go into one channel, to be signed as ERC-3009 `ReceiveWithAuthorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// How much.
+    pub amount: Amount,
+    /// Valid after this time, in seconds since 1970.
+    pub valid_after: u64,
+    /// Valid before this time, in seconds since 1970.
+    pub valid_before: u64,
+    /// Makes its nonce, together with the channel: one authorization for each salt.
+    pub salt: B256,
+}
 
 impl Flow {
     /// Wraps `amount` of the account's native coin.
@@ -44,6 +57,65 @@ impl Flow {
     /// [`FlowError::Send`] when there is not so much.
     pub async fn transfer(&self, key: &str, to: Address, amount: Amount) -> Result<Mined, FlowError> {
         self.send(key, self.at.wopen, WOPEN::transferCall { to, value: U256::from(amount.0) }).await
+    }
+
+    /// What `owner` signs (ERC-2612) so that `spender` may take `amount` of its token until `deadline`, once.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the views.
+    pub async fn permit_digest(
+        &self,
+        owner: Address,
+        spender: Address,
+        amount: Amount,
+        deadline: u64,
+    ) -> Result<B256, FlowError> {
+        let nonce = self.view(self.at.wopen, WOPEN::noncesCall { owner }).await?;
+        let words = [
+            keccak("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
+            word(owner),
+            word(spender),
+            word(amount.0),
+            B256::from(nonce),
+            word(deadline),
+        ];
+        self.token_digest(&words).await
+    }
+
+    /// What the payer of a channel signs so that anyone may pay `authorization` of its token into it.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn authorization_digest(
+        &self,
+        config: &ChannelConfig,
+        authorization: &Authorization,
+    ) -> Result<B256, FlowError> {
+        let channel = config.id(self.sender.chain_id(), self.at.channels);
+        let words = [
+            keccak(
+                "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,\
+                 bytes32 nonce)",
+            ),
+            word(config.payer),
+            word(self.at.channels),
+            word(authorization.amount.0),
+            word(authorization.valid_after),
+            word(authorization.valid_before),
+            keccak_words(&[channel.0, authorization.salt]),
+        ];
+        self.token_digest(&words).await
+    }
+
+    /// The EIP-712 digest of a struct's words in the token's own domain, which is not ours.
+    async fn token_digest(&self, words: &[B256]) -> Result<B256, FlowError> {
+        let separator = self.view(self.at.wopen, WOPEN::DOMAIN_SEPARATORCall {}).await?;
+        let mut bytes = vec![0x19, 0x01];
+        bytes.extend_from_slice(separator.as_slice());
+        bytes.extend_from_slice(keccak_words(words).as_slice());
+        Ok(keccak(bytes))
     }
 
     /// Token that `account` holds.
