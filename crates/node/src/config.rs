@@ -69,6 +69,9 @@ pub struct Config {
     pub platform: PlatformAccounts,
     /// What the node puts at stake to propose epochs.
     pub bond: Amount,
+    /// How long a proposal may be refuted, in seconds, where the node deploys the contracts; none for the network's own: a
+    /// second on a local network, whose day is a second and whose windows end after seven, a day elsewhere.
+    pub window_s: Option<u64>,
 }
 
 impl Config {

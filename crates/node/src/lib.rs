@@ -38,6 +38,7 @@ pub mod pipeline;
 mod settle;
 mod train;
 mod versions;
+pub mod watch;
 
 pub use config::{ChainChoice, Config, NodeClock, PlatformAccounts};
 pub use error::{Blame, NodeError, Result};

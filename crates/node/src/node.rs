@@ -227,11 +227,12 @@ impl Node {
 fn deploy_params(config: &Config) -> DeployParams {
     let platform = config.platform;
     let local = DeployParams::local(platform.treasury, platform.validation, platform.insurance, config.bond);
+    let window = |network| config.window_s.unwrap_or(network);
     match &config.chain {
-        ChainChoice::Embedded { .. } => local,
+        ChainChoice::Embedded { .. } => DeployParams { window_s: window(local.window_s), ..local },
         ChainChoice::External { token, .. } => DeployParams {
             token: token.map_or(Token::Native, Token::Erc20),
-            window_s: 24 * 3600,
+            window_s: window(24 * 3600),
             day_s: 24 * 3600,
             ..local
         },

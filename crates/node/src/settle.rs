@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
 use openledger_chain::contracts::bindings::payouts::Payouts::PayoutsEvents;
-use openledger_chain::flow::EpochTops;
+use openledger_chain::flow::{EpochTops, FlowError};
 use openledger_chain::indexer::ChainEvent;
+use openledger_chain::sender::SendError;
 use openledger_ledger::{ClosedEpoch, ClosedReceipt, ExportedEpoch};
 use openledger_protocol::{Amount, Payout, PayoutTree, ReceiptBundle};
 use openledger_store::epochs::{ClaimRow, ClaimState, EpochRow, EpochState, PayoutRow};
@@ -64,7 +65,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `no-receipts` when there is nothing to settle.
+    /// `no-receipts` when there is nothing to settle; `window-open` on an external network whose challenge window has not
+    /// passed: settling again afterwards goes on.
     pub async fn settle(&self) -> Result<Settled> {
         let _one = self.inner.ledger.lock().await;
         let latest = self.inner.store.latest_epoch().await?;
@@ -198,9 +200,20 @@ impl Node {
                     return Ok(Step { what: "finalize".into(), tx, block, gas });
                 }
                 Err(error) => {
-                    let window_open = flow.pending_epoch().await?.is_some_and(|p| p.header.epoch == number);
-                    if !window_open || self.inner.chain.is_none() || began.elapsed() > WINDOW_MAX {
+                    let pending = flow.pending_epoch().await?.filter(|pending| pending.header.epoch == number);
+                    let Some(pending) = pending.filter(|_| began.elapsed() <= WINDOW_MAX) else {
                         return Err(error.into());
+                    };
+                    if self.inner.chain.is_none() {
+                        let waits = matches!(&error, FlowError::Send(SendError::Refused { revert, .. }) if revert.is("WindowOpen"));
+                        let closes = pending.closes;
+                        let detail =
+                            format!("epoch {number} may be refuted until {closes}; settle again then to finalize it");
+                        return Err(if waits {
+                            NodeError::refused(Blame::Conflict, "window-open", detail)
+                        } else {
+                            error.into()
+                        });
                     }
                     // A local network's window is a second of its clock; the estimate is made at the chain's head.
                     self.tick().await?;

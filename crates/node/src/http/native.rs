@@ -20,6 +20,7 @@ use crate::node::Node;
 use crate::pipeline;
 use crate::train::TrainOrder;
 use crate::versions::NewDatanet;
+use crate::watch::Publication;
 
 /// The routes; every `POST` asks for the operator's token.
 pub(crate) fn router(node: Node) -> Router<Node> {
@@ -45,6 +46,9 @@ pub(crate) fn router(node: Node) -> Router<Node> {
         .route("/epochs", get(epochs).post(settle))
         .route("/epochs/{number}", get(epoch))
         .route("/epochs/{number}/payouts", get(payouts))
+        .route("/epochs/{number}/publication", get(publication))
+        .route("/epochs/pending/watch", post(watch))
+        .route("/epochs/pending/challenge", post(challenge))
         .route("/claims", post(claim))
         .route("/records/{contribution}/{index}", get(record))
         .route("/overview", get(overview))
@@ -256,6 +260,25 @@ async fn epoch(State(node): State<Node>, Path(number): Path<u64>) -> Answer {
 
 async fn payouts(State(node): State<Node>, Path(number): Path<u64>) -> Answer {
     Ok(Json(json!({ "payouts": node.payout_cards(number).await? })))
+}
+
+async fn publication(State(node): State<Node>, Path(number): Path<u64>) -> Answer {
+    Ok(Json(serde_json::to_value(node.epoch_publication(number).await?)?))
+}
+
+/// A publication in the body; none: this node's own.
+fn published(bytes: &Bytes) -> Result<Option<Publication>> {
+    if bytes.is_empty() || bytes.as_ref() == b"{}" { Ok(None) } else { body(bytes).map(Some) }
+}
+
+async fn watch(State(node): State<Node>, bytes: Bytes) -> Answer {
+    let watched = node.watch(published(&bytes)?.as_ref()).await?;
+    Ok(Json(serde_json::to_value(watched)?))
+}
+
+async fn challenge(State(node): State<Node>, bytes: Bytes) -> Answer {
+    let dispute = node.dispute(published(&bytes)?.as_ref()).await?;
+    Ok(Json(serde_json::to_value(dispute)?))
 }
 
 #[derive(Deserialize, Default)]

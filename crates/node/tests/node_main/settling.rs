@@ -7,7 +7,7 @@ use openledger_protocol::{Address, Amount};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 
-use crate::story::{on, told};
+use crate::story::{Story, on, told};
 use crate::world::{World, key};
 
 fn amount(value: &Value) -> Amount {
@@ -16,7 +16,10 @@ fn amount(value: &Value) -> Amount {
 
 #[test]
 fn the_thread_runs_from_files_to_claims_and_the_audit_holds() {
-    let story = told();
+    audited(told());
+}
+
+pub(crate) fn audited(story: &Story) {
     assert_eq!(story.job["result"]["records"], 26);
     assert_eq!(story.audit["ok"], true, "{}", story.audit);
     let paid: u128 = story.claims["claims"].as_array().unwrap().iter().map(|claim| amount(&claim["amount"]).0).sum();
@@ -26,7 +29,10 @@ fn the_thread_runs_from_files_to_claims_and_the_audit_holds() {
 
 #[test]
 fn a_sold_contribution_pays_its_old_holder_before_and_its_new_one_after() {
-    let story = told();
+    each_holder_is_paid_its_part(told());
+}
+
+pub(crate) fn each_holder_is_paid_its_part(story: &Story) {
     let before = World::payees(&story.before_sale)[&story.sold];
     let after = World::payees(&story.after_sale)[&story.sold];
     assert_eq!(before.0, key("dark-adapted").address());
@@ -43,7 +49,10 @@ fn a_sold_contribution_pays_its_old_holder_before_and_its_new_one_after() {
 
 #[test]
 fn two_contributors_of_one_batch_get_half_each_and_the_first_the_remainder() {
-    let story = told();
+    each_contributor_gets_half(told());
+}
+
+pub(crate) fn each_contributor_gets_half(story: &Story) {
     let line = |bundle| World::payees(bundle)[&story.pair.0];
     assert_eq!(line(&story.before_sale).0, story.pair.1, "the line is paid to their splitter");
     let earned = line(&story.before_sale).1.plus(line(&story.after_sale).1).unwrap();

@@ -15,7 +15,7 @@ use crate::world::{Answer, RUNTIME, World, YEAR, key, sample};
 
 /// How long the small training may take on a busy machine.
 const TRAINED_MAX: Duration = Duration::from_secs(240);
-const QUESTION: &str = "What pitch does a bicycle chain have?";
+pub(crate) const QUESTION: &str = "What pitch does a bicycle chain have?";
 
 /// What was seen.
 pub(crate) struct Story {
@@ -42,9 +42,15 @@ pub(crate) struct Story {
     pub(crate) models: [Value; 2],
     /// A job that the node held when it ended.
     pub(crate) left_job: u64,
+    /// The node's folder as it was then, for a second life of the same network.
+    pub(crate) copy: PathBuf,
+    /// The API key of who asked.
+    pub(crate) payer: String,
 }
 
-static STORY: LazyLock<Story> = LazyLock::new(|| RUNTIME.block_on(story()));
+static STORY: LazyLock<Story> = LazyLock::new(|| {
+    RUNTIME.block_on(async { reopened(story(World::open(folder(), Arc::default()).await).await).await })
+});
 
 /// The story, told when it is first asked for.
 pub(crate) fn told() -> &'static Story {
@@ -57,7 +63,7 @@ pub(crate) fn on<T>(calls: impl Future<Output = T>) -> T {
 }
 
 /// A folder for a node that runs until the program ends; those of programs of more than an hour ago are removed.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node_main");
     std::fs::create_dir_all(&all).unwrap();
     for old in std::fs::read_dir(&all).unwrap().flatten() {
@@ -69,8 +75,8 @@ fn folder() -> PathBuf {
     tempfile::tempdir_in(all).unwrap().keep()
 }
 
-async fn story() -> Story {
-    let world = World::open(folder(), Arc::default()).await;
+/// The thread from files to claims on a fresh node.
+pub(crate) async fn story(world: World) -> Story {
     let mut together = sample("bicycle-repair", 14);
     for record in &mut together {
         record["contributors"] = json!(["chain-whip", "river-gauge"]);
@@ -102,7 +108,7 @@ async fn story() -> Story {
     seller.transfer_contribution("sale", title, key("buyer").address()).await.unwrap();
     let after_sale = world.bundle(&world.ask(&payer, QUESTION, json!({})).await.done()).await;
 
-    let settled = world.post("/api/v1/epochs", &json!({})).await.done();
+    let settled = world.settle().await;
     let settled_again = world.post("/api/v1/epochs", &json!({})).await;
     let claims = world.post("/api/v1/claims", &json!({})).await.done();
     let claims_again = world.post("/api/v1/claims", &json!({})).await.done();
@@ -112,9 +118,6 @@ async fn story() -> Story {
     let audit = world.get("/api/v1/audit").await.done();
 
     let models = world.get("/api/v1/models").await.done();
-    let mut left_job = 0;
-    let world = world.reopened(async |data| left_job = leave_a_job(data).await).await;
-    let models = [models, world.get("/api/v1/models").await.done()];
     let replayed = world.ask(&payer, QUESTION, json!({ "openledger": { "idempotency_key": "first" } })).await;
     Story {
         pair: (pair[0]["contribution"].as_str().unwrap().to_owned(), splitter),
@@ -133,8 +136,39 @@ async fn story() -> Story {
         payouts,
         first_answer,
         replayed,
-        models,
-        left_job,
+        models: [models.clone(), models],
+        left_job: 0,
+        copy: PathBuf::new(),
+        payer,
+    }
+}
+
+/// The same, after the node was stopped, copied, left with a job and opened again.
+async fn reopened(story: Story) -> Story {
+    let (mut left_job, copy) = (0, folder());
+    let world = story
+        .world
+        .reopened(async |data| {
+            copy_all(data, &copy);
+            left_job = leave_a_job(data).await;
+        })
+        .await;
+    let again = world.get("/api/v1/models").await.done();
+    let [models, _] = story.models;
+    let replayed = world.ask(&story.payer, QUESTION, json!({ "openledger": { "idempotency_key": "first" } })).await;
+    Story { world, models: [models, again], replayed, left_job, copy, ..story }
+}
+
+/// Copies a folder with all that is in it.
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

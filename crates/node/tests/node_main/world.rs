@@ -27,6 +27,11 @@ const READY_MAX: Duration = Duration::from_secs(120);
 /// A year, in seconds.
 pub(crate) const YEAR: u64 = 365 * 24 * 3600;
 
+/// The bond of a proposer, in whole OPEN.
+pub(crate) const BOND: u64 = 5_000;
+/// How long a proposal may be refuted.
+pub(crate) const WINDOW_S: u64 = 7;
+
 pub(crate) fn key(name: &str) -> Key {
     Key::demo(11, name)
 }
@@ -54,7 +59,16 @@ pub(crate) fn record(id: &str, contributor: &str, fact: &str) -> Value {
     })
 }
 
-fn config(data: PathBuf) -> Config {
+/// Which chain a node runs on.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// The one inside it.
+    Embedded,
+    /// Anvil, at this address.
+    Anvil(String),
+}
+
+fn config(data: PathBuf, place: &Place) -> Config {
     let each = Amount::open(1_000_000).unwrap();
     let seeded = ["node", "faucet"].map(|name| (key(name).address(), each));
     Config {
@@ -64,7 +78,10 @@ fn config(data: PathBuf) -> Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         studio: None,
         base: repository("models/base"),
-        chain: ChainChoice::Embedded { chain_id: 7_070, genesis_accounts: seeded.to_vec() },
+        chain: match place {
+            Place::Embedded => ChainChoice::Embedded { chain_id: 7_070, genesis_accounts: seeded.to_vec() },
+            Place::Anvil(url) => ChainChoice::External { url: url.clone(), token: None },
+        },
         clock: NodeClock::Logical,
         key: key("node"),
         platform: PlatformAccounts {
@@ -72,7 +89,9 @@ fn config(data: PathBuf) -> Config {
             validation: key("validation").address(),
             insurance: key("insurance").address(),
         },
-        bond: Amount::open(5_000).unwrap(),
+        bond: Amount::open(BOND).unwrap(),
+        // As long as a local network allows: blocks are a second apart, so a challenge has six blocks to come in.
+        window_s: matches!(place, Place::Embedded).then_some(WINDOW_S),
     }
 }
 
@@ -118,6 +137,8 @@ pub(crate) struct World {
     pub(crate) network: Value,
     pub(crate) addresses: Addresses,
     pub(crate) token: String,
+    pub(crate) chain_id: u64,
+    place: Place,
     url: String,
     client: reqwest::Client,
     outbox: Arc<MemoryOutbox>,
@@ -127,9 +148,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Opens the node of a folder and waits until it listens.
+    /// Opens the node of a folder on its own chain and waits until it listens.
     pub(crate) async fn open(data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
-        let config = config(data.clone());
+        Self::open_on(Place::Embedded, data, outbox).await
+    }
+
+    /// Opens the node of a folder on a chain and waits until it listens.
+    pub(crate) async fn open_on(place: Place, data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
+        let config = config(data.clone(), &place);
         std::fs::remove_file(config.address_file()).ok();
         let node = Node::open(config.clone()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -148,6 +174,8 @@ impl World {
             token: std::fs::read_to_string(config.token_file()).unwrap(),
             data,
             addresses: serde_json::from_value(network["addresses"].clone()).unwrap(),
+            chain_id: network["chain_id"].as_u64().unwrap(),
+            place,
             network,
             url,
             client,
@@ -164,7 +192,7 @@ impl World {
         self.client = reqwest::Client::new();
         self.ended.take().unwrap().await.unwrap();
         meanwhile(&self.data).await;
-        Self::open(self.data.clone(), self.outbox.clone()).await
+        Self::open_on(self.place.clone(), self.data.clone(), self.outbox.clone()).await
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
@@ -192,7 +220,10 @@ impl World {
 
     /// The chain as the account of `name` drives it.
     pub(crate) async fn flow(&self, name: &str) -> Flow {
-        let client = Client::new(Arc::new(HttpRpc::new(format!("{}/rpc", self.url)).unwrap()));
+        let client = match &self.place {
+            Place::Embedded => Client::new(Arc::new(HttpRpc::new(format!("{}/rpc", self.url)).unwrap())),
+            Place::Anvil(url) => crate::ground::eager(url),
+        };
         let sender = Sender::new(client, self.outbox.clone(), key(name), FeePolicy::default()).await.unwrap();
         Flow::new(Arc::new(sender), self.addresses)
     }
@@ -208,8 +239,19 @@ impl World {
         }
     }
 
+    /// Gives whole OPEN to a name that the node need not know.
+    pub(crate) async fn give(&self, name: &str, whole: u64) {
+        let _one = self.faucet.lock().await;
+        let faucet = self.flow("faucet").await;
+        let (to, amount) = (key(name).address(), alloy_primitives::U256::from(Amount::open(whole).unwrap().0));
+        faucet.sender().send(&format!("give/{name}/{whole}"), to, Default::default(), amount).await.unwrap();
+    }
+
     /// Lets the chain's clock pass some seconds.
     pub(crate) async fn pass(&self, label: &str, blocks: u32) {
+        if let Place::Anvil(url) = &self.place {
+            return crate::ground::travel(&crate::ground::eager(url), blocks.into()).await;
+        }
         let _one = self.faucet.lock().await;
         let faucet = self.flow("faucet").await;
         for block in 0..blocks {
@@ -292,10 +334,37 @@ impl World {
             until: self.head_time().await + seconds,
             terms: rights().terms_hash().unwrap(),
         };
-        let domain = Domain { chain_id: 7_070, contract: self.addresses.datanets };
+        let domain = Domain { chain_id: self.chain_id, contract: self.addresses.datanets };
         let signature = key(&format!("{name}-owner")).sign(domain.digest(grant.struct_hash()));
         let body = json!({ "grant": grant, "signature": signature });
         self.post(&format!("/api/v1/datanets/{datanet}/grants"), &body).await
+    }
+
+    /// The shortest time between asking for the rest of a channel and getting it, in seconds.
+    pub(crate) fn withdraw_delay(&self) -> u64 {
+        match self.place {
+            Place::Embedded => 1,
+            Place::Anvil(_) => 15 * 60,
+        }
+    }
+
+    /// How long a proposal may be refuted, in seconds.
+    pub(crate) fn window(&self) -> u64 {
+        match self.place {
+            Place::Embedded => WINDOW_S,
+            Place::Anvil(_) => 24 * 3600,
+        }
+    }
+
+    /// Settles the open epoch; where the network's window outlasts the call, it passes and settling goes on.
+    pub(crate) async fn settle(&self) -> Value {
+        let first = self.post("/api/v1/epochs", &json!({})).await;
+        if matches!(self.place, Place::Embedded) || first.status < 300 {
+            return first.done();
+        }
+        assert_eq!((first.status, first.code()), (409, "window-open"), "{}", first.text);
+        self.pass("settle", u32::try_from(self.window()).unwrap()).await;
+        self.post("/api/v1/epochs", &json!({})).await.done()
     }
 
     /// The channel of a payer.
@@ -303,7 +372,7 @@ impl World {
         let (payer, salt) = (key(payer).address(), sha256("channel"));
         let session = self.post("/api/v1/channels/keys", &json!({ "payer": payer, "salt": salt })).await.done();
         let authorizer = serde_json::from_value(session["authorizer"].clone()).unwrap();
-        ChannelConfig { payer, authorizer, node: key("node").address(), withdraw_delay: 1, salt }
+        ChannelConfig { payer, authorizer, node: key("node").address(), withdraw_delay: self.withdraw_delay(), salt }
     }
 
     /// Deposits into the payer's channel; gives the key that spends it.

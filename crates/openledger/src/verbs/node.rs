@@ -209,6 +209,7 @@ fn config(args: NodeArgs) -> Result<Config> {
             insurance: platform(args.insurance, "insurance"),
         },
         bond: Amount::open(BOND)?,
+        window_s: None,
         key,
         data: args.data,
     })

@@ -1,0 +1,54 @@
+//! The node on an external network: the same thread, the same refusals, the same refutation, on anvil by JSON-RPC.
+
+use std::sync::Arc;
+
+use openledger_protocol::Amount;
+
+use crate::ground::{Anvil, set_balance};
+use crate::lies::{pays_what_receipts_say, refuted_as};
+use crate::lying::wrong_payee;
+use crate::permission::{check, expire};
+use crate::settling::{each_contributor_gets_half, each_holder_is_paid_its_part};
+use crate::story::{folder, on, story};
+use crate::world::{Place, World, key};
+
+#[test]
+fn the_node_does_on_an_external_network_what_it_does_on_its_own() {
+    let Some(anvil) = Anvil::start() else { return };
+    on(async {
+        let client = anvil.client().await;
+        for name in ["node", "faucet"] {
+            set_balance(&client, name, 1_000_000).await;
+        }
+        let world = World::open_on(Place::Anvil(anvil.url.clone()), folder(), Arc::default()).await;
+        let story = story(world).await;
+        each_holder_is_paid_its_part(&story);
+        each_contributor_gets_half(&story);
+        assert_eq!(story.settled_again.code(), "no-receipts");
+        assert_eq!(story.claims_again, story.claims);
+        check(&story.world, "expired", async |datanet, version| {
+            expire(&story.world, datanet, version).await;
+        })
+        .await;
+        withdrawn(&story.world).await;
+        let lies = wrong_payee(story.world, &story.sold).await;
+        refuted_as(&lies.refuted["payee"], "wrong payee", key("second-buyer").address());
+        assert_eq!(lies.honest["verdict"], "agrees", "{}", lies.honest);
+        pays_what_receipts_say(&lies);
+    });
+}
+
+/// The payer of the settled answers takes back what is left of its 50 OPEN.
+async fn withdrawn(world: &World) {
+    let (config, flow) = (world.channel("payer").await, world.flow("payer").await);
+    let id = config.id(world.chain_id, world.addresses.channels);
+    let state = flow.channel(id).await.unwrap();
+    let left = state.balance.minus(state.redeemed).unwrap();
+    assert!(state.redeemed > Amount::ZERO && left > Amount::ZERO);
+    let before = flow.token_balance(flow.account()).await.unwrap();
+    flow.request_withdrawal("ask-back", &config, state.balance).await.unwrap();
+    assert!(flow.withdraw("withdraw/early", &config).await.is_err());
+    world.pass("withdrawal", u32::try_from(config.withdraw_delay).unwrap()).await;
+    assert_eq!(flow.withdraw("withdraw", &config).await.unwrap().value, left);
+    assert_eq!(flow.token_balance(flow.account()).await.unwrap(), before.plus(left).unwrap());
+}
