@@ -12,18 +12,22 @@ use alloy_primitives::{Bytes, hex};
 use ethrex_blockchain::Blockchain;
 use ethrex_common::H512;
 use ethrex_p2p::types::{Node, NodeRecord};
-use ethrex_rpc::utils::{RpcErrorMetadata, RpcRequest};
+use ethrex_rpc::utils::{RpcErr, RpcErrorMetadata, RpcRequest};
 use ethrex_rpc::{ClientVersion, GasTipEstimator, NodeData, RpcApiContext, RpcNamespace, map_http_requests};
 use ethrex_storage::Store;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use super::error::EmbeddedError;
-use super::filters::BlockFilters;
+use super::filters::{Filters, Wanted};
 use crate::rpc::RpcError;
 
 /// Most requests in one batch.
 const BATCH_MAX: usize = 1_000;
+/// JSON-RPC code of a filter that does not exist, as other nodes give it.
+const NO_FILTER: i64 = -32000;
+/// JSON-RPC code of parameters that do not fit the method.
+const INVALID_PARAMS: i32 = -32602;
 /// The `debug_*` methods that only read.
 const DEBUG_READS: [&str; 6] = [
     "debug_traceTransaction",
@@ -38,7 +42,7 @@ const DEBUG_READS: [&str; 6] = [
 pub(crate) struct Dispatch {
     context: RpcApiContext,
     wake: Arc<Notify>,
-    filters: BlockFilters,
+    filters: Filters,
     /// Number of the newest visible block.
     pub(crate) head: watch::Receiver<u64>,
 }
@@ -89,7 +93,7 @@ impl Dispatch {
             ws: None,
             allowed_namespaces: Arc::new(served.into_iter().collect()),
         };
-        Ok(Self { context, wake, filters: BlockFilters::default(), head })
+        Ok(Self { context, wake, filters: Filters::default(), head })
     }
 
     /// Answers one call.
@@ -101,7 +105,7 @@ impl Dispatch {
         let params = match params {
             Value::Array(params) => params,
             Value::Null => Vec::new(),
-            _ => return Err(refuse(-32602, "params must be an array")),
+            _ => return Err(refuse(INVALID_PARAMS.into(), "params must be an array")),
         };
         let head = *self.head.borrow();
         match method {
@@ -109,16 +113,30 @@ impl Dispatch {
             "eth_syncing" => return Ok(json!(false)),
             "eth_mining" | "net_listening" => return Ok(json!(true)),
             "net_peerCount" => return Ok(json!("0x0")),
-            "eth_newBlockFilter" => return Ok(json!(self.filters.add(head))),
-            "eth_uninstallFilter" if self.filters.owns(&params) => return Ok(json!(self.filters.remove(&params))),
-            "eth_getFilterChanges" if self.filters.owns(&params) => {
-                return self.block_filter_changes(&params, head).await;
-            }
+            "eth_newBlockFilter" => return Ok(json!(self.filters.add(Wanted::Blocks, head))),
+            "eth_newFilter" => match params.first() {
+                Some(wanted @ Value::Object(_)) => {
+                    return Ok(json!(self.filters.add(Wanted::Logs(wanted.clone()), head)));
+                }
+                _ => return Err(refuse(INVALID_PARAMS.into(), "a filter is an object")),
+            },
+            "eth_uninstallFilter" => return Ok(json!(self.filters.remove(&params))),
+            "eth_getFilterChanges" => return self.filter_changes(&params, head).await,
+            "eth_getFilterLogs" => match self.filters.wanted(&params) {
+                Some(Wanted::Logs(wanted)) => return self.handle("eth_getLogs", vec![wanted]).await,
+                _ => return Err(refuse(NO_FILTER, "filter not found")),
+            },
             _ if method.starts_with("debug_") && !DEBUG_READS.contains(&method) => {
                 return Err(refuse(-32601, &format!("method {method} is not served")));
             }
             _ => {}
         }
+        super::state::require(&self.context.storage, method, &params).await?;
+        self.handle(method, params).await
+    }
+
+    /// Answers by the ethrex handlers.
+    async fn handle(&self, method: &str, params: Vec<Value>) -> Result<Value, RpcError> {
         let request = RpcRequest::new(method, Some(params));
         match map_http_requests(&request, self.context.clone()).await {
             Ok(result) => {
@@ -128,20 +146,41 @@ impl Dispatch {
                 Ok(result)
             }
             Err(error) => {
-                let RpcErrorMetadata { code, data, message } = error.into();
+                // The handlers give what is wrong with parameters the code of what the pool refuses.
+                let parameters = matches!(error, RpcErr::BadParams(_) | RpcErr::MissingParam(_));
+                let RpcErrorMetadata { mut code, data, message } = error.into();
+                if parameters && method != "eth_sendRawTransaction" {
+                    code = INVALID_PARAMS;
+                }
                 let data = data.and_then(|data| hex::decode(data).ok()).map(Bytes::from);
                 Err(RpcError::Refused { code: i64::from(code), message, data })
             }
         }
     }
 
-    /// Hashes of the blocks made since the filter was last asked.
-    async fn block_filter_changes(&self, params: &[Value], head: u64) -> Result<Value, RpcError> {
-        let Some(after) = self.filters.advance(params, head) else {
-            return Err(refuse(-32000, "filter not found"));
+    /// What came since the filter was last asked: hashes of blocks, or logs.
+    async fn filter_changes(&self, params: &[Value], head: u64) -> Result<Value, RpcError> {
+        let Some((wanted, after)) = self.filters.advance(params, head) else {
+            return Err(refuse(NO_FILTER, "filter not found"));
         };
+        if after >= head {
+            return Ok(json!([]));
+        }
+        match wanted {
+            Wanted::Blocks => self.block_hashes(after + 1, head).await,
+            Wanted::Logs(wanted) => {
+                let range = json!({
+                    "fromBlock": format!("{:#x}", after + 1), "toBlock": format!("{head:#x}"),
+                    "address": wanted.get("address"), "topics": wanted.get("topics"),
+                });
+                self.handle("eth_getLogs", vec![range]).await
+            }
+        }
+    }
+
+    async fn block_hashes(&self, first: u64, last: u64) -> Result<Value, RpcError> {
         let mut hashes = Vec::new();
-        for number in after + 1..=head {
+        for number in first..=last {
             let hash = self.context.storage.get_canonical_block_hash(number).await;
             let hash = hash.map_err(|error| refuse(-32603, &error.to_string()))?;
             hashes.extend(hash.map(|hash| format!("{hash:#x}")));

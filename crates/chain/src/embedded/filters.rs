@@ -1,7 +1,7 @@
-//! Block filters (`eth_newBlockFilter`), which the ethrex handlers do not have.
+//! Filters for new blocks and for logs (`eth_newBlockFilter`, `eth_newFilter`).
 //!
-//! A filter is the number of the last block it reported. Ids start with a prefix of their own, so that the other
-//! filter methods can tell them from log filters, which stay with the handlers.
+//! Ours, because the ethrex handlers have none for blocks, and report the logs of a block twice. A filter is what it asks
+//! for and the number of the last block it reported.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,58 +10,65 @@ use serde_json::Value;
 
 /// Filters kept; the oldest goes when one more is made, so that forgotten ones cannot pile up.
 const FILTERS_MAX: usize = 1_000;
-/// What our ids begin with; below it follows a running number.
-const PREFIX: u128 = 0xb10c << 64;
 
-/// The block filters of one chain.
+/// What a filter reports.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Wanted {
+    /// Hashes of new blocks.
+    Blocks,
+    /// Logs by this filter object.
+    Logs(Value),
+}
+
+/// The filters of one chain.
 #[derive(Default)]
-pub(super) struct BlockFilters {
+pub(super) struct Filters {
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     made: u64,
-    last_reported: BTreeMap<u64, u64>,
+    filters: BTreeMap<u64, (Wanted, u64)>,
 }
 
-impl BlockFilters {
-    /// Adds a filter that reports blocks above `head`; the result is its id.
-    pub(super) fn add(&self, head: u64) -> String {
+impl Filters {
+    /// Adds a filter that reports what comes above `head`; the result is its id.
+    pub(super) fn add(&self, wanted: Wanted, head: u64) -> String {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.made += 1;
         let number = state.made;
-        state.last_reported.insert(number, head);
-        if state.last_reported.len() > FILTERS_MAX {
-            state.last_reported.pop_first();
+        state.filters.insert(number, (wanted, head));
+        if state.filters.len() > FILTERS_MAX {
+            state.filters.pop_first();
         }
-        format!("{:#x}", PREFIX + u128::from(number))
+        format!("{number:#x}")
     }
 
-    /// Whether `params` names one of our ids, existing or not.
-    pub(super) fn owns(&self, params: &[Value]) -> bool {
-        number(params).is_some()
+    /// What the filter in `params` asks for.
+    pub(super) fn wanted(&self, params: &[Value]) -> Option<Wanted> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.filters.get(&number(params)?).map(|(wanted, _)| wanted.clone())
     }
 
     /// Forgets a filter; false when it was not there.
     pub(super) fn remove(&self, params: &[Value]) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        number(params).is_some_and(|number| state.last_reported.remove(&number).is_some())
+        number(params).is_some_and(|number| state.filters.remove(&number).is_some())
     }
 
-    /// Marks everything up to `head` as reported; the result is what was reported before.
-    pub(super) fn advance(&self, params: &[Value], head: u64) -> Option<u64> {
+    /// Marks everything up to `head` as reported; the result is what is wanted, and what was reported before.
+    pub(super) fn advance(&self, params: &[Value], head: u64) -> Option<(Wanted, u64)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = state.last_reported.get_mut(&number(params)?)?;
-        Some(std::mem::replace(last, head.max(*last)))
+        let (wanted, last) = state.filters.get_mut(&number(params)?)?;
+        let before = std::mem::replace(last, head.max(*last));
+        Some((wanted.clone(), before))
     }
 }
 
-/// The running number in an id of ours.
+/// The running number in an id.
 fn number(params: &[Value]) -> Option<u64> {
-    let id = params.first()?.as_str()?.strip_prefix("0x")?;
-    let id = u128::from_str_radix(id, 16).ok()?;
-    u64::try_from(id.checked_sub(PREFIX)?).ok()
+    u64::from_str_radix(params.first()?.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
 #[cfg(test)]
@@ -72,28 +79,31 @@ mod tests {
 
     #[test]
     fn a_filter_reports_each_block_once() {
-        let filters = BlockFilters::default();
-        let id = [json!(filters.add(5))];
-        assert_eq!(filters.advance(&id, 8), Some(5));
-        assert_eq!(filters.advance(&id, 8), Some(8));
+        let filters = Filters::default();
+        let id = [json!(filters.add(Wanted::Blocks, 5))];
+        assert_eq!(filters.advance(&id, 8), Some((Wanted::Blocks, 5)));
+        assert_eq!(filters.advance(&id, 8), Some((Wanted::Blocks, 8)));
         assert!(filters.remove(&id));
         assert_eq!(filters.advance(&id, 9), None);
+        assert!(!filters.remove(&id));
     }
 
     #[test]
-    fn ids_of_log_filters_are_not_ours() {
-        let filters = BlockFilters::default();
-        assert!(!filters.owns(&[json!("0xffffffffffffffff")]));
-        assert!(!filters.owns(&[json!("b10c")]));
-        assert!(!filters.owns(&[]));
+    fn what_is_no_id_names_no_filter() {
+        let filters = Filters::default();
+        filters.add(Wanted::Blocks, 5);
+        for id in [json!("1"), json!(1), json!("0xffffffffffffffffff"), json!(null)] {
+            assert_eq!(filters.wanted(&[id]), None);
+        }
+        assert_eq!(filters.wanted(&[]), None);
     }
 
     #[test]
     fn forgotten_filters_do_not_pile_up() {
-        let filters = BlockFilters::default();
-        let first = [json!(filters.add(0))];
+        let filters = Filters::default();
+        let first = [json!(filters.add(Wanted::Blocks, 0))];
         for _ in 0..FILTERS_MAX {
-            filters.add(0);
+            filters.add(Wanted::Logs(json!({})), 0);
         }
         assert_eq!(filters.advance(&first, 1), None);
     }

@@ -8,8 +8,9 @@
 //! # Invariants
 //!
 //! - What was acknowledged (a receipt, a head) survives `kill -9`: see `producer`. Against loss of power only what
-//!   [`EmbeddedChain::shutdown`] flushed is certain, because the database does not sync each write.
+//!   `flush` and [`EmbeddedChain::shutdown`] wrote is certain, because the database does not sync each write.
 //! - No block without a transaction.
+//! - **Bounded.** Requests, batches, filters, subscriptions and what waits for a slow reader have limits.
 //! - No key lives here: `eth_accounts` is empty and nothing is ever signed.
 //!
 //! # Not here
@@ -17,14 +18,17 @@
 //! Peers, consensus, other nodes: one process makes the blocks. Historical state: `eth_call` and `eth_getProof` answer
 //! for about the last 128 blocks.
 
+mod clock;
 mod config;
 mod dispatch;
 mod error;
 mod filters;
+mod flush;
 mod genesis;
 mod producer;
 mod recovery;
 mod router;
+mod state;
 mod subscriptions;
 
 use std::path::Path;
@@ -42,10 +46,13 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
 use self::dispatch::Dispatch;
+use self::flush::Flusher;
 use self::producer::Producer;
+use self::router::Limits;
 use crate::rpc::{ChainRpc, RpcFuture};
 
-pub use self::config::{BlockClock, ChainConfig, DEFAULT_CHAIN_ID, MAX_AHEAD_S, TOTAL_SUPPLY, TREASURY};
+pub use self::clock::{BlockClock, MAX_AHEAD_S, Now};
+pub use self::config::{ChainConfig, DEFAULT_CHAIN_ID, TOTAL_SUPPLY, TREASURY};
 pub use self::error::EmbeddedError;
 pub use self::genesis::genesis_json;
 pub use self::recovery::Recovered;
@@ -66,7 +73,7 @@ struct Inner {
     store: Store,
     recovered: Recovered,
     genesis_hash: B256,
-    max_request_bytes: usize,
+    limits: Limits,
     stop: watch::Sender<bool>,
     producer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -103,10 +110,12 @@ impl EmbeddedChain {
             store: store.clone(),
             chain,
             clock: config.clock,
+            now: config.now.clone(),
             fee_recipient: ethrex_common::Address::from(config.fee_recipient.into_array()),
             gas_limit: config.block_gas_limit,
             wake,
             head,
+            flusher: Flusher::new(store.clone(), dir),
         };
         let producer = tokio::spawn(producer.run(stop_seen));
         tracing::info!(head = recovered.head, state_on_disk = recovered.state_on_disk, "embedded chain open");
@@ -116,7 +125,7 @@ impl EmbeddedChain {
                 store,
                 recovered,
                 genesis_hash,
-                max_request_bytes: config.max_request_bytes,
+                limits: Limits { request_bytes: config.max_request_bytes, reader_patience: config.reader_patience },
                 stop,
                 producer: Mutex::new(Some(producer)),
             }),
@@ -148,7 +157,7 @@ impl EmbeddedChain {
 
     /// The routes to serve: `/rpc` by POST and as a WebSocket, open to pages of any origin (there is no key here).
     pub fn router(&self) -> Router {
-        router::router(Arc::clone(&self.inner.dispatch), self.inner.max_request_bytes)
+        router::router(Arc::clone(&self.inner.dispatch), self.inner.limits)
     }
 
     /// Finishes the block in the making, flushes everything to disk and stops.

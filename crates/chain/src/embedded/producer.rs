@@ -1,4 +1,4 @@
-//! Makes blocks on demand: woken by every accepted transaction, asleep otherwise.
+//! Makes blocks when there are transactions and the clock allows it: woken by every accepted one, asleep otherwise.
 //!
 //! # Invariants
 //!
@@ -8,7 +8,7 @@
 //! - **One producer.** Nothing else writes to the chain.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ethrex_blockchain::Blockchain;
 use ethrex_blockchain::fork_choice::apply_fork_choice;
@@ -18,11 +18,14 @@ use ethrex_common::{Address, Bytes, H256};
 use ethrex_storage::Store;
 use tokio::sync::{Notify, watch};
 
-use super::config::{BlockClock, NextBlock};
+use super::clock::{BlockClock, NextBlock, Now};
 use super::error::EmbeddedError;
+use super::flush::Flusher;
 
 /// First pause after a block that could not be made; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two looks at the clock while it allows no block.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Longest pause after a block that could not be made.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -31,17 +34,25 @@ pub(crate) struct Producer {
     pub(crate) store: Store,
     pub(crate) chain: Arc<Blockchain>,
     pub(crate) clock: BlockClock,
+    pub(crate) now: Now,
     pub(crate) fee_recipient: Address,
     pub(crate) gas_limit: u64,
     /// Signalled after each transaction that the pool took.
     pub(crate) wake: Arc<Notify>,
     /// Number of the newest visible block.
     pub(crate) head: watch::Sender<u64>,
+    /// Told of every block.
+    pub(crate) flusher: Flusher,
 }
 
 impl Producer {
     /// Runs until `stop` is dropped or turns true.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
+        self.make_blocks(stop).await;
+        self.flusher.finish().await;
+    }
+
+    async fn make_blocks(&mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = BACKOFF_MIN;
         loop {
             tokio::select! {
@@ -77,7 +88,7 @@ impl Producer {
     }
 
     /// Makes the next block if transactions can be executed and the clock allows it.
-    async fn next_block(&self) -> Result<Made, EmbeddedError> {
+    async fn next_block(&mut self) -> Result<Made, EmbeddedError> {
         let parent = self.store.get_latest_block_number().await?;
         let number = parent + 1;
         let failed = |reason: String| EmbeddedError::Block { block: number, reason };
@@ -85,10 +96,10 @@ impl Producer {
             return Ok(Made::Nothing);
         }
         let header = self.store.get_block_header(parent)?.ok_or(EmbeddedError::Damaged { block: parent })?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let timestamp = match self.clock.next(header.timestamp, now) {
+        let timestamp = match self.clock.next(header.timestamp, self.now.read()) {
             NextBlock::At(timestamp) => timestamp,
-            NextBlock::WaitS(seconds) => return Ok(Made::TooEarly(Duration::from_secs(seconds))),
+            // The clock may be set while we wait, so it is looked at again now and then.
+            NextBlock::Wait(wait) => return Ok(Made::TooEarly(wait.min(LOOK_AGAIN))),
         };
 
         let args = BuildPayloadArgs {
@@ -122,6 +133,7 @@ impl Producer {
         apply_fork_choice(&self.store, hash, hash, hash, None).await.map_err(|error| failed(error.to_string()))?;
         self.chain.remove_block_transactions_from_pool(&block)?;
         self.head.send_replace(number);
+        self.flusher.wrote(block.header.gas_used);
         tracing::debug!(number, transactions = block.body.transactions.len(), gas = block.header.gas_used, "block");
         Ok(Made::Block)
     }

@@ -3,6 +3,7 @@
 //! Pages of any origin may call it, because browser wallets do, and because nothing here holds a key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
@@ -16,19 +17,28 @@ use tower_http::cors::CorsLayer;
 use super::dispatch::{Dispatch, envelope, refuse};
 use super::subscriptions;
 
+/// What one client may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Largest body and message, in bytes; what is larger is refused.
+    pub(super) request_bytes: usize,
+    /// How long a WebSocket's reader may take for one message.
+    pub(super) reader_patience: Duration,
+}
+
 #[derive(Clone)]
 struct Served {
     dispatch: Arc<Dispatch>,
-    max_bytes: usize,
+    limits: Limits,
 }
 
-/// The `/rpc` routes over `dispatch`; larger bodies and messages than `max_bytes` are refused.
-pub(super) fn router(dispatch: Arc<Dispatch>, max_bytes: usize) -> Router {
+/// The `/rpc` routes over `dispatch`.
+pub(super) fn router(dispatch: Arc<Dispatch>, limits: Limits) -> Router {
     Router::new()
         .route("/rpc", post(by_post).get(by_websocket))
-        .layer(DefaultBodyLimit::max(max_bytes))
+        .layer(DefaultBodyLimit::max(limits.request_bytes))
         .layer(CorsLayer::very_permissive().allow_credentials(false))
-        .with_state(Served { dispatch, max_bytes })
+        .with_state(Served { dispatch, limits })
 }
 
 async fn by_post(State(served): State<Served>, body: Bytes) -> Json<Value> {
@@ -36,7 +46,10 @@ async fn by_post(State(served): State<Served>, body: Bytes) -> Json<Value> {
 }
 
 async fn by_websocket(State(served): State<Served>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.max_message_size(served.max_bytes).on_upgrade(move |socket| subscriptions::serve(socket, served.dispatch))
+    let Served { dispatch, limits } = served;
+    upgrade
+        .max_message_size(limits.request_bytes)
+        .on_upgrade(move |socket| subscriptions::serve(socket, dispatch, limits.reader_patience))
 }
 
 async fn answer_text(dispatch: &Dispatch, body: &[u8]) -> Value {

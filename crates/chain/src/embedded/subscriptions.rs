@@ -1,10 +1,15 @@
 //! One WebSocket connection: the same methods as by POST, and `eth_subscribe` to `newHeads` and `logs`.
 //!
-//! Each connection follows the head's number by itself and sends every block in between, so none is skipped however
-//! slowly it is read; there is no queue that could grow.
+//! # Invariants
+//!
+//! - Each connection follows the head's number by itself and sends every block in between, so none is skipped.
+//! - **Bounded.** There is no queue: the news of one block are made when those of the block before are written. A reader
+//!   that takes longer than its patience for one message, or is more than [`BEHIND_MAX`] blocks behind, is dropped;
+//!   it connects again and reads what it missed by `eth_getLogs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use serde_json::{Value, json};
@@ -14,6 +19,8 @@ use crate::rpc::RpcError;
 
 /// Most subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 128;
+/// How many blocks a reader may be behind.
+const BEHIND_MAX: u64 = 1_024;
 
 /// What a subscriber wants to hear of.
 enum Topic {
@@ -29,32 +36,45 @@ struct Connection {
     made: u64,
 }
 
-/// Serves one connection until either side closes it or the chain stops.
-pub(super) async fn serve(mut socket: WebSocket, dispatch: Arc<Dispatch>) {
+/// Serves one connection until either side closes it, its reader is too slow, or the chain stops.
+///
+/// `patience` is how long one message may take to be written.
+pub(super) async fn serve(mut socket: WebSocket, dispatch: Arc<Dispatch>, patience: Duration) {
     let mut head = dispatch.head.clone();
     let mut sent = *head.borrow_and_update();
     let mut connection = Connection { dispatch, subscriptions: BTreeMap::new(), made: 0 };
     loop {
-        let replies = tokio::select! {
+        let messages = tokio::select! {
             message = socket.recv() => match message {
                 Some(Ok(Message::Text(text))) => vec![connection.answer(text.as_bytes()).await],
                 Some(Ok(Message::Binary(bytes))) => vec![connection.answer(&bytes).await],
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
-            changed = head.changed() => {
-                if changed.is_err() {
+            // One block at a time, so that requests are answered in between and nothing piles up.
+            newest = async { head.wait_for(|&newest| newest > sent).await.map(|newest| *newest) } => {
+                let Ok(newest) = newest else { return };
+                if connection.subscriptions.is_empty() {
+                    sent = newest;
+                    continue;
+                }
+                if newest - sent > BEHIND_MAX {
+                    tracing::debug!(behind = newest - sent, "a subscriber was dropped");
                     return;
                 }
-                let newest = *head.borrow_and_update();
-                let replies = connection.news(sent + 1, newest).await;
-                sent = newest;
-                replies
+                sent += 1;
+                connection.news(sent).await
             }
         };
-        for reply in replies {
-            if socket.send(Message::Text(reply.to_string().into())).await.is_err() {
-                return;
+        for message in messages {
+            let text = Message::Text(message.to_string().into());
+            match tokio::time::timeout(patience, socket.send(text)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tracing::debug!(block = sent, "a subscriber that does not read was dropped");
+                    return;
+                }
             }
         }
     }
@@ -96,42 +116,35 @@ impl Connection {
         Ok(json!(name))
     }
 
-    /// The notifications about the blocks `first..=last`, in order of blocks.
-    async fn news(&self, first: u64, last: u64) -> Vec<Value> {
+    /// The notifications about one block.
+    async fn news(&self, number: u64) -> Vec<Value> {
         let mut news = Vec::new();
-        if self.subscriptions.is_empty() {
-            return news;
-        }
-        for number in first..=last {
-            let tag = format!("{number:#x}");
-            for (name, topic) in &self.subscriptions {
-                let found = match topic {
-                    Topic::NewHeads => {
-                        self.dispatch.call("eth_getBlockByNumber", json!([tag, false])).await.map(header)
-                    }
-                    Topic::Logs(filter) => {
-                        let filter = json!({
-                            "fromBlock": tag, "toBlock": tag,
-                            "address": filter.get("address"), "topics": filter.get("topics"),
-                        });
-                        self.dispatch.call("eth_getLogs", json!([filter])).await
-                    }
-                };
-                let items = match found {
-                    Ok(Value::Array(logs)) => logs,
-                    Ok(header) => vec![header],
-                    Err(error) => {
-                        tracing::warn!(%error, block = number, "a subscriber missed a block");
-                        continue;
-                    }
-                };
-                news.extend(items.into_iter().map(|item| {
-                    json!({
-                        "jsonrpc": "2.0", "method": "eth_subscription",
-                        "params": { "subscription": name, "result": item },
-                    })
-                }));
-            }
+        let tag = format!("{number:#x}");
+        for (name, topic) in &self.subscriptions {
+            let found = match topic {
+                Topic::NewHeads => self.dispatch.call("eth_getBlockByNumber", json!([tag, false])).await.map(header),
+                Topic::Logs(filter) => {
+                    let filter = json!({
+                        "fromBlock": tag, "toBlock": tag,
+                        "address": filter.get("address"), "topics": filter.get("topics"),
+                    });
+                    self.dispatch.call("eth_getLogs", json!([filter])).await
+                }
+            };
+            let items = match found {
+                Ok(Value::Array(logs)) => logs,
+                Ok(header) => vec![header],
+                Err(error) => {
+                    tracing::warn!(%error, block = number, "a subscriber missed a block");
+                    continue;
+                }
+            };
+            news.extend(items.into_iter().map(|item| {
+                json!({
+                    "jsonrpc": "2.0", "method": "eth_subscription",
+                    "params": { "subscription": name, "result": item },
+                })
+            }));
         }
         news
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_primitives::{Address, B256, Bytes, U64, U128, U256};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -173,6 +173,21 @@ impl Client {
     /// [`RpcError`] of the call.
     pub async fn latest(&self) -> Result<Option<Head>, RpcError> {
         self.header("latest").await
+    }
+
+    /// Base units per gas that the newest block burned; 0 on networks without a base fee.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`] of the call.
+    pub async fn base_fee(&self) -> Result<u128, RpcError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields {
+            base_fee_per_gas: Option<U128>,
+        }
+        let fields: Option<Fields> = self.get("eth_getBlockByNumber", json!(["latest", false])).await?;
+        Ok(fields.and_then(|fields| fields.base_fee_per_gas).unwrap_or_default().to())
     }
 
     async fn header(&self, tag: &str) -> Result<Option<Head>, RpcError> {

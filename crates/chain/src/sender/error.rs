@@ -51,8 +51,16 @@ pub enum SendError {
         /// How long this call waited, in seconds.
         waited_s: u64,
     },
-    /// The network does not take the transaction, for lack of coins or because its fee limit is too low. It stays in
-    /// the outbox; call again with the same key once the cause is gone.
+    /// So many transactions of the account wait for a block already that this one was not even signed; call again.
+    #[error("{key} was not sent: {waiting} transactions of the account wait for a block; ask again")]
+    Crowded {
+        /// The caller's key.
+        key: String,
+        /// How many wait.
+        waiting: u64,
+    },
+    /// The network does not take the transaction, for lack of coins or because it costs more than the fee policy's ceiling. It
+    /// stays in the outbox; call again with the same key once the cause is gone.
     #[error("the network does not take {key}: {source}")]
     NotTaken {
         /// The caller's key.
@@ -82,7 +90,7 @@ impl SendError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NotMined { .. } | Self::Outbox(_) => true,
+            Self::NotMined { .. } | Self::Crowded { .. } | Self::Outbox(_) => true,
             Self::Rpc(error) => error.is_transient(),
             _ => false,
         }

@@ -7,17 +7,18 @@
 //!
 //! # Invariants
 //!
-//! - **One transaction for each key.** The signed bytes are durable before the first broadcast, and only those bytes
-//!   are ever broadcast for the key: after a crash they are sent again, or their receipt is found.
-//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox together.
-//! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are deterministic.
-//!
-//! # Not here
-//!
-//! Replacing stuck transactions by dearer ones: on a network whose base fee exceeds [`FeePolicy::max_fee`] sending
-//! waits ([`SendError::NotMined`]).
+//! - **One transaction for each key.** The signed bytes are durable before the first broadcast: after a crash they are
+//!   sent again, or their receipt is found. A stuck one is offered again for more (`line`), as the same call with the
+//!   same nonce, so that at most one of the two is ever mined; its bytes follow from those written down, so nothing else
+//!   has to be remembered, and its receipt is found after a crash too.
+//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox together. Whoever waits sees
+//!   to it that what stands before it is with the network.
+//! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are deterministic: as long
+//!   as the first fee is enough, runs repeat bit for bit.
+//! - **Bounded.** At most [`IN_FLIGHT_MAX`] transactions of the account wait for a block; more callers wait their turn.
 
 mod error;
+mod line;
 mod outbox;
 mod transaction;
 
@@ -31,14 +32,18 @@ use tokio::sync::Mutex;
 use crate::contracts::Revert;
 use crate::rpc::{CallRequest, Client, Log, Receipt, RpcError};
 
+use self::line::Line;
+
 pub use self::error::SendError;
 pub use self::outbox::{MemoryOutbox, Outbox, OutboxEntry, OutboxError, OutboxFuture, SignedTransaction};
 pub use self::transaction::FeePolicy;
 
 /// How long one [`Sender::send`] waits for a block.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often a waiting transaction is looked for in the network's pool, and broadcast again when it is gone.
-const REBROADCAST: Duration = Duration::from_secs(3);
+/// Transactions of one account that may wait for a block at a time; pools take 64 at most.
+pub const IN_FLIGHT_MAX: u64 = 48;
+/// How long a waiting transaction is left alone before it is looked for, sent again, or offered for more.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A transaction that stands in a block and succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +68,11 @@ pub struct Sender {
     chain_id: u64,
     fees: FeePolicy,
     wait: Duration,
+    patience: Duration,
     /// Held from choosing a nonce until the bytes are with the network, so that nonces arrive in order.
     turn: Mutex<()>,
+    /// Held by whoever looks after the transactions that wait.
+    line: Mutex<Line>,
 }
 
 impl Sender {
@@ -76,7 +84,17 @@ impl Sender {
     /// [`Sender::send`] to report under its key.
     pub async fn new(client: Client, outbox: Arc<dyn Outbox>, key: Key, fees: FeePolicy) -> Result<Self, SendError> {
         let chain_id = client.chain_id().await?;
-        let sender = Self { client, outbox, key, chain_id, fees, wait: WAIT_MAX, turn: Mutex::new(()) };
+        let sender = Self {
+            client,
+            outbox,
+            key,
+            chain_id,
+            fees,
+            wait: WAIT_MAX,
+            patience: PATIENCE,
+            turn: Mutex::new(()),
+            line: Mutex::default(),
+        };
         for left in sender.outbox.unmined(sender.address()).await? {
             match sender.client.send_raw(&left.raw).await {
                 Ok(_) => {}
@@ -91,6 +109,13 @@ impl Sender {
     #[must_use]
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// The same sender, looking after what waits every `patience`.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -146,9 +171,7 @@ impl Sender {
     ) -> Result<Mined, SendError> {
         let transaction = match self.outbox.get(key).await? {
             Some(entry) => {
-                if entry.mined.is_some()
-                    && let Some(receipt) = self.client.receipt(entry.transaction.hash).await?
-                {
+                if let Some(receipt) = self.receipt_of(&entry.transaction).await? {
                     return self.conclude(&entry.transaction, receipt).await;
                 }
                 self.broadcast(&entry.transaction).await?;
@@ -185,7 +208,7 @@ impl Sender {
                 transaction::gas_limit(estimate)
             }
         };
-        let nonce = self.client.nonce(sender).await?.max(self.outbox.next_nonce(sender).await?);
+        let nonce = self.next_nonce(key).await?;
         let draft = transaction::Draft { chain_id: self.chain_id, nonce, gas_limit, to, value, data };
         let (raw, hash) = transaction::sign(draft, self.fees, &self.key);
         let signed = SignedTransaction { key: key.to_owned(), sender, nonce, raw, hash };
@@ -194,18 +217,38 @@ impl Sender {
         Ok(signed)
     }
 
-    /// Hands the bytes to the network; that it has them already is as good.
+    /// The next nonce, once few enough transactions of the account wait for a block.
+    async fn next_nonce(&self, key: &str) -> Result<u64, SendError> {
+        let sender = self.address();
+        let started = Instant::now();
+        loop {
+            let head = self.client.block_number().await?;
+            let mined = self.client.nonce(sender).await?;
+            let next = mined.max(self.outbox.next_nonce(sender).await?);
+            let waiting = next - mined;
+            if waiting < IN_FLIGHT_MAX {
+                return Ok(next);
+            }
+            if started.elapsed() >= self.wait {
+                return Err(SendError::Crowded { key: key.to_owned(), waiting });
+            }
+            self.look_after().await?;
+            self.client.rpc().next_block(head).await;
+        }
+    }
+
+    /// Hands the bytes to the network; that it has them already, or a dearer form of them, is as good.
     async fn broadcast(&self, signed: &SignedTransaction) -> Result<(), SendError> {
         match self.client.send_raw(&signed.raw).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_transient() => Err(error.into()),
             Err(error) => {
                 // Networks word "I know it already" and "it is mined already" in many ways, so ask instead of reading.
-                if self.client.knows(signed.hash).await? {
+                if self.client.knows(signed.hash).await? || self.offer_for_more(signed).await? {
                     return Ok(());
                 }
-                if self.client.nonce(signed.sender).await? > signed.nonce {
-                    return Err(SendError::NonceTaken { key: signed.key.clone(), nonce: signed.nonce });
+                if self.receipt_of(signed).await?.is_some() {
+                    return Ok(());
                 }
                 Err(SendError::NotTaken { key: signed.key.clone(), source: error })
             }
@@ -225,11 +268,12 @@ impl Sender {
                 let waited_s = started.elapsed().as_secs();
                 return Err(SendError::NotMined { key: signed.key.clone(), hash: signed.hash, waited_s });
             }
-            if looked.elapsed() >= REBROADCAST {
+            if looked.elapsed() >= self.patience {
                 looked = Instant::now();
-                if !self.client.knows(signed.hash).await? {
-                    self.broadcast(signed).await?;
+                if let Some(receipt) = self.receipt_of(signed).await? {
+                    return self.conclude(signed, receipt).await;
                 }
+                self.look_after().await?;
             }
             self.client.rpc().next_block(head).await;
         }

@@ -1,8 +1,12 @@
 //! When blocks are made, and what opening a directory again finds.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use alloy_primitives::{Bytes, U256};
-use openledger_chain::embedded::{ChainConfig, EmbeddedChain, EmbeddedError, TOTAL_SUPPLY, TREASURY};
-use openledger_chain::rpc::ChainRpc;
+use openledger_chain::embedded::{BlockClock, ChainConfig, EmbeddedChain, EmbeddedError, Now, TOTAL_SUPPLY, TREASURY};
+use openledger_chain::rpc::{ChainRpc, Client};
 use serde_json::json;
 
 use crate::support::{address, config, key, network, open_amount, reopen, sender};
@@ -114,6 +118,75 @@ async fn the_same_transactions_give_the_same_blocks() {
         heads.push(network.client.latest().await.unwrap().unwrap());
     }
     assert_eq!(heads[0], heads[1]);
+}
+
+/// A chain whose clock is moved by hand, and the hand: milliseconds after the genesis block.
+async fn with_clock(clock: BlockClock) -> (tempfile::TempDir, EmbeddedChain, Client, Arc<AtomicU64>) {
+    let after = Arc::new(AtomicU64::new(0));
+    let hand = Arc::clone(&after);
+    let genesis = Duration::from_secs(clock.genesis_time());
+    let now = Now::of(move || genesis + Duration::from_millis(hand.load(Ordering::SeqCst)));
+    let dir = tempfile::tempdir().unwrap();
+    let chain = EmbeddedChain::open(dir.path(), &ChainConfig { clock, now, ..config() }).await.unwrap();
+    let client = Client::new(Arc::new(chain.clone()));
+    (dir, chain, client, after)
+}
+
+/// Hands a transfer in and gives the time of its block after genesis; none when the clock lets no block be made within
+/// a long wait of several looks at it.
+async fn block_time(chain: &EmbeddedChain, client: &Client, nonce: u64, clock: BlockClock) -> Option<u64> {
+    let hash = client.send_raw(&signed_transfer(nonce)).await.unwrap();
+    for _ in 0..4 {
+        if let Some(receipt) = client.receipt(hash).await.unwrap() {
+            let block = client.block(receipt.block_number).await.unwrap().unwrap();
+            return Some(block.timestamp - clock.genesis_time());
+        }
+        chain.next_block(chain.head()).await;
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_demand_a_block_comes_at_once_until_time_is_600_seconds_ahead_and_then_once_a_second() {
+    let clock = BlockClock::Wall;
+    let (_dir, chain, client, after) = with_clock(clock).await;
+    after.store(1_000, Ordering::SeqCst);
+    assert_eq!(block_time(&chain, &client, 0, clock).await, Some(1));
+    for nonce in 1..=600 {
+        assert_eq!(block_time(&chain, &client, nonce, clock).await, Some(nonce + 1));
+    }
+    // 601 after genesis is 600 ahead of the clock.
+    assert_eq!(block_time(&chain, &client, 601, clock).await, None);
+    assert_eq!(chain.head(), 601);
+    after.store(2_000, Ordering::SeqCst);
+    let known = json!([format!("{:#x}", 602), false]);
+    while chain.call("eth_getBlockByNumber", known.clone()).await.unwrap().is_null() {
+        chain.next_block(601).await;
+    }
+    assert_eq!(client.latest().await.unwrap().unwrap().timestamp - clock.genesis_time(), 602);
+    assert_eq!(block_time(&chain, &client, 602, clock).await, None, "the second has its block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_second_blocks_what_comes_in_a_second_stands_in_the_next_ones_block() {
+    let clock = BlockClock::Interval;
+    let (_dir, chain, client, after) = with_clock(clock).await;
+    after.store(5_200, Ordering::SeqCst);
+    assert_eq!(block_time(&chain, &client, 0, clock).await, Some(5), "the second had no block yet");
+    // Two more in the same second wait, and no empty block is made for them or after them.
+    assert_eq!(block_time(&chain, &client, 1, clock).await, None);
+    client.send_raw(&signed_transfer(2)).await.unwrap();
+    assert_eq!(chain.head(), 1);
+    after.store(9_000, Ordering::SeqCst);
+    while chain.head() < 2 {
+        chain.next_block(1).await;
+    }
+    let block = chain.call("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
+    assert_eq!(block["transactions"].as_array().unwrap().len(), 2);
+    assert_eq!(block["timestamp"], json!(format!("{:#x}", clock.genesis_time() + 9)));
+    after.store(20_000, Ordering::SeqCst);
+    assert_eq!(block_time(&chain, &client, 3, clock).await, Some(20));
+    assert_eq!(chain.head(), 3, "eleven seconds without a transaction made no block");
 }
 
 /// A signed transfer of river-gauge's.

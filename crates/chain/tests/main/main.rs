@@ -1,9 +1,11 @@
 //! The crate against its own embedded chain: real blocks, real contracts, real files, loopback only.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod anvil;
 mod blocks;
 mod contracts;
 mod crash;
+mod durable;
 mod figures;
 mod indexing;
 mod sending;

@@ -1,6 +1,7 @@
 //! One key, one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::SolCall;
@@ -10,6 +11,7 @@ use openledger_chain::rpc::{ChainRpc, Client, RpcError, RpcFuture};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, SendError, Sender};
 use serde_json::Value;
 
+use crate::anvil::Anvil;
 use crate::support::{address, deployed, key, network, sender, sender_with};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,4 +131,120 @@ async fn a_call_the_contract_refuses_is_not_signed_and_names_the_contracts_error
     let Err(SendError::Refused { revert, .. }) = refused.await else { panic!("not refused") };
     assert_eq!(revert.name, Some("ERC721NonexistentToken"));
     assert_eq!(network.client.nonce(flow.account()).await.unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_callers_than_a_pool_takes_of_one_account_wait_their_turn() {
+    let network = network().await;
+    let sender = Arc::new(sender(&network.client, "river-gauge").await);
+    // Each key twice, at once.
+    let gifts = (0..300).map(|gift| {
+        let sender = Arc::clone(&sender);
+        let key = format!("gift/{}", gift % 150);
+        tokio::spawn(async move { sender.send(&key, address("stranger"), Bytes::new(), U256::ONE).await.unwrap().hash })
+    });
+    let hashes = futures::future::join_all(gifts).await.into_iter().map(|hash| hash.unwrap());
+    let hashes: Vec<_> = hashes.collect();
+    assert_eq!(hashes[..150], hashes[150..]);
+    assert_eq!(network.client.nonce(sender.address()).await.unwrap(), 150);
+    assert_eq!(network.client.balance(address("stranger")).await.unwrap(), U256::from(150));
+}
+
+/// An RPC that forgets the first transaction it is handed: it says it took it, and never has it.
+struct Forgets(Client, std::sync::atomic::AtomicBool);
+
+impl ChainRpc for Forgets {
+    fn call<'a>(&'a self, method: &'a str, params: Value) -> RpcFuture<'a, Value> {
+        use std::sync::atomic::Ordering::SeqCst;
+        if method == "eth_sendRawTransaction" && !self.1.swap(true, SeqCst) {
+            return Box::pin(async { Ok(serde_json::json!(alloy_primitives::B256::ZERO)) });
+        }
+        self.0.rpc().call(method, params)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_left_by_a_transaction_that_the_network_forgot_heals_for_whoever_waits_behind_it() {
+    let network = network().await;
+    let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
+    let forgetful = Client::new(Arc::new(Forgets(network.client.clone(), false.into())));
+    let sender = sender_with(&forgetful, "river-gauge", Arc::clone(&outbox)).await;
+    let sender = sender.with_wait(Duration::ZERO).with_patience(Duration::ZERO);
+    let lost = sender.send("lost", address("stranger"), Bytes::new(), U256::ONE).await;
+    assert!(matches!(lost, Err(SendError::NotMined { .. })), "{lost:?}");
+    // Nobody asks for `lost` any more; the next key's transaction has a nonce too high without it.
+    let sender = sender.with_wait(Duration::from_secs(20));
+    let mined = sender.send("next", address("stranger"), Bytes::new(), U256::ONE).await.unwrap();
+    assert_eq!(network.client.nonce(sender.address()).await.unwrap(), 2);
+    assert_eq!(network.client.receipt(mined.hash).await.unwrap().unwrap().status, 1);
+    let lost = sender.send("lost", address("stranger"), Bytes::new(), U256::ONE).await.unwrap();
+    assert_eq!(Some(lost.hash), outbox.get("lost").await.unwrap().map(|entry| entry.transaction.hash));
+    assert_eq!(network.client.nonce(sender.address()).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_stuck_under_a_risen_base_fee_is_mined_for_more_and_its_key_means_what_it_meant() {
+    let Some(anvil) = Anvil::start(&["--no-mining"]).await else { return };
+    let client = anvil.client();
+    let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
+    let fees = FeePolicy { max_fee: 10_000_000_000, tip: 1_000_000_000, ceiling: 1_000_000_000_000 };
+    let open = async |wait: u64| {
+        let sender = Sender::new(client.clone(), Arc::clone(&outbox), key("river-gauge"), fees).await.unwrap();
+        sender.with_wait(Duration::from_secs(wait)).with_patience(Duration::ZERO)
+    };
+    let gift = async |sender: &Sender| sender.send("gift", address("stranger"), Bytes::new(), U256::ONE).await;
+    let stuck = gift(&open(0).await).await;
+    assert!(matches!(stuck, Err(SendError::NotMined { .. })), "{stuck:?}");
+    let signed = outbox.get("gift").await.unwrap().unwrap().transaction;
+
+    // Ten times what it pays.
+    for _ in 0..3 {
+        anvil.ask("anvil_setNextBlockBaseFeePerGas", serde_json::json!(["0x174876e800"])).await;
+        anvil.ask("evm_mine", serde_json::json!([])).await;
+    }
+    assert!(client.receipt(signed.hash).await.unwrap().is_none());
+    // Another process, after a crash: it knows what the outbox holds.
+    let sender = open(20).await;
+    let mining = async {
+        while client.nonce(sender.address()).await.unwrap() == 0 {
+            anvil.ask("anvil_setNextBlockBaseFeePerGas", serde_json::json!(["0x174876e800"])).await;
+            anvil.ask("evm_mine", serde_json::json!([])).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let (mined, ()) = futures::join!(gift(&sender), mining);
+    let mined = mined.unwrap();
+    assert_ne!(mined.hash, signed.hash, "the dearer form of it was mined");
+    assert_eq!(client.balance(address("stranger")).await.unwrap(), U256::ONE);
+    // And a third one finds the receipt without having offered anything itself.
+    let again = gift(&open(20).await).await.unwrap();
+    assert_eq!(again, mined);
+    assert_eq!(client.nonce(sender.address()).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_offered_above_the_ceiling() {
+    let Some(anvil) = Anvil::start(&["--no-mining"]).await else { return };
+    let client = anvil.client();
+    anvil.ask("anvil_setNextBlockBaseFeePerGas", serde_json::json!(["0x174876e800"])).await;
+    anvil.ask("evm_mine", serde_json::json!([])).await;
+    let fees = FeePolicy { max_fee: 10_000_000_000, tip: 1_000_000_000, ceiling: 90_000_000_000 };
+    let outbox = Arc::new(MemoryOutbox::default());
+    let sender = Sender::new(client.clone(), outbox, key("river-gauge"), fees).await.unwrap();
+    let sender = sender.with_wait(Duration::ZERO).with_patience(Duration::ZERO);
+    let waits = sender.send("gift", address("stranger"), Bytes::new(), U256::ONE).await.unwrap_err();
+    assert!(matches!(waits, SendError::NotMined { .. } | SendError::NotTaken { .. }), "{waits}");
+    for _ in 0..20 {
+        anvil.ask("anvil_setNextBlockBaseFeePerGas", serde_json::json!(["0x174876e800"])).await;
+        anvil.ask("evm_mine", serde_json::json!([])).await;
+        sender.send("gift", address("stranger"), Bytes::new(), U256::ONE).await.unwrap_err();
+    }
+    assert_eq!(client.nonce(sender.address()).await.unwrap(), 0);
+    for transaction in anvil.ask("txpool_content", serde_json::json!([])).await["pending"].as_object().unwrap().values()
+    {
+        for fields in transaction.as_object().unwrap().values() {
+            let fee: U256 = fields["maxFeePerGas"].as_str().unwrap().parse().unwrap();
+            assert!(fee <= U256::from(fees.ceiling), "{fee}");
+        }
+    }
 }
