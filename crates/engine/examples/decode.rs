@@ -46,6 +46,23 @@ fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize
         model.bytes() >> 20,
         rounded[0].bytes() as f64 * 1e-6
     );
+    if let Some(lora) = rounded.first() {
+        let path = tempfile::tempdir()?.keep().join("adapter.packed");
+        lora.write_packed(&path)?;
+        let times = (0..9).map(|_| {
+            let start = Instant::now();
+            black_box(Lora::map_packed(&path, &model, lora.hash()));
+            start.elapsed().as_secs_f64() * 1e3
+        });
+        let best = times.fold(f64::INFINITY, f64::min);
+        println!(
+            "{mode}: an adapter of {:.1} MB is mapped and checked in {best:.2} ms",
+            std::fs::metadata(&path)?.len() as f64 * 1e-6
+        );
+        if let Some(dir) = path.parent() {
+            std::fs::remove_dir_all(dir)?;
+        }
+    }
     for &n in counts {
         let mut rates = Vec::new();
         for loras in [None, Some(&rounded), Some(&full)] {
@@ -63,7 +80,10 @@ fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize
     }
     for loras in [None, rounded.first()] {
         let ids = ids(&model, PREFILL, 1);
-        let rate = rate(PREFILL, || Ok(drop(Session::new(&model, loras).prefill(&ids)?)))?;
+        let rate = rate(PREFILL, || {
+            black_box(Session::new(&model, loras).prefill(&ids)?);
+            Ok(())
+        })?;
         let with = if loras.is_some() { "with" } else { "without" };
         println!("{mode}: prefill of {PREFILL} {rate:7.1} tok/cpu-s {with} an adapter");
     }

@@ -7,8 +7,8 @@
 //!
 //! # Invariants
 //!
-//! - **One result.** The numeric mode is [`NUMERIC_MODE`]: f32 weights and activations, IEEE fma, every output
-//!   element summed in one fixed order. The same inputs give the same bits for any batch, prefill chunking, thread
+//! - **One result.** In each [`NumericMode`] every output element is summed in one fixed order by IEEE fma (and exact integers,
+//!   in `q8-1`). The same inputs give the same bits for any batch, prefill chunking, thread
 //!   count and instruction set (AVX-512, AVX2+FMA, scalar). No libm, no clock, no hash-map order.
 //! - **Nothing half-loaded.** A model or adapter is read whole and checked, or refused by name.
 //!
@@ -35,6 +35,7 @@ mod matrix;
 mod mode;
 mod model;
 mod packed;
+mod packed_file;
 mod peft;
 mod peft_config;
 mod rng;
@@ -64,5 +65,6 @@ pub use session::{Session, generate, logits, mean_hidden, score};
 pub use tokenizer::Tokenizer;
 pub use train::{AdamW, BaseTrainer, Example, LoraTrainer, Schedule, StepReport};
 
-/// Name of the numeric mode, as receipts carry it; a change of any rounding gives it a new name.
-pub const NUMERIC_MODE: &str = "f32fma-1";
+/// Name of the numeric mode that models have unless they are asked for another one, as receipts carry it; a change of any
+/// rounding gives it a new name.
+pub const NUMERIC_MODE: &str = NumericMode::F32Fma.name();

@@ -7,15 +7,17 @@
 //! others (`ensemble`).
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::ModelConfig;
 use crate::error::{LoadError, RunError};
-use crate::lora_pack::{Factors, Input, LoraPack, Map};
+use crate::lora_pack::{self, Factors, Input, LoraPack, Map};
 use crate::model::Model;
+use crate::packed_file;
 use crate::rng;
 
 /// Domain of [`Lora::hash`] when all maps share one scale.
@@ -231,12 +233,15 @@ type Fit = [(&'static str, usize); 5];
 pub struct Lora {
     config: LoraConfig,
     fit: Fit,
-    params: Vec<f32>,
+    /// All parameters as one list: there while they are being changed, or once somebody asked for them.
+    flat: OnceLock<Vec<f32>>,
+    count: usize,
     modules: Vec<ModuleSpan>,
     /// By `layer · 7 + target`.
     pairs: Vec<Option<Pair>>,
-    /// Follows `params`; shared by clones.
-    pack: Arc<LoraPack>,
+    /// Shared by clones. Where the list is absent this is all there is.
+    pack: OnceLock<Arc<LoraPack>>,
+    hash: OnceLock<[u8; 32]>,
 }
 
 impl Lora {
@@ -247,15 +252,16 @@ impl Lora {
     /// [`LoadError::Unsupported`] when the settings are out of range.
     pub fn init(model: &Model, config: &LoraConfig, seed: u64) -> Result<Self, LoadError> {
         let mut lora = Self::zero(model.config(), config.clone().checked()?);
+        let mut params = vec![0.0; lora.count];
         for (stream, module) in lora.modules.iter().enumerate() {
             if module.factor == Factor::A {
                 let bound = 1.0 / (module.cols as f64).sqrt();
-                for (i, x) in lora.params[module.range.clone()].iter_mut().enumerate() {
+                for (i, x) in params[module.range.clone()].iter_mut().enumerate() {
                     *x = (bound * (2.0 * rng::uniform(seed, stream as u64, i as u64) - 1.0)) as f32;
                 }
             }
         }
-        lora.repack();
+        lora.update(|own| own.copy_from_slice(&params));
         Ok(lora)
     }
 
@@ -290,9 +296,8 @@ impl Lora {
             let scale = low.scale(config.rslora);
             pairs.push(Some(Pair { a_range, b_range, rank: low.rank, scale, alpha: low.alpha }));
         }
-        let (fit, params) = (fit(model), vec![0.0; end]);
-        let pack = Arc::new(LoraPack::new(&pack_maps(&modules, &pairs), &params));
-        Self { config, fit, params, modules, pairs, pack }
+        let (fit, flat) = (fit(model), OnceLock::from(vec![0.0; end]));
+        Self { config, fit, flat, count: end, modules, pairs, pack: OnceLock::new(), hash: OnceLock::new() }
     }
 
     /// Shape and strength.
@@ -302,12 +307,79 @@ impl Lora {
 
     /// Number of parameters.
     pub fn num_params(&self) -> usize {
-        self.params.len()
+        self.count
     }
 
     /// All parameters in the order of [`Lora::modules`].
+    ///
+    /// A loaded adapter keeps packed factors only: the first call unpacks them, 4 bytes each, and they stay.
     pub fn params(&self) -> &[f32] {
-        &self.params
+        self.flat.get_or_init(|| {
+            let mut flat = vec![0.0; self.count];
+            for module in &self.modules {
+                self.read(module, &mut flat[module.range.clone()]);
+            }
+            flat
+        })
+    }
+
+    /// Lets go of the flat list; the packed factors hold the same values.
+    pub(crate) fn keep_packed_only(&mut self) {
+        self.pack();
+        self.flat = OnceLock::new();
+    }
+
+    /// The values of one factor, row-major, from the list or the packed form.
+    fn read(&self, module: &ModuleSpan, out: &mut [f32]) {
+        match self.flat.get() {
+            Some(flat) => out.copy_from_slice(&flat[module.range.clone()]),
+            None => self.pack().read(module.layer, module.target, module.factor, out),
+        }
+    }
+
+    /// The packed factors.
+    fn pack(&self) -> &LoraPack {
+        self.pack.get_or_init(|| {
+            let flat = self.flat.get().map_or(&[][..], Vec::as_slice);
+            Arc::new(LoraPack::new(&pack_maps(&self.modules, &self.pairs), flat))
+        })
+    }
+
+    /// Writes the packed factors to `path`, for [`Lora::map_packed`]; the file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] when it cannot be written.
+    pub fn write_packed(&self, path: &Path) -> Result<(), LoadError> {
+        let maps = self.pairs.iter().map(|pair| pair.as_ref().map(|p| (p.rank, p.alpha.to_bits()))).collect();
+        let fit = self.fit.iter().map(|(_, extent)| *extent).collect();
+        let shape = Shape { config: self.config.clone(), fit, maps };
+        let json = serde_json::to_vec(&shape)
+            .map_err(|e| LoadError::Malformed { path: path.to_owned(), reason: e.to_string() })?;
+        self.pack().write(path, &self.hash(), &json)
+    }
+
+    /// Maps factors that [`Lora::write_packed`] wrote for the adapter of that hash, in a few milliseconds.
+    ///
+    /// `None` when the file is absent, damaged, of another adapter, layout or model: load the original then.
+    pub fn map_packed(path: &Path, model: &Model, hash: [u8; 32]) -> Option<Self> {
+        let (form, words, region) = packed_file::map(path, packed_file::Kind::Adapter, &hash)?;
+        let shape: Shape = serde_json::from_slice(&lora_pack::shape_bytes(words, &region)?).ok()?;
+        if !shape.fit.into_iter().eq(fit(model.config()).map(|(_, extent)| extent))
+            || shape.maps.len() != model.config().layers * Target::ALL.len()
+        {
+            return None;
+        }
+        let maps: Vec<Option<Low>> = shape
+            .maps
+            .into_iter()
+            .map(|map| map.map(|(rank, alpha)| Low { rank, alpha: f32::from_bits(alpha) }.checked()).transpose())
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let mut lora = Self::with_maps(model.config(), shape.config.checked().ok()?, &maps);
+        let pack = LoraPack::in_region(&pack_maps(&lora.modules, &lora.pairs), form, words, region)?;
+        (lora.pack, lora.flat, lora.hash) = (OnceLock::from(Arc::new(pack)), OnceLock::new(), OnceLock::from(hash));
+        Some(lora)
     }
 
     /// Replaces all parameters.
@@ -316,8 +388,8 @@ impl Lora {
     ///
     /// [`RunError::AdapterMismatch`] when their number differs; nothing is changed then.
     pub fn set_params(&mut self, params: &[f32]) -> Result<(), RunError> {
-        if params.len() != self.params.len() {
-            let what = format!("{} parameters given, it has {}", params.len(), self.params.len());
+        if params.len() != self.count {
+            let what = format!("{} parameters given, it has {}", params.len(), self.count);
             return Err(RunError::AdapterMismatch { what });
         }
         self.update(|own| own.copy_from_slice(params));
@@ -326,8 +398,12 @@ impl Lora {
 
     /// Changes the flat list, then rebuilds what depends on it.
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut [f32])) {
-        change(&mut self.params);
-        self.repack();
+        self.params();
+        if let Some(flat) = self.flat.get_mut() {
+            change(flat);
+        }
+        (self.pack, self.hash) = (OnceLock::new(), OnceLock::new());
+        self.pack();
     }
 
     /// What stands where in [`Lora::params`]: by layer, target, factor.
@@ -337,7 +413,7 @@ impl Lora {
 
     /// Bytes held in memory, packed forms included.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.params.as_slice()) + self.pack.bytes()
+        self.flat.get().map_or(0, |flat| size_of_val(flat.as_slice())) + self.pack().bytes()
     }
 
     /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for each tensor in order of its
@@ -345,6 +421,11 @@ impl Lora {
     ///
     /// When maps differ in scale, the tag is `openledger/lora/v2\0` and the scale stands after each name instead.
     pub fn hash(&self) -> [u8; 32] {
+        *self.hash.get_or_init(|| self.compute_hash())
+    }
+
+    fn compute_hash(&self) -> [u8; 32] {
+        let mut values = Vec::new();
         let mut named: Vec<(String, &ModuleSpan)> = self.modules.iter().map(|m| (m.peft_name(), m)).collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let mut hash = Sha256::new();
@@ -361,7 +442,9 @@ impl Lora {
             }
             hash.update((module.rows as u64).to_le_bytes());
             hash.update((module.cols as u64).to_le_bytes());
-            for x in &self.params[module.range.clone()] {
+            values.resize(module.range.len(), 0.0);
+            self.read(module, &mut values);
+            for x in &values {
                 hash.update(x.to_le_bytes());
             }
         }
@@ -386,7 +469,7 @@ impl Lora {
 
     /// Packed factors of the maps that read `input` in `layer`.
     pub(crate) fn factors(&self, layer: usize, input: Input) -> Option<Factors<'_>> {
-        self.pack.factors(layer, input)
+        self.pack().factors(layer, input)
     }
 
     /// Factor of one map's product; 0 where it has none.
@@ -405,10 +488,14 @@ impl Lora {
         let first = scales.next()?;
         scales.all(|scale| scale.to_bits() == first.to_bits()).then_some(first)
     }
+}
 
-    fn repack(&mut self) {
-        self.pack = Arc::new(LoraPack::new(&pack_maps(&self.modules, &self.pairs), &self.params));
-    }
+/// What a packed file says of an adapter besides its factors: the model's dimensions, rank and bits of alpha of each map.
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    config: LoraConfig,
+    fit: Vec<usize>,
+    maps: Vec<Option<(usize, u32)>>,
 }
 
 /// Shapes and places of all maps, by `layer · 7 + target`.
@@ -439,6 +526,6 @@ fn fit(model: &ModelConfig) -> Fit {
 
 impl std::fmt::Debug for Lora {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lora").field("config", &self.config).field("params", &self.params.len()).finish()
+        f.debug_struct("Lora").field("config", &self.config).field("params", &self.count).finish()
     }
 }

@@ -8,10 +8,14 @@
 //! when (`linear`), files (`peft`).
 
 use std::ops::Range;
+use std::path::Path;
 
+use crate::error::LoadError;
 use crate::kernels::region::Region;
 use crate::kernels::weights::{Form, Spec, Weight, are_bf16};
-use crate::lora::Target;
+use crate::lora::{Factor, Target};
+use crate::packed::HEAD_WORDS;
+use crate::packed_file::{self, Kind};
 
 /// Maps that share an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,20 @@ struct Joint {
 pub(crate) struct LoraPack {
     /// By `layer · 4 + input`.
     joints: Vec<Option<Joint>>,
+    form: Form,
     region: Region,
+}
+
+/// The shape that a mapped file of an adapter carries in front of its factors; `extra` is its length in bytes.
+pub(crate) fn shape_bytes(extra: u32, region: &Region) -> Option<Vec<u8>> {
+    let len = usize::try_from(extra).ok()?;
+    let words = region.words().get(HEAD_WORDS..)?.get(..len.div_ceil(4))?;
+    Some(words.iter().flat_map(|w| w.to_le_bytes()).take(len).collect())
+}
+
+/// Words in front of the factors: the head of a file and a shape of `len` bytes.
+fn start(len: usize) -> usize {
+    HEAD_WORDS + len.div_ceil(4).next_multiple_of(16)
 }
 
 /// The factors that one product needs.
@@ -78,10 +95,49 @@ impl LoraPack {
     /// Packs `params`; `maps` by `layer · 7 + target`.
     pub(crate) fn new(maps: &[Option<Map>], params: &[f32]) -> Self {
         let form = if are_bf16(params) { Form::Bf16 } else { Form::F32 };
-        let (joints, words) = layout(maps, form);
-        let mut pack = Self { joints, region: Region::zeroed(words) };
+        let (joints, words) = layout(maps, form, start(0));
+        let mut pack = Self { joints, form, region: Region::zeroed(words) };
         pack.fill(maps, params);
         pack
+    }
+
+    /// What `region` holds behind a shape of `extra` bytes, if it has the size of these maps.
+    pub(crate) fn in_region(maps: &[Option<Map>], form: Form, extra: u32, region: Region) -> Option<Self> {
+        let (joints, words) = layout(maps, form, start(usize::try_from(extra).ok()?));
+        (form != Form::Q8 && region.words().len() == words).then_some(Self { joints, form, region })
+    }
+
+    /// Writes shape and factors to `path`.
+    pub(crate) fn write(&self, path: &Path, hash: &[u8; 32], shape: &[u8]) -> Result<(), LoadError> {
+        // A mapped pack has the shape of its file in front; its factors start where the first weight does.
+        let first = self.joints.iter().flatten().map(|joint| joint.a.offset).min().unwrap_or(0);
+        let mut words = vec![0; start(shape.len())];
+        for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(shape.chunks(4)) {
+            let mut four = [0; 4];
+            four[..bytes.len()].copy_from_slice(bytes);
+            *word = u32::from_le_bytes(four);
+        }
+        words.extend_from_slice(&self.region.words()[first..]);
+        let extra = u32::try_from(shape.len()).unwrap_or(u32::MAX);
+        packed_file::write(path, Kind::Adapter, self.form, hash, extra, &words)
+    }
+
+    /// The values of one factor, row-major, as they were packed.
+    pub(crate) fn read(&self, layer: usize, target: Target, factor: Factor, out: &mut [f32]) {
+        let found = Input::ALL.into_iter().find_map(|input| {
+            let at = input.targets().iter().position(|t| *t == target)?;
+            let Factors { a, b } = self.factors(layer, input)?;
+            b[at].map(|(first, b)| (a, first, b))
+        });
+        let Some((a, first, b)) = found else { return };
+        match factor {
+            Factor::A => {
+                for (i, row) in out.chunks_exact_mut(a.k).enumerate() {
+                    a.row(first + i, row);
+                }
+            }
+            Factor::B => b.rows(out),
+        }
     }
 
     /// Bytes held or mapped.
@@ -120,8 +176,8 @@ fn shared(maps: &[Option<Map>], i: usize) -> impl Iterator<Item = Option<&Map>> 
 }
 
 /// Places of all factors, and words in all.
-fn layout(maps: &[Option<Map>], form: Form) -> (Vec<Option<Joint>>, usize) {
-    let mut end = 0;
+fn layout(maps: &[Option<Map>], form: Form, start: usize) -> (Vec<Option<Joint>>, usize) {
+    let mut end = start;
     let layers = maps.len() / Target::ALL.len();
     let joints = (0..layers * Input::ALL.len())
         .map(|i| {

@@ -22,7 +22,7 @@ impl NumericMode {
     pub const ALL: [NumericMode; 2] = [NumericMode::F32Fma, NumericMode::Q8];
 
     /// The name that receipts carry.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             NumericMode::F32Fma => "f32fma-1",
             NumericMode::Q8 => "q8-1",
@@ -38,5 +38,19 @@ impl NumericMode {
 impl std::fmt::Display for NumericMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_found_by_the_names_that_receipts_carry_and_no_other() {
+        for mode in NumericMode::ALL {
+            assert_eq!(NumericMode::from_name(mode.name()), Some(mode));
+        }
+        assert_eq!(NumericMode::default().name(), "f32fma-1");
+        assert!(["bf16dot-1", "f32fma", ""].iter().all(|name| NumericMode::from_name(name).is_none()));
     }
 }

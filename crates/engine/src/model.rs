@@ -5,6 +5,7 @@
 //! whole (every tensor present, of the right shape, finite, none left over) or refused. Not here: adapters (`lora`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -19,6 +20,7 @@ use crate::kernels::weights::{Form, Weight};
 use crate::lora::Target;
 use crate::mode::NumericMode;
 use crate::packed::{BaseWeights, form_for};
+use crate::packed_file::{self, Kind};
 use crate::rng;
 
 /// Domain of [`Model::hash`].
@@ -96,6 +98,39 @@ impl Model {
         let mut model = Self::from_tensors(config, tensors)?;
         model.hash = OnceLock::from(<[u8; 32]>::from(hash.finalize()));
         Ok(model)
+    }
+
+    /// As [`Model::load`] in numeric mode `mode`, with the packed weights kept in folder `cache` (made if need be) and
+    /// mapped from there: the first load packs and writes, later ones check the checkpoint's hash and map.
+    ///
+    /// A cache that is damaged or cannot be written costs time, never the load.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`].
+    pub fn load_packed(dir: &Path, mode: NumericMode, cache: &Path) -> Result<Self, LoadError> {
+        let (config, hash) = hash_files(dir)?;
+        let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let path = files::within(cache, &format!("{name}-{mode}.packed"));
+        if let Some(model) = Self::map_packed(&config, mode, hash, &path) {
+            return Ok(model);
+        }
+        let model = Self::load(dir)?.with_mode(mode)?;
+        let written = packed_file::write(&path, Kind::Base, model.weights.form(), &hash, 0, model.weights.words());
+        let mapped = written.ok().and_then(|()| Self::map_packed(&config, mode, hash, &path));
+        Ok(mapped.unwrap_or(model))
+    }
+
+    /// The model whose packed weights lie at `path`, if that file is whole and of that checkpoint and mode.
+    fn map_packed(config: &ModelConfig, mode: NumericMode, hash: [u8; 32], path: &Path) -> Option<Self> {
+        let (form, _, region) = packed_file::map(path, Kind::Base, &hash)?;
+        if (form == Form::Q8) != (mode == NumericMode::Q8) {
+            return None;
+        }
+        let mut model = Self::empty(config.clone());
+        model.weights = BaseWeights::in_region(&model.tensors, form, region)?;
+        (model.mode, model.hash) = (mode, OnceLock::from(hash));
+        Some(model)
     }
 
     /// Random weights for pre-training: normal with deviation 0.02 (output projections divided by
@@ -436,6 +471,23 @@ impl std::fmt::Debug for Model {
             .field("mode", &self.mode)
             .finish()
     }
+}
+
+/// Configuration and hash of the checkpoint in `dir`, without keeping its weights.
+fn hash_files(dir: &Path) -> Result<(ModelConfig, [u8; 32]), LoadError> {
+    let bytes = files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
+    let config = ModelConfig::parse(&bytes)?;
+    let mut hash = Sha256::new();
+    hash.update(HASH_TAG);
+    hash_part(&mut hash, &bytes);
+    for file in weight_files(dir)? {
+        let path = files::within(dir, &file);
+        let io = |source| LoadError::Io { path: path.clone(), source };
+        let mut file = File::open(&path).map_err(io)?;
+        hash.update(file.metadata().map_err(io)?.len().to_le_bytes());
+        std::io::copy(&mut file, &mut hash).map_err(io)?;
+    }
+    Ok((config, hash.finalize().into()))
 }
 
 /// Length, then bytes: no two lists of parts hash alike.

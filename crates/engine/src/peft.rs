@@ -58,6 +58,7 @@ impl Lora {
             return Err(LoadError::UnknownTensor { name });
         }
         lora.update(|own| own.copy_from_slice(&params));
+        lora.keep_packed_only();
         Ok(lora)
     }
 

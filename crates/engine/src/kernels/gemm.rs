@@ -40,11 +40,6 @@ impl Packed {
             }
         }
     }
-
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
-    }
 }
 
 /// The left factor: element `(i, k)` stands at `data[i·row + k·col]`.

@@ -5,9 +5,13 @@
 //! Not here: what to split and when (`runtime`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+/// How often a thread looks again before it sleeps: some ten microseconds, about the pause between two products of a
+/// step. Longer would burn the time of whoever else needs the processor.
+const SPINS: usize = 200;
 
 /// The job of one `run`: a borrowed closure whose lifetime `run` guarantees by waiting.
 #[derive(Clone)]
@@ -23,7 +27,9 @@ unsafe impl Send for Job {}
 /// Counters of one job.
 struct JobState {
     next: AtomicUsize,
-    left: Mutex<usize>,
+    /// Tasks not yet ended; the lock orders the last one with who sleeps on `done`.
+    left: AtomicUsize,
+    lock: Mutex<()>,
     done: Condvar,
     panicked: AtomicBool,
 }
@@ -37,6 +43,8 @@ struct Desk {
 
 struct Shared {
     desk: Mutex<Desk>,
+    /// That of the desk, for those who look without taking the lock.
+    generation: AtomicU64,
     wake: Condvar,
 }
 
@@ -50,7 +58,7 @@ pub(super) struct Pool {
 impl Pool {
     /// Starts `threads - 1` workers (the caller of `run` is the last one); fewer when the system refuses.
     pub(super) fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared { desk: Mutex::default(), wake: Condvar::new() });
+        let shared = Arc::new(Shared { desk: Mutex::default(), generation: AtomicU64::new(0), wake: Condvar::new() });
         let workers = (1..threads)
             .map_while(|i| {
                 let shared = Arc::clone(&shared);
@@ -79,7 +87,8 @@ impl Pool {
         }
         let state = Arc::new(JobState {
             next: AtomicUsize::new(0),
-            left: Mutex::new(tasks),
+            left: AtomicUsize::new(tasks),
+            lock: Mutex::new(()),
             done: Condvar::new(),
             panicked: AtomicBool::new(false),
         });
@@ -92,14 +101,16 @@ impl Pool {
             let mut desk = lock(&self.shared.desk);
             desk.job = Some(job.clone());
             desk.generation += 1;
+            self.shared.generation.store(desk.generation, Ordering::Release);
         }
         self.shared.wake.notify_all();
         help(&job);
-        let mut left = lock(&state.left);
-        while *left > 0 {
-            left = state.done.wait(left).unwrap_or_else(PoisonError::into_inner);
+        if !spin_until(|| state.left.load(Ordering::Acquire) == 0) {
+            let mut guard = lock(&state.lock);
+            while state.left.load(Ordering::Acquire) > 0 {
+                guard = state.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        drop(left);
         lock(&self.shared.desk).job = None;
         assert!(!state.panicked.load(Ordering::Acquire), "a kernel task panicked");
     }
@@ -108,6 +119,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         lock(&self.shared.desk).closed = true;
+        self.shared.generation.store(u64::MAX, Ordering::Release);
         self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {
             // A worker ends only by returning: panics of tasks are caught and reported by `run`.
@@ -121,9 +133,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Looks for a while whether `ready`; whether it came true.
+fn spin_until(ready: impl Fn() -> bool) -> bool {
+    for _ in 0..SPINS {
+        if ready() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    ready()
+}
+
 fn work(shared: &Shared) {
     let mut seen = 0;
     loop {
+        spin_until(|| shared.generation.load(Ordering::Acquire) != seen);
         let job = {
             let mut desk = lock(&shared.desk);
             loop {
@@ -155,9 +179,9 @@ fn help(job: &Job) {
         if catch_unwind(AssertUnwindSafe(|| call(index))).is_err() {
             job.state.panicked.store(true, Ordering::Release);
         }
-        let mut left = lock(&job.state.left);
-        *left -= 1;
-        if *left == 0 {
+        if job.state.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Whoever found tasks left under the lock is asleep by the time it is free.
+            drop(lock(&job.state.lock));
             job.state.done.notify_all();
         }
     }

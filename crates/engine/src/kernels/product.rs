@@ -419,7 +419,6 @@ unsafe fn strands<L: Lanes>(all: &[Strand], (form, step, k): (Form, usize, usize
 
 /// `G` rows against a panel each.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn strand<L: Lanes, const BF16: bool, const G: usize>(group: [&Strand; G], step: usize, k: usize) {
     let x: [*const f32; G] = std::array::from_fn(|g| group[g].x);
     let w: [*const u32; G] = std::array::from_fn(|g| group[g].w);

@@ -13,7 +13,9 @@ const HUGE_FROM: usize = 4 << 20;
 /// One cache line.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([u32; 16]);
+struct Line {
+    _words: [u32; 16],
+}
 
 enum Memory {
     Heap(Vec<Line>),
@@ -37,7 +39,7 @@ impl Region {
             advise(|| map.advise(memmap2::Advice::HugePage));
             return Self { memory: Memory::Anonymous(map), words };
         }
-        Self { memory: Memory::Heap(vec![Line([0; 16]); words.div_ceil(16)]), words }
+        Self { memory: Memory::Heap(vec![Line { _words: [0; 16] }; words.div_ceil(16)]), words }
     }
 
     /// The whole of `file`, whose length must be a multiple of 4.

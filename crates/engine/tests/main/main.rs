@@ -6,6 +6,7 @@ mod files;
 mod gradients;
 mod hostile;
 mod invariance;
+mod packed;
 mod parity;
 mod reference;
 mod training;

@@ -1,0 +1,143 @@
+//! Packed weights on disk, to be mapped instead of packed again.
+//!
+//! Place in the flow: [`Model::load_packed`](crate::Model::load_packed) and [`Lora::map_packed`](crate::Lora::map_packed).
+//! Invariants: a file names what it holds (kind, layout, form, hash of the original) and carries its length and a
+//! checksum; one that says anything else, or is damaged or cut short, counts as absent. Files appear whole, by renaming.
+//! The checksum finds accidents, not forgers: who may write the cache may answer in the model's name.
+//!
+//! Not here: the layout of the words (`packed`, `lora_pack`).
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::LoadError;
+use crate::kernels::region::Region;
+use crate::kernels::weights::Form;
+use crate::packed::HEAD_WORDS;
+
+/// First words of every file: `OLPACKED`.
+const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"OLPA"), u32::from_le_bytes(*b"CKED")];
+/// Changes whenever a kernel reads words in another order.
+const LAYOUT: u32 = 1;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A base model.
+    Base = 1,
+    /// An adapter.
+    Adapter = 2,
+}
+
+/// The head for `words`, whose own first [`HEAD_WORDS`] are left out; `extra` is the owner's.
+fn head(kind: Kind, form: Form, hash: &[u8; 32], extra: u32, words: &[u32]) -> [u32; HEAD_WORDS] {
+    let body = words.get(HEAD_WORDS..).unwrap_or_default();
+    let (len, sum) = (words.len() as u64, checksum(body));
+    let mut head = [0; HEAD_WORDS];
+    head[..2].copy_from_slice(&MAGIC);
+    head[2..6].copy_from_slice(&[LAYOUT, kind as u32, form as u32, extra]);
+    for (word, bytes) in head[6..14].iter_mut().zip(hash.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    head[14..18].copy_from_slice(&[len as u32, (len >> 32) as u32, sum as u32, (sum >> 32) as u32]);
+    head
+}
+
+/// A sum over words and their places that any changed, lost or moved word changes; 8 strands keep it at memory speed.
+fn checksum(words: &[u32]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut strands = [FACTOR; 8];
+    let (chunks, tail) = words.as_chunks::<16>();
+    for chunk in chunks {
+        for (strand, pair) in strands.iter_mut().zip(chunk.as_chunks::<2>().0) {
+            let word = u64::from(pair[0]) | u64::from(pair[1]) << 32;
+            *strand = (*strand ^ word).wrapping_mul(FACTOR).rotate_left(29);
+        }
+    }
+    let rest = tail.iter().map(|w| u64::from(*w));
+    strands.into_iter().chain(rest).fold(words.len() as u64, |sum, x| {
+        let mixed = (sum ^ x).wrapping_mul(FACTOR);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+/// Writes `words` (whose first [`HEAD_WORDS`] are replaced by the head) to `path`, whole or not at all.
+///
+/// # Errors
+///
+/// [`LoadError::Io`] when the file cannot be written or renamed.
+pub(crate) fn write(
+    path: &Path,
+    kind: Kind,
+    form: Form,
+    hash: &[u8; 32],
+    extra: u32,
+    words: &[u32],
+) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    // Named by process and place in memory, so that two writers do not share it; the loser's rename changes nothing.
+    let unfinished = path.with_extension(format!("{}-{:x}.tmp", std::process::id(), words.as_ptr() as usize));
+    let fill = || -> std::io::Result<()> {
+        let mut file = std::io::BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
+        let head = head(kind, form, hash, extra, words);
+        for word in head.iter().chain(words.get(HEAD_WORDS..).unwrap_or_default()) {
+            file.write_all(&word.to_le_bytes())?;
+        }
+        file.into_inner().map_err(|e| e.into_error())?.sync_all()?;
+        std::fs::rename(&unfinished, path)
+    };
+    fill().map_err(|source| {
+        // Nothing to do about a leftover that cannot be removed either.
+        let _ = std::fs::remove_file(&unfinished);
+        io(source)
+    })
+}
+
+/// Maps the file at `path`: its form, the owner's word and all words; `None` when it is absent, damaged, or of another
+/// kind, layout or original.
+pub(crate) fn map(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32, Region)> {
+    // Words are read as they lie; another byte order packs anew.
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    let file = File::open(path).ok()?;
+    let region = Region::map(&file).ok()?;
+    let words = region.words();
+    let found = words.get(..HEAD_WORDS)?;
+    let form = [Form::F32, Form::Bf16, Form::Q8].into_iter().find(|form| *form as u32 == found[4])?;
+    let extra = found[5];
+    (found == head(kind, form, hash, extra, words)).then_some((form, extra, region))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_changed_or_of_something_else_counts_as_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/x.packed");
+        let words: Vec<u32> = (0..1000).map(|i| i * 77).collect();
+        write(&path, Kind::Base, Form::Bf16, &[3; 32], 9, &words).unwrap();
+        let (form, extra, region) = map(&path, Kind::Base, &[3; 32]).unwrap();
+        assert!(form == Form::Bf16 && extra == 9 && region.words()[HEAD_WORDS..] == words[HEAD_WORDS..]);
+        assert!(map(&path, Kind::Adapter, &[3; 32]).is_none() && map(&path, Kind::Base, &[4; 32]).is_none());
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing unfinished stays");
+
+        let good = std::fs::read(&path).unwrap();
+        for at in [0, 9, 17, 60, 4 * HEAD_WORDS, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            assert!(map(&path, Kind::Base, &[3; 32]).is_none(), "byte {at} changed");
+        }
+        for len in [0, 3, 100, good.len() - 4] {
+            std::fs::write(&path, &good[..len]).unwrap();
+            assert!(map(&path, Kind::Base, &[3; 32]).is_none(), "cut to {len}");
+        }
+    }
+}
