@@ -50,10 +50,10 @@ contract Payouts is EIP712, IPayouts {
         uint32 receiptCount;
     }
 
-    /// @dev One slot; `redirected` spares the claims of most accounts a second one.
+    /// @dev One slot, read and written whole: the low half is what the account has claimed in its life, the high half is
+    /// not zero when it chose another payee, which spares the claims of most accounts a second slot.
     struct Account {
-        uint128 claimed;
-        bool redirected;
+        uint256 packed;
     }
 
     bytes32 public payoutRoot;
@@ -221,9 +221,12 @@ contract Payouts is EIP712, IPayouts {
         uint256 depth,
         SumNode[] calldata proof
     ) external returns (uint128 paid) {
-        bytes32 root = MerkleLib.sumRootMany(_places(accounts, cumulatives, indices), depth, proof);
+        uint256 length = indices.length;
+        require(accounts.length == length && cumulatives.length == length, LengthMismatch());
+        uint256[] memory places = FormatsLib.payoutPlaces(address(this), accounts, cumulatives, indices);
+        bytes32 root = MerkleLib.sumRootMany(places, depth, proof);
         require(root == payoutRoot, NotInRoot(accounts[0], cumulatives[0]));
-        for (uint256 i; i < accounts.length; ++i) {
+        for (uint256 i; i < length; ++i) {
             paid += _pay(accounts[i], cumulatives[i]);
         }
     }
@@ -231,7 +234,8 @@ contract Payouts is EIP712, IPayouts {
     /// @inheritdoc IPayouts
     function setClaimer(address payee) external {
         _claimers[msg.sender] = payee;
-        _accounts[msg.sender].redirected = payee != address(0);
+        Account storage a = _accounts[msg.sender];
+        a.packed = uint128(a.packed) | (payee != address(0) ? 1 << 128 : 0);
         emit ClaimerSet(msg.sender, payee);
     }
 
@@ -277,12 +281,12 @@ contract Payouts is EIP712, IPayouts {
 
     /// @inheritdoc IPayouts
     function claimed(address account) external view returns (uint128) {
-        return _accounts[account].claimed;
+        return uint128(_accounts[account].packed);
     }
 
     /// @inheritdoc IPayouts
     function claimerFor(address account) public view returns (address) {
-        return _accounts[account].redirected ? _claimers[account] : account;
+        return _accounts[account].packed >> 128 != 0 ? _claimers[account] : account;
     }
 
     /// @inheritdoc IPayouts
@@ -292,34 +296,15 @@ contract Payouts is EIP712, IPayouts {
 
     /// @dev Raises what `account` has had to `cumulative` and pays the difference; a lower total pays nothing.
     function _pay(address account, uint128 cumulative) private returns (uint128 paid) {
-        Account memory a = _accounts[account];
-        paid = CumulativeLib.due(a.claimed, cumulative);
+        Account storage a = _accounts[account];
+        uint256 packed = a.packed;
+        paid = CumulativeLib.due(uint128(packed), cumulative);
         if (paid == 0) return 0;
-        _accounts[account] = Account(cumulative, a.redirected);
-        address payee = a.redirected ? _claimers[account] : account;
+        // The low half grows by what is paid, to `cumulative`; so the high half stays.
+        a.packed = packed + paid;
+        address payee = packed >> 128 != 0 ? _claimers[account] : account;
         emit Claimed(account, payee, paid, cumulative);
         OPEN.safeTransfer(payee, paid);
-    }
-
-    /// @dev The payout leaves of a multi-claim, as `sumRootMany` takes them.
-    function _places(address[] calldata accounts, uint128[] calldata cumulatives, uint256[] calldata indices)
-        private
-        view
-        returns (uint256[] memory places)
-    {
-        uint256 length = indices.length;
-        require(accounts.length == length && cumulatives.length == length, LengthMismatch());
-        places = new uint256[](3 * length);
-        for (uint256 i; i < length; ++i) {
-            (uint256 index, uint128 cumulative) = (indices[i], cumulatives[i]);
-            bytes32 leaf = FormatsLib.payoutLeaf(address(this), accounts[i], cumulative);
-            assembly ("memory-safe") {
-                let place := add(add(places, 32), mul(i, 96))
-                mstore(place, index)
-                mstore(add(place, 32), leaf)
-                mstore(add(place, 64), cumulative)
-            }
-        }
     }
 
     function _isLeaf(address account, uint128 cumulative, uint256 index, SumNode[] calldata siblings)

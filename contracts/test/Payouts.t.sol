@@ -369,6 +369,21 @@ contract PayoutsTest is World {
         }
     }
 
+    function test_a_word_that_is_no_account_or_no_amount_is_refused() public {
+        bondNode();
+        settle(two(a, 3, b, 4));
+        uint256[] memory accounts = new uint256[](1);
+        uint256[] memory cumulatives = new uint256[](1);
+        for (uint256 i; i < 2; ++i) {
+            (accounts[0], cumulatives[0]) = (i == 0 ? 1 << 160 : 1, i == 0 ? 1 : 1 << 128);
+            bytes memory call = abi.encodeWithSelector(
+                payouts.claimMulti.selector, accounts, cumulatives, new uint256[](1), 0, new SumNode[](0)
+            );
+            (bool done, bytes memory answer) = address(payouts).call(call);
+            ok(!done && answer.length == 0, "refused as no call at all");
+        }
+    }
+
     function test_lists_of_different_length_are_refused() public {
         settle(two(a, 1, b, 1));
         vm.expectRevert(IPayouts.LengthMismatch.selector);

@@ -98,6 +98,42 @@ library FormatsLib {
         }
     }
 
+    /// @dev Three words for each of several payout leaves: index, leaf, sum; as `MerkleLib.sumRootMany` takes them.
+    /// The lists are of one length.
+    function payoutPlaces(
+        address payouts,
+        address[] calldata accounts,
+        uint128[] calldata cumulatives,
+        uint256[] calldata indices
+    ) internal view returns (uint256[] memory places) {
+        places = new uint256[](3 * indices.length);
+        bytes32 tag = TAG_PAYOUT;
+        assembly ("memory-safe") {
+            // As in `payoutLeaf`; three of its five words are the same for all.
+            let free := mload(0x40)
+            mstore(free, tag)
+            mstore(add(free, 32), chainid())
+            mstore(add(free, 64), payouts)
+            let place := add(places, 32)
+            let dirty := 0
+            let end := shl(5, indices.length)
+            for { let i := 0 } lt(i, end) { i := add(i, 32) } {
+                let account := calldataload(add(accounts.offset, i))
+                let cumulative := calldataload(add(cumulatives.offset, i))
+                dirty := or(dirty, or(shr(160, account), shr(128, cumulative)))
+                mstore(add(free, 96), account)
+                mstore(add(free, 128), cumulative)
+                mstore(0, keccak256(free, 160))
+                mstore(place, calldataload(add(indices.offset, i)))
+                mstore(add(place, 32), keccak256(0, 32))
+                mstore(add(place, 64), cumulative)
+                place := add(place, 96)
+            }
+            // What does not fit its type is refused as Solidity refuses it.
+            if dirty { revert(0, 0) }
+        }
+    }
+
     /// @dev `keccak256(keccak256(data))`.
     function twice(bytes memory data) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {

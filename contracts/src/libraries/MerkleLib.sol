@@ -104,75 +104,75 @@ library MerkleLib {
         pure
         returns (bytes32)
     {
-        uint256 width = places.length / 3;
-        _requireAscending(places, width, depth);
+        _requireAscending(places, depth);
         bytes32 tag = FormatsLib.TAG_SUM_NODE;
-        uint256 node;
+        uint256 used;
+        uint256 sums;
         assembly ("memory-safe") {
             // Five words in which every parent is put together; the tag stays.
-            node := mload(0x40)
+            let node := mload(0x40)
             mstore(node, tag)
-            mstore(0x40, add(node, 160))
+            let first := add(places, 32)
+            let end := add(first, shl(5, mload(places)))
+            // Past the end of the proof this reads what is not part of it; the count of used nodes then tells.
+            let sibling := proof.offset
+            for {} depth { depth := sub(depth, 1) } {
+                // The nodes of a level are replaced by their parents, which are never more.
+                let write := first
+                for { let read := first } lt(read, end) {} {
+                    let index := mload(read)
+                    switch and(index, 1)
+                    case 0 {
+                        mcopy(add(node, 32), add(read, 32), 64)
+                        read := add(read, 96)
+                        // The sibling of a left node may be the next of the nodes; otherwise it comes from the proof.
+                        switch and(lt(read, end), eq(mload(read), add(index, 1)))
+                        case 0 {
+                            calldatacopy(add(node, 96), sibling, 64)
+                            sibling := add(sibling, 64)
+                            sums := or(sums, mload(add(node, 128)))
+                        }
+                        default {
+                            mcopy(add(node, 96), add(read, 32), 64)
+                            read := add(read, 96)
+                        }
+                    }
+                    default {
+                        mcopy(add(node, 96), add(read, 32), 64)
+                        read := add(read, 96)
+                        calldatacopy(add(node, 32), sibling, 64)
+                        sibling := add(sibling, 64)
+                        sums := or(sums, mload(add(node, 64)))
+                    }
+                    mstore(write, shr(1, index))
+                    mstore(add(write, 32), keccak256(node, 160))
+                    mstore(add(write, 64), add(mload(add(node, 64)), mload(add(node, 128))))
+                    write := add(write, 96)
+                }
+                end := write
+            }
+            used := shr(6, sub(sibling, proof.offset))
         }
-        uint256 used;
-        for (; depth != 0; --depth) {
-            (width, used) = _climb(places, width, proof, used, node);
-        }
+        // Every node of the proof fits 128 bits, so no sum above them wraps 256, and the root's tells of all.
+        require((sums | places[2]) >> 128 == 0, SumTooLarge());
         require(used == proof.length, WrongProofLength());
-        require(places[2] >> 128 == 0, SumTooLarge());
         return bytes32(places[1]);
     }
 
-    /// @dev Replaces the `width` nodes at the front of `places` by their parents, taking missing siblings from `proof`
-    /// from number `used` on. Sums may pass 128 bits here, and only there; the root's tells.
-    function _climb(uint256[] memory places, uint256 width, SumNode[] calldata proof, uint256 used, uint256 node)
-        private
-        pure
-        returns (uint256, uint256)
-    {
-        uint256 bad;
-        assembly ("memory-safe") {
-            let write := add(places, 32)
-            let read := write
-            let end := add(read, mul(width, 96))
-            for {} lt(read, end) {} {
-                let index := mload(read)
-                let side := shl(6, and(index, 1))
-                // The running node goes to the left place when the bit is zero, to the right one otherwise.
-                mcopy(add(add(node, 32), side), add(read, 32), 64)
-                let other := sub(add(node, 96), side)
-                read := add(read, 96)
-                // The sibling of a left node may be the next of the nodes; otherwise it comes from the proof.
-                switch and(lt(read, end), and(iszero(side), eq(mload(read), add(index, 1))))
-                case 1 {
-                    mcopy(other, add(read, 32), 64)
-                    read := add(read, 96)
-                }
-                default {
-                    // Past the end of the proof this reads what is not part of it; the count of used nodes then tells.
-                    calldatacopy(other, add(proof.offset, shl(6, used)), 64)
-                    used := add(used, 1)
-                    bad := or(bad, shr(128, mload(add(other, 32))))
-                }
-                mstore(write, shr(1, index))
-                mstore(add(write, 32), keccak256(node, 160))
-                mstore(add(write, 64), add(mload(add(node, 64)), mload(add(node, 128))))
-                write := add(write, 96)
-            }
-            width := div(sub(write, add(places, 32)), 96)
-        }
-        require(bad == 0, SumTooLarge());
-        return (width, used);
-    }
-
     /// @dev There are leaves, in strictly ascending order of index, all within a tree of `depth` levels.
-    function _requireAscending(uint256[] memory places, uint256 width, uint256 depth) private pure {
-        require(width != 0, LeavesNotAscending());
-        uint256 last = places[0];
-        for (uint256 i = 1; i < width; ++i) {
-            require(last < places[3 * i], LeavesNotAscending());
-            last = places[3 * i];
+    function _requireAscending(uint256[] memory places, uint256 depth) private pure {
+        bool ascending = places.length != 0;
+        uint256 last;
+        assembly ("memory-safe") {
+            let end := add(add(places, 32), shl(5, mload(places)))
+            last := mload(add(places, 32))
+            for { let place := add(places, 128) } lt(place, end) { place := add(place, 96) } {
+                let index := mload(place)
+                ascending := and(ascending, lt(last, index))
+                last := index
+            }
         }
+        require(ascending, LeavesNotAscending());
         require(last >> depth == 0, IndexTooLarge(last, depth));
     }
 }
