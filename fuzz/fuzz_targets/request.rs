@@ -1,0 +1,34 @@
+//! Requests of any bytes: no panic, refusals are in OpenAI's envelope, and what was understood has a prompt or a refusal.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use openledger_serving::ChatForm;
+use openledger_serving::openai::{ApiError, ChatRequest, CompletionsRequest, EmbeddingsRequest};
+use serde_json::Value;
+
+fn checked(error: &ApiError) {
+    assert!((400..500).contains(&error.status) && error.body()["error"]["message"].is_string());
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(body) = serde_json::from_slice::<Value>(bytes) else { return };
+    match ChatRequest::parse(&body) {
+        Ok(parsed) => {
+            let _ = parsed.request.to_completion(no_title(), &ChatForm::Dialog);
+            let _ = parsed.request.refuse_beyond_receipts();
+        }
+        Err(error) => checked(&error),
+    }
+    match CompletionsRequest::parse(&body) {
+        Ok(parsed) => assert_eq!(parsed.request.to_completions(no_title()).len(), parsed.request.prompts.len()),
+        Err(error) => checked(&error),
+    }
+    if let Err(error) = EmbeddingsRequest::parse(&body) {
+        checked(&error);
+    }
+});
+
+/// No chain stands behind a fuzzed request.
+fn no_title() -> openledger_protocol::ModelId {
+    openledger_protocol::ModelId(0)
+}
