@@ -225,3 +225,58 @@ fn a_stream_is_a_sequence_of_events_that_clients_understand() {
     assert_eq!(named_event("openledger.receipt", &json!({})), "event: openledger.receipt\ndata: {}\n\n");
     assert_eq!(DONE, "data: [DONE]\n\n");
 }
+
+fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z_{%}\\n]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("(role|content|type|text|function|tool_calls|arguments)", inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_member_of_any_form_is_understood_or_refused_and_never_breaks(
+        name in "(messages|tools|tool_choice|response_format|logit_bias|stop|stream_options|prompt|input|n|seed|top_k)",
+        value in any_json(),
+    ) {
+        let mut body = chat(json!({ "prompt": "a", "input": "a" }));
+        body[name] = value;
+        for error in [
+            ChatRequest::parse(&body).err(),
+            CompletionsRequest::parse(&body).err(),
+            openledger_serving::openai::EmbeddingsRequest::parse(&body).err(),
+        ].into_iter().flatten() {
+            proptest::prop_assert_eq!(error.status, 400);
+            proptest::prop_assert!(error.param.is_some());
+        }
+        if let Ok(parsed) = ChatRequest::parse(&body) {
+            let _ = parsed.request.to_completion(ModelId(0), &ChatForm::Dialog);
+        }
+    }
+
+    #[test]
+    fn any_chat_template_ends_within_its_limits(
+        parts in proptest::collection::vec(
+            "(\\{% for m in (messages|range\\(9999\\)) %\\}|\\{% endfor %\\}|\\{\\{ (m|messages|bos_token)(\\.content|\\[0\\]| \\| tojson| \\* 9999)? \\}\\}|\\{% if m %\\}|\\{% endif %\\}|[a-z\\n]{0,4})",
+            0..9,
+        ),
+    ) {
+        let tokens = openledger_serving::SpecialTokens { bos: "<s>".into(), ..Default::default() };
+        if let Ok(template) = openledger_serving::ChatTemplate::compile(&parts.concat(), tokens) {
+            let messages = [json!({ "role": "user", "content": "Why?" })];
+            let conversation = openledger_serving::Conversation { messages: &messages, ..Default::default() };
+            proptest::prop_assert_eq!(template.render(&conversation), template.render(&conversation));
+        }
+    }
+}
