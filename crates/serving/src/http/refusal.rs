@@ -13,7 +13,7 @@ use crate::openai::ApiError;
 /// Why a request was not answered, as the client is told.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    error: ApiError,
+    error: Box<ApiError>,
     retry_after: Option<u64>,
     /// What is wrong with files, which the client is told only if he named them.
     cause: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Refusal {
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self { error, retry_after: None, cause: None }
+        Self { error: Box::new(error), retry_after: None, cause: None }
     }
 }
 
@@ -39,7 +39,7 @@ impl From<ServeError> for Refusal {
             tracing::error!(%error, ?causes, "request failed");
         }
         let files = matches!(error, ServeError::Load(_) | ServeError::Changed { .. });
-        Self { error: told, retry_after: error.retry_after(), cause: files.then(|| error.to_string()) }
+        Self { error: Box::new(told), retry_after: error.retry_after(), cause: files.then(|| error.to_string()) }
     }
 }
 
