@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
 use crate::verbs::{
-    absent, ask, audit, channel, claim, datanet, epoch, influence, model, node, receipt, serve, trace, train,
+    absent, ask, audit, channel, claim, datanet, deploy, epoch, influence, model, node, receipt, serve, trace, train,
 };
 
 /// Keeps the thread from a contribution to its pay: datanets, models trained on them, answers with receipts, payouts.
@@ -40,6 +40,8 @@ pub(crate) enum Verb {
     Claim(claim::ClaimArgs),
     /// Recompute what the node claims about itself and the chain.
     Audit(audit::AuditArgs),
+    /// Put the contracts on an Ethereum network, or say what is missing there; needs no node.
+    Deploy(deploy::DeployArgs),
     /// Datanets of a node.
     #[command(subcommand)]
     Datanet(datanet::DatanetVerb),

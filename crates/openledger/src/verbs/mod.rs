@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod channel;
 pub(crate) mod claim;
 pub(crate) mod datanet;
+pub(crate) mod deploy;
 pub(crate) mod epoch;
 pub(crate) mod influence;
 pub(crate) mod model;
@@ -33,6 +34,7 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
         Verb::Channel(verb) => channel::run(verb).await,
         Verb::Claim(args) => claim::run(args).await,
         Verb::Audit(args) => audit::run(args).await,
+        Verb::Deploy(args) => deploy::run(args).await,
         Verb::Datanet(verb) => datanet::run(verb).await,
         Verb::Epoch(verb) => epoch::run(verb).await,
         Verb::Model(verb) => model::run(verb).await,

@@ -1,0 +1,189 @@
+//! `openledger deploy`: the contracts on any Ethereum network, by CREATE2, at addresses known beforehand.
+//!
+//! The same parameters give the same addresses on every network, so a node started with them (`openledger node --rpc`)
+//! finds what stands here. What is there already is left alone: a second run sends nothing, and one that was interrupted
+//! goes on where it stopped.
+
+use std::sync::Arc;
+
+use clap::Args;
+use openledger_chain::contracts::{DeployError, DeployParams, Deployed, Deployment, Token};
+use openledger_chain::rpc::{Client, HttpRpc};
+use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
+use openledger_protocol::{Address, Amount};
+use serde_json::json;
+
+use super::print_json;
+use super::signing::Signer;
+use crate::error::{CliError, Exit, Result};
+
+/// Seconds in a day.
+const DAY_S: u64 = 24 * 3_600;
+
+/// Arguments of `openledger deploy`.
+#[derive(Args, Debug)]
+pub(crate) struct DeployArgs {
+    /// JSON-RPC of the network.
+    #[arg(long, value_name = "URL")]
+    rpc: String,
+    /// Say what is there, what is missing and what it would take; send nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// OPEN's ERC-20 on that network; without, OPEN is its native coin, and WOPEN is deployed to wrap it.
+    #[arg(long, value_name = "0x…")]
+    token: Option<Address>,
+    /// Account of the platform's treasury; without, the signer's own.
+    #[arg(long, value_name = "0x…")]
+    treasury: Option<Address>,
+    /// Account of the validation budget; without, the signer's own.
+    #[arg(long, value_name = "0x…")]
+    validation: Option<Address>,
+    /// Account of disputes and insurance; without, the signer's own.
+    #[arg(long, value_name = "0x…")]
+    insurance: Option<Address>,
+    /// May rest new proposals and deposits for a while; without, nobody.
+    #[arg(long, value_name = "0x…")]
+    guardian: Option<Address>,
+    /// May drop a pending proposal; without, nobody.
+    #[arg(long, value_name = "0x…")]
+    jury: Option<Address>,
+    /// What an operator must have at stake to propose.
+    #[arg(long, default_value = "5000 OPEN")]
+    bond: Amount,
+    /// Seconds for which a proposal may be refuted.
+    #[arg(long, value_name = "S", default_value_t = DAY_S)]
+    window: u64,
+    /// Seconds that count as a day; 1 on a local network.
+    #[arg(long, value_name = "S", default_value_t = DAY_S)]
+    day: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    signer: Signer,
+}
+
+/// Deploys what is missing, or says what is.
+pub(crate) async fn run(args: DeployArgs) -> Result<()> {
+    let key = args.signer.key()?;
+    let deployer = key.address();
+    let plan = Deployment::plan(&params(&args, deployer));
+    let client = Client::new(Arc::new(HttpRpc::new(&args.rpc)?));
+    let chain_id = client.chain_id().await?;
+    let steps = if args.dry_run {
+        plan.dry_run(&client, deployer).await
+    } else {
+        let outbox = Arc::new(MemoryOutbox::default());
+        let sender = Sender::new(client, outbox, key, FeePolicy::default()).await?;
+        plan.deploy(&sender).await
+    };
+    let steps = steps.map_err(refused)?;
+    if args.json {
+        let told = |step: &Deployed| json!({ "name": step.name, "address": step.address, "present": step.present, "gas": step.gas });
+        let list: Vec<_> = steps.iter().map(told).collect();
+        return print_json(&json!({
+            "chain_id": chain_id, "deployer": deployer, "dry_run": args.dry_run,
+            "addresses": plan.addresses, "steps": list,
+        }));
+    }
+    print(&args, chain_id, &plan, &steps);
+    Ok(())
+}
+
+fn params(args: &DeployArgs, deployer: Address) -> DeployParams {
+    DeployParams {
+        token: args.token.map_or(Token::Native, Token::Erc20),
+        guardian: args.guardian.unwrap_or_default(),
+        jury: args.jury.unwrap_or_default(),
+        treasury: args.treasury.unwrap_or(deployer),
+        validation: args.validation.unwrap_or(deployer),
+        insurance: args.insurance.unwrap_or(deployer),
+        bond: args.bond,
+        window_s: args.window,
+        day_s: args.day,
+    }
+}
+
+fn print(args: &DeployArgs, chain_id: u64, plan: &Deployment, steps: &[Deployed]) {
+    println!("{:<14} {:<42} {:<10} {:>10}", "contract", "address", "", "gas");
+    for step in steps {
+        let state = match (step.present, args.dry_run) {
+            (true, _) => "is there",
+            (false, true) => "missing",
+            (false, false) => "deployed",
+        };
+        let gas = match (step.present, step.gas) {
+            (true, _) => String::new(),
+            (false, Some(gas)) => gas.to_string(),
+            // Its constructor calls one that is missing too.
+            (false, None) => "unknown".to_owned(),
+        };
+        println!("{:<14} {:<42} {state:<10} {gas:>10}", step.name, step.address.to_string());
+    }
+    println!("{:<14} {:<42} made by Payouts", "Channels", plan.addresses.channels.to_string());
+    let missing = steps.iter().filter(|step| !step.present).count();
+    let gas: u64 = steps.iter().filter_map(|step| step.gas).sum();
+    match (missing, args.dry_run) {
+        (0, _) => println!("chain {chain_id}: everything is there; nothing was sent"),
+        (missing, true) => println!("chain {chain_id}: {missing} missing, {gas} gas or more; nothing was sent"),
+        (missing, false) => println!("chain {chain_id}: {missing} deployed for {gas} gas"),
+    }
+}
+
+fn refused(error: DeployError) -> CliError {
+    match error {
+        DeployError::Send(error) => error.into(),
+        DeployError::Rpc(error) => error.into(),
+        other => CliError::refused(Exit::Config, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+    use clap::Parser;
+    use openledger_chain::embedded::{ChainConfig, EmbeddedChain};
+    use openledger_protocol::Key;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    async fn deploy(url: &str, more: &[&str]) -> Result<()> {
+        let words = ["openledger", "deploy", "--rpc", url, "--demo-seed", "1", "--as", "owner"];
+        let Verb::Deploy(args) = Cli::try_parse_from(words.iter().chain(more)).unwrap().verb else {
+            panic!("another verb")
+        };
+        run(args).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dry_run_sends_nothing_a_run_deploys_everything_and_another_run_sends_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Key::demo(1, "owner").address();
+        let coins = U256::from(Amount::open(1_000).unwrap().0);
+        let config = ChainConfig { genesis_accounts: vec![(owner, coins)], ..ChainConfig::default() };
+        let chain = EmbeddedChain::open(dir.path(), &config).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/rpc", listener.local_addr().unwrap());
+        let router = chain.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        deploy(&url, &["--dry-run"]).await.unwrap();
+        deploy(&url, &["--dry-run", "--json"]).await.unwrap();
+        assert_eq!(chain.head(), 0);
+        deploy(&url, &[]).await.unwrap();
+        let head = chain.head();
+        assert_eq!(head, 6, "one transaction for each contract but the one that another makes");
+        deploy(&url, &["--json"]).await.unwrap();
+        assert_eq!(chain.head(), head);
+        deploy(&url, &["--treasury", "0x4f50454e00000000000000000000000000000002"]).await.unwrap();
+        assert_eq!(chain.head(), head + 1, "other parameters of one contract are another address of that one");
+    }
+
+    #[tokio::test]
+    async fn a_network_that_does_not_answer_is_unavailable() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let failed = deploy(&format!("http://{closed}"), &["--dry-run"]).await.unwrap_err();
+        assert_eq!(failed.exit(), Exit::Unavailable);
+    }
+}
