@@ -5,7 +5,9 @@
 //! - **Content is identity.** An adapter is known by its hash, checked at every load; a folder whose files changed is
 //!   refused, never served under the old hash.
 //! - **In use is never evicted.** Requests hold the adapter by `Arc`; only what nobody holds leaves memory, least
-//!   recently used first. When all is in use, the budget is exceeded rather than a request refused.
+//!   recently used first.
+//! - **Every byte is paid for.** What is in memory is taken from the budget shared with keys and values, before it is read,
+//!   and given back when it has left; an adapter that is forgotten while it is in use stays paid until its last holder ends.
 //! - **One load at a time per adapter.** A cold adapter is read in the thread of the request that wants it, others that
 //!   want it wait for that one, and requests for resident adapters pass by.
 //! - **Aliases have generations.** Moving one makes a new generation; who resolved it before keeps what he has.
@@ -16,10 +18,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use openledger_engine::{Lora, Model};
+use openledger_engine::{Lease, Lora, Model};
 use openledger_protocol::{AdapterHash, B256};
 
 use crate::error::ServeError;
+use crate::memory::Memory;
 
 /// A name at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct StoreStats {
 /// The adapters of one base.
 pub struct AdapterStore {
     model: Arc<Model>,
+    memory: Arc<Memory>,
+    /// What idle adapters may take.
     budget_bytes: usize,
     inner: Mutex<Inner>,
     loaded: Condvar,
@@ -87,13 +92,29 @@ impl Drop for Loading<'_> {
 struct Inner {
     entries: BTreeMap<AdapterHash, Entry>,
     aliases: BTreeMap<String, Alias>,
-    /// Counts uses; the smallest `used` is the least recent.
+    /// Adapters in memory by their last use; the first is the least recent.
+    recent: BTreeMap<u64, AdapterHash>,
+    /// Adapters that were forgotten or replaced while in use.
+    leaving: Vec<Held>,
+    /// Counts uses.
     clock: u64,
+}
+
+/// An adapter in memory and what pays for it.
+struct Held {
+    lora: Arc<Lora>,
+    lease: Lease,
+}
+
+impl Held {
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.lora) == 1
+    }
 }
 
 struct Entry {
     path: PathBuf,
-    lora: Option<Arc<Lora>>,
+    held: Option<Held>,
     loading: bool,
     used: u64,
     bytes: usize,
@@ -103,10 +124,10 @@ struct Entry {
 }
 
 impl AdapterStore {
-    /// An empty store for adapters of `model`; keeps about `budget_bytes` of them in memory.
-    #[must_use]
-    pub fn new(model: Arc<Model>, budget_bytes: usize) -> Self {
-        Self { model, budget_bytes, inner: Mutex::default(), loaded: Condvar::new() }
+    /// An empty store for adapters of `model`; keeps about `budget_bytes` of idle ones in memory, and takes the bytes of all
+    /// from `memory`.
+    pub(crate) fn new(model: Arc<Model>, memory: Arc<Memory>, budget_bytes: usize) -> Self {
+        Self { model, memory, budget_bytes, inner: Mutex::default(), loaded: Condvar::new() }
     }
 
     /// Takes in the PEFT folder `dir` and gives its hash; taking in the same content twice is the same adapter, read from
@@ -117,25 +138,32 @@ impl AdapterStore {
     pub fn register(&self, dir: &Path) -> Result<AdapterHash, ServeError> {
         let lora = Arc::new(Lora::load_peft(dir, &self.model)?);
         let hash = AdapterHash(B256::from(lora.hash()));
+        let bytes = lora.bytes();
+        let known = self.lock().entries.get(&hash).is_some_and(|entry| entry.held.is_some());
+        // Without room it is known all the same, and read again when it is asked for.
+        let lease = if known { None } else { self.lease(bytes).ok() };
         let mut inner = self.lock();
-        let used = inner.tick();
         let entry = inner.entries.entry(hash).or_insert_with(|| Entry::new(dir));
         entry.path = dir.to_owned();
+        entry.bytes = bytes;
         entry.loads += 1;
-        if !entry.loading {
-            entry.hold(lora, used);
+        if let (false, None, Some(lease)) = (entry.loading, &entry.held, lease) {
+            inner.hold(hash, Held { lora, lease });
         }
-        inner.evict(self.budget_bytes);
+        inner.evict_to(self.budget_bytes);
         Ok(hash)
     }
 
-    /// Forgets an adapter and the aliases that point to it; requests that hold it finish with it.
+    /// Forgets an adapter and the aliases that point to it; its memory is free as soon as nobody uses it.
     ///
     /// # Errors
     /// [`ServeError::NotFound`].
     pub fn unregister(&self, hash: AdapterHash) -> Result<(), ServeError> {
         let mut inner = self.lock();
-        inner.entries.remove(&hash).ok_or_else(|| not_found(hash))?;
+        let entry = inner.entries.remove(&hash).ok_or_else(|| not_found(hash))?;
+        inner.recent.remove(&entry.used);
+        inner.leaving.extend(entry.held);
+        inner.sweep();
         inner.aliases.retain(|_, alias| alias.adapter != hash);
         Ok(())
     }
@@ -144,37 +172,79 @@ impl AdapterStore {
     ///
     /// # Errors
     /// [`ServeError::NotFound`] when it was never registered, [`ServeError::Load`] and [`ServeError::Changed`] when its
-    /// folder no longer holds it.
+    /// folder no longer holds it, [`ServeError::NoRoom`] when what is in use leaves no memory for it.
     pub fn get(&self, hash: AdapterHash) -> Result<Arc<Lora>, ServeError> {
         let mut inner = self.lock();
-        let path = loop {
-            let used = inner.tick();
-            let entry = inner.entries.get_mut(&hash).ok_or_else(|| not_found(hash))?;
-            if let Some(lora) = entry.lora.clone() {
-                entry.used = used;
-                entry.hits += 1;
+        let (path, bytes) = loop {
+            if let Some(lora) = inner.touch(hash) {
                 return Ok(lora);
             }
+            let entry = inner.entries.get_mut(&hash).ok_or_else(|| not_found(hash))?;
             if !entry.loading {
                 entry.loading = true;
-                break entry.path.clone();
+                break (entry.path.clone(), entry.bytes);
             }
             inner = self.loaded.wait(inner).unwrap_or_else(PoisonError::into_inner);
         };
         drop(inner);
         let loading = Loading { store: self, hash };
+        let lease = self.lease(bytes)?;
         let lora = self.read(&path, hash)?;
+        let held = Held { lora: Arc::clone(&lora), lease };
         let mut inner = self.lock();
-        let used = inner.tick();
-        // It may have been unregistered meanwhile; the caller who asked before still gets it.
-        if let Some(entry) = inner.entries.get_mut(&hash) {
-            entry.loads += 1;
-            entry.hold(Arc::clone(&lora), used);
+        match inner.entries.get_mut(&hash) {
+            Some(entry) => {
+                entry.loads += 1;
+                inner.hold(hash, held);
+            }
+            // It was forgotten meanwhile; the caller who asked before still gets it.
+            None => inner.leaving.push(held),
         }
-        inner.evict(self.budget_bytes);
+        inner.evict_to(self.budget_bytes);
         drop(inner);
         drop(loading);
         Ok(lora)
+    }
+
+    /// The adapter if it is in memory.
+    pub(crate) fn get_resident(&self, hash: AdapterHash) -> Option<Arc<Lora>> {
+        self.lock().touch(hash)
+    }
+
+    /// Whether the adapter is in memory.
+    pub(crate) fn is_resident(&self, hash: AdapterHash) -> bool {
+        self.lock().entries.get(&hash).is_some_and(|entry| entry.held.is_some())
+    }
+
+    /// Bytes that the adapter takes in memory.
+    pub(crate) fn bytes(&self, hash: AdapterHash) -> Option<usize> {
+        self.lock().entries.get(&hash).map(|entry| entry.bytes)
+    }
+
+    /// Drops the least recently used adapter that nobody holds; `false` when there is none.
+    pub(crate) fn evict_one(&self) -> bool {
+        let mut inner = self.lock();
+        inner.sweep() || inner.evict_one()
+    }
+
+    /// Gives back what is no longer used: to be called when a holder has ended.
+    pub(crate) fn release(&self) {
+        let mut inner = self.lock();
+        inner.sweep();
+        inner.evict_to(self.budget_bytes);
+    }
+
+    /// Memory for an adapter of `bytes`; others that nobody holds make room.
+    fn lease(&self, bytes: usize) -> Result<Lease, ServeError> {
+        loop {
+            if let Some(lease) = self.memory.take(bytes) {
+                return Ok(lease);
+            }
+            if !self.evict_one() {
+                let budget = self.memory.budget();
+                return Err(ServeError::NoRoom { needed: bytes, used: budget.used(), budget: budget.limit() });
+            }
+        }
     }
 
     /// Takes in every folder in `root` that holds an `adapter_config.json`, in order of names, each under its folder's
@@ -247,7 +317,7 @@ impl AdapterStore {
         let inner = self.lock();
         let adapters = inner.entries.iter().map(|(adapter, e)| AdapterStats {
             adapter: *adapter,
-            resident: e.lora.is_some(),
+            resident: e.held.is_some(),
             bytes: e.bytes,
             hits: e.hits,
             loads: e.loads,
@@ -278,36 +348,63 @@ impl AdapterStore {
 impl Entry {
     fn new(path: &Path) -> Self {
         let path = path.to_owned();
-        Self { path, lora: None, loading: false, used: 0, bytes: 0, hits: 0, loads: 0, evictions: 0 }
-    }
-
-    fn hold(&mut self, lora: Arc<Lora>, used: u64) {
-        self.bytes = lora.bytes();
-        self.lora = Some(lora);
-        self.used = used;
+        Self { path, held: None, loading: false, used: 0, bytes: 0, hits: 0, loads: 0, evictions: 0 }
     }
 }
 
 impl Inner {
-    fn tick(&mut self) -> u64 {
+    /// The adapter if it is in memory, now the most recent.
+    fn touch(&mut self, hash: AdapterHash) -> Option<Arc<Lora>> {
         self.clock += 1;
-        self.clock
+        let entry = self.entries.get_mut(&hash)?;
+        let lora = Arc::clone(&entry.held.as_ref()?.lora);
+        entry.hits += 1;
+        self.recent.remove(&entry.used);
+        entry.used = self.clock;
+        self.recent.insert(self.clock, hash);
+        Some(lora)
+    }
+
+    /// Keeps a registered adapter in memory.
+    fn hold(&mut self, hash: AdapterHash, held: Held) {
+        self.clock += 1;
+        let Some(entry) = self.entries.get_mut(&hash) else { return };
+        self.recent.remove(&entry.used);
+        self.leaving.extend(entry.held.replace(held));
+        entry.used = self.clock;
+        self.recent.insert(self.clock, hash);
+        self.sweep();
     }
 
     fn resident_bytes(&self) -> usize {
-        self.entries.values().filter(|e| e.lora.is_some()).map(|e| e.bytes).sum()
+        let held = self.recent.values().filter_map(|hash| self.entries.get(hash)).filter_map(|e| e.held.as_ref());
+        held.chain(&self.leaving).map(|held| held.lease.bytes()).sum()
+    }
+
+    /// Lets go of forgotten adapters whose last holder has ended; whether there were any.
+    fn sweep(&mut self) -> bool {
+        let before = self.leaving.len();
+        self.leaving.retain(|held| !held.is_idle());
+        self.leaving.len() < before
+    }
+
+    /// Drops the least recently used adapter that nobody holds; `false` when there is none.
+    fn evict_one(&mut self) -> bool {
+        let idle = |hash: &AdapterHash| self.entries.get(hash).and_then(|e| e.held.as_ref()).is_some_and(Held::is_idle);
+        let Some((used, hash)) = self.recent.iter().find(|(_, hash)| idle(hash)).map(|(u, h)| (*u, *h)) else {
+            return false;
+        };
+        self.recent.remove(&used);
+        if let Some(entry) = self.entries.get_mut(&hash) {
+            entry.held = None;
+            entry.evictions += 1;
+        }
+        true
     }
 
     /// Drops what nobody holds, least recently used first, until the rest fits.
-    fn evict(&mut self, budget: usize) {
-        let mut resident = self.resident_bytes();
-        while resident > budget {
-            let idle = self.entries.values_mut().filter(|e| e.lora.as_ref().is_some_and(|l| Arc::strong_count(l) == 1));
-            let Some(entry) = idle.min_by_key(|e| e.used) else { return };
-            entry.lora = None;
-            entry.evictions += 1;
-            resident -= entry.bytes;
-        }
+    fn evict_to(&mut self, budget: usize) {
+        while self.resident_bytes() > budget && self.evict_one() {}
     }
 }
 

@@ -26,28 +26,23 @@ fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
     stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min()
 }
 
-/// Writes an answer as it comes.
-pub(crate) struct Writer<'a> {
-    tokenizer: &'a Tokenizer,
-    stop: &'a [String],
+/// An answer as far as it has come.
+#[derive(Default)]
+pub(crate) struct Written {
     ids: Vec<u32>,
     text: String,
     shown: usize,
 }
 
-impl<'a> Writer<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer, stop: &'a [String]) -> Self {
-        Self { tokenizer, stop, ids: Vec::new(), text: String::new(), shown: 0 }
-    }
-
-    /// Adds an id; the text that became certain, and whether a stop text is complete.
-    pub(crate) fn push(&mut self, id: u32) -> (&str, bool) {
+impl Written {
+    /// Adds an id of `tokenizer`; the text that became certain, and whether a text of `stop` is complete.
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, stop: &[String], id: u32) -> (&str, bool) {
         self.ids.push(id);
         // An id may complete a character of those before it, so that the text is made anew each time: quadratic in the
         // length of the answer, which the context bounds.
-        let (text, _, stopped) = render(self.tokenizer, &self.ids, self.stop);
+        let (text, _, stopped) = render(tokenizer, &self.ids, stop);
         self.text = text;
-        let certain = if stopped { self.text.len() } else { certain(&self.text, self.stop) };
+        let certain = if stopped { self.text.len() } else { certain(&self.text, stop) };
         let from = self.shown.min(self.text.len());
         let until = certain.max(from);
         self.shown = until;
@@ -56,6 +51,28 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn into_ids(self) -> Vec<u32> {
         self.ids
+    }
+}
+
+/// Writes an answer as it comes.
+pub(crate) struct Writer<'a> {
+    tokenizer: &'a Tokenizer,
+    stop: &'a [String],
+    written: Written,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, stop: &'a [String]) -> Self {
+        Self { tokenizer, stop, written: Written::default() }
+    }
+
+    /// As [`Written::push`].
+    pub(crate) fn push(&mut self, id: u32) -> (&str, bool) {
+        self.written.push(self.tokenizer, self.stop, id)
+    }
+
+    pub(crate) fn into_ids(self) -> Vec<u32> {
+        self.written.into_ids()
     }
 }
 

@@ -1,47 +1,49 @@
 //! The backend that computes here, with the engine.
 //!
-//! **Invariants:** requests run in the threads that bring them and share nothing they could change; the generation loop
-//! is the engine's `generate`, written out so that stop texts and cancelling act between tokens. Not here: batching
-//! across requests, which changes no byte of an answer and may come later.
+//! **Invariants:** a request is checked in the thread that brings it, and runs beside others in the engine's; nothing of
+//! its answer depends on them. Not here: turns and memory (`scheduler`), how a token is chosen (`choose`).
 
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use openledger_engine::{
-    Lora, Model, NUMERIC_MODE, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score,
+    KvCache, KvPrefixes, Lora, Model, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score,
 };
-use openledger_protocol::{AdapterHash, B256, BaseHash, Completion, FinishReason, ModelId, Sampling, Usage};
+use openledger_protocol::{AdapterHash, B256, FinishReason, Sampling};
 
 use crate::adapters::AdapterStore;
 use crate::backend::{
-    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Prompt, Served, TokenEvent, TokenLogprob,
+    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Served, Tenant, TokenEvent, TokenLogprob,
 };
+use crate::base::{Base, MAX_TOP};
 use crate::chat::ChatForm;
 use crate::choose::Chooser;
-use crate::decode::{Writer, render};
+use crate::decode::render;
 use crate::error::ServeError;
-use crate::events::{Event, Events, Started, Token, events};
+use crate::events::{Event, Events, Sender, Started, Token, events};
+use crate::memory::Memory;
+use crate::metrics::{Clock, Metrics};
 use crate::openai::{ModelEntry, ModelList};
+use crate::scheduler::queue::Full;
+use crate::scheduler::thread::Engine;
+use crate::scheduler::{BASE, Job, Limits};
 
-/// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
-const MAX_TOP: usize = 20;
-/// Most stop texts of one request; OpenAI takes 4.
-const MAX_STOPS: usize = 16;
-
-/// One base, its tokenizer and its adapters.
+/// One base, its tokenizer and its adapters, answering. Clones share everything.
 #[derive(Clone)]
 pub struct Embedded {
-    model: Arc<Model>,
-    tokenizer: Arc<Tokenizer>,
+    base: Arc<Base>,
     adapters: Arc<AdapterStore>,
+    memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    engine: Arc<Engine>,
     name: String,
     form: ChatForm,
-    base: BaseHash,
 }
 
 impl Embedded {
-    /// Loads the base in `dir`, known as `name`; keeps about `adapter_bytes` of adapters in memory.
+    /// Loads the base in `dir`, known as `name`; keeps about `adapter_bytes` of idle adapters in memory.
     ///
     /// # Errors
     /// [`ServeError::Load`] when model or tokenizer cannot be loaded.
@@ -50,12 +52,45 @@ impl Embedded {
         Ok(Self::new(model, tokenizer, ChatForm::of_base(dir), name, adapter_bytes))
     }
 
-    /// Serves a model that is in memory already.
+    /// Serves a model that is in memory already, with the default [`Limits`] beside `adapter_bytes` of idle adapters.
     #[must_use]
     pub fn new(model: Arc<Model>, tokenizer: Arc<Tokenizer>, form: ChatForm, name: &str, adapter_bytes: usize) -> Self {
-        let base = BaseHash(B256::from(model.hash()));
-        let adapters = Arc::new(AdapterStore::new(Arc::clone(&model), adapter_bytes));
-        Self { model, tokenizer, adapters, name: name.to_owned(), form, base }
+        let limits = Limits::default();
+        let memory_bytes = limits.memory_bytes.saturating_add(adapter_bytes);
+        let limits = Limits { memory_bytes, idle_adapter_bytes: adapter_bytes, ..limits };
+        let start = Instant::now();
+        let clock = move || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Self::with_limits(model, tokenizer, form, name, &limits, Arc::new(clock))
+    }
+
+    /// Serves a model within `limits`; times are told by `clock`.
+    #[must_use]
+    pub fn with_limits(
+        model: Arc<Model>,
+        tokenizer: Arc<Tokenizer>,
+        form: ChatForm,
+        name: &str,
+        limits: &Limits,
+        clock: Clock,
+    ) -> Self {
+        let (memory, metrics) = (Memory::new(limits.memory_bytes), Metrics::new(clock));
+        let adapters = Arc::new(AdapterStore::new(Arc::clone(&model), Arc::clone(&memory), limits.idle_adapter_bytes));
+        let base = Arc::new(Base::new(model, tokenizer));
+        let engine = Arc::new(Engine::start(&base, &adapters, &memory, &metrics, limits));
+        Self { base, adapters, memory, metrics, engine, name: name.to_owned(), form }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Bytes of adapters, keys and values: taken now, taken at most so far, and there.
+    #[must_use]
+    pub fn memory_bytes(&self) -> [usize; 3] {
+        let budget = self.memory.budget();
+        [budget.used(), budget.peak(), budget.limit()]
     }
 
     /// The adapters.
@@ -67,13 +102,13 @@ impl Embedded {
     /// The base.
     #[must_use]
     pub fn model(&self) -> &Arc<Model> {
-        &self.model
+        &self.base.model
     }
 
     /// The base's tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
-        &self.tokenizer
+        &self.base.tokenizer
     }
 
     /// How conversations become prompts.
@@ -124,156 +159,50 @@ impl Embedded {
         };
         let aliases = self.adapters.aliases();
         let adapters = aliases.iter().map(|a| entry(&a.name, a.adapter.to_string(), Some(self.name.clone())));
-        ModelList::new(std::iter::once(entry(&self.name, self.base.to_string(), None)).chain(adapters).collect())
-    }
-
-    /// The prompt's ids and its text.
-    fn prompt(&self, prompt: &Prompt) -> Result<(String, Vec<u32>), ServeError> {
-        let (text, ids) = match prompt {
-            Prompt::Text(text) => (text.clone(), self.tokenizer.encode(text, true)),
-            Prompt::Ids(ids) => (self.tokenizer.decode(ids), ids.clone()),
-        };
-        if ids.is_empty() {
-            return Err(ServeError::BadRequest { param: "prompt", reason: "is empty".into() });
-        }
-        let limit = self.model.config().max_positions;
-        if ids.len() >= limit {
-            return Err(ServeError::PromptTooLong { tokens: ids.len(), limit });
-        }
-        Ok((text, ids))
+        ModelList::new(std::iter::once(entry(&self.name, self.base.hash.to_string(), None)).chain(adapters).collect())
     }
 
     /// The engine's form of `sampling`.
     pub(crate) fn sampling(&self, sampling: &Sampling) -> Result<EngineSampling, ServeError> {
-        if sampling.stop.len() > MAX_STOPS {
-            let reason = format!("has {} texts, at most {MAX_STOPS} are taken", sampling.stop.len());
-            return Err(ServeError::BadRequest { param: "stop", reason });
-        }
-        let mut stop = self.model.config().eos.clone();
-        stop.extend(self.tokenizer.eos());
-        let engine = EngineSampling {
-            max_tokens: sampling.max_tokens as usize,
-            // Thousandths below 2^24 are exact, and so is the quotient's rounding: the same f32 everywhere.
-            temperature: sampling.temperature_milli as f32 / 1000.0,
-            top_p: sampling.top_p_milli as f32 / 1000.0,
-            seed: sampling.seed,
-            stop,
-            ..EngineSampling::default()
-        };
-        engine.validate()?;
-        Ok(engine)
+        self.base.sampling(sampling)
     }
 
-    /// The completion record of what was produced.
-    pub(crate) fn record(
-        &self,
-        model: ModelId,
-        adapter: AdapterHash,
-        sampling: &Sampling,
-        prompt: (String, Vec<u32>),
-        output_ids: Vec<u32>,
-        finish_reason: FinishReason,
-    ) -> Completion {
-        let (text, offsets, _) = render(&self.tokenizer, &output_ids, &sampling.stop);
-        let (prompt, prompt_ids) = prompt;
-        let count = |ids: &[u32]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        let usage = Usage { prompt_tokens: count(&prompt_ids), completion_tokens: count(&output_ids) };
-        Completion {
-            model,
-            base: self.base,
-            adapter,
-            tokenizer: B256::from(self.tokenizer.hash()),
-            numeric_mode: NUMERIC_MODE.to_owned(),
-            sampling: sampling.clone(),
-            prompt,
-            prompt_ids,
-            text,
-            output_ids,
-            offsets,
-            finish_reason,
-            usage,
-        }
+    /// Runs `work` with the adapter that `model` names, in this thread.
+    fn with_adapter<R>(&self, model: &str, work: impl FnOnce(Option<&Lora>) -> R) -> Result<R, ServeError> {
+        let (_, lora) = self.adapter(model)?;
+        let result = work(lora.as_deref());
+        drop(lora);
+        // The engine may wait for what this held.
+        self.adapters.release();
+        self.engine.mailbox().leave(|desk| desk.released = true);
+        Ok(result)
     }
 
-    /// How likely `id` was among `logits`, and what else was likely.
-    fn logprob(&self, logits: &[f32], id: u32, logprob: f32, top: usize) -> TokenLogprob {
-        let bytes = |id: u32| self.tokenizer.piece(id).to_vec();
-        let mut likeliest: Vec<u32> = Vec::new();
-        if top > 0 {
-            likeliest = (0..).take(logits.len()).collect();
-            let value = |id: &u32| logits[*id as usize];
-            likeliest.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
-            likeliest.truncate(top);
-        }
-        let chosen = logits.get(id as usize).copied().unwrap_or_default();
-        let top = likeliest
-            .into_iter()
-            // Log-probabilities differ as logits do, so that no second logarithm is taken.
-            .map(|other| (other, bytes(other), logprob + (logits[other as usize] - chosen)))
-            .collect();
-        TokenLogprob { id, bytes: bytes(id), logprob, top }
-    }
-}
-
-impl Embedded {
-    /// Answers `request`; `on_token` sees the text that became certain with each token and how likely that was.
-    fn run(
-        &self,
-        request: &CompletionRequest,
-        asked: Asked,
-        on_token: &mut dyn FnMut(&str, &TokenLogprob) -> ControlFlow<()>,
-    ) -> Result<Answer, ServeError> {
+    /// A request, checked, as it waits.
+    fn job(&self, request: CompletionRequest, asked: Asked, sender: Sender) -> Result<(Tenant, Job), ServeError> {
         if request.top_logprobs > MAX_TOP {
             let reason = format!("is {}, at most {MAX_TOP} are reported", request.top_logprobs);
             return Err(ServeError::BadRequest { param: "top_logprobs", reason });
         }
-        let sampling = self.sampling(&request.sampling)?;
-        let prompt = self.prompt(&request.prompt)?;
-        let (hash, lora) = self.adapter(&request.model)?;
-
-        let max_tokens = sampling.max_tokens;
-        let mut chooser = Chooser::new(sampling, asked.decoding, asked.constraint);
-        let limit = self.model.config().max_positions;
-        let mut history = prompt.1.clone();
-        let mut logprobs = Vec::new();
-        let mut writer = Writer::new(&self.tokenizer, &request.sampling.stop);
-        let mut session = Session::new(&self.model, lora.as_deref());
-        let mut recorded = request.sampling.clone();
-        let mut cancelled = false;
-        let mut finish = FinishReason::Length;
-        if max_tokens > 0 {
-            let mut logits = session.prefill(&history)?;
-            loop {
-                let choice = chooser.choose(logits, &history, prompt.1.len())?;
-                if choice.ends {
-                    finish = FinishReason::Stop;
-                    break;
-                }
-                let id = choice.id;
-                let told = self.logprob(logits, id, choice.logprob, request.top_logprobs);
-                history.push(id);
-                let (text, stopped) = writer.push(id);
-                if on_token(text, &told).is_break() {
-                    cancelled = true;
-                }
-                logprobs.push(told);
-                if stopped || choice.completes {
-                    finish = FinishReason::Stop;
-                    break;
-                }
-                if cancelled {
-                    // What was produced is a whole answer to a request for that many tokens.
-                    recorded.max_tokens = u32::try_from(logprobs.len()).unwrap_or(u32::MAX);
-                    break;
-                }
-                if logprobs.len() >= max_tokens || history.len() >= limit {
-                    break;
-                }
-                logits = session.step(id)?;
-            }
+        let Asked { tenant, decoding, constraint } = asked;
+        let sampling = self.base.sampling(&request.sampling)?;
+        let prompt = self.base.prompt(&request.prompt)?;
+        let adapter = self.resolve(&request.model)?;
+        let config = self.base.model.config();
+        let room = sampling.max_tokens.min(config.max_positions - prompt.1.len());
+        let include_stop = decoding.include_stop;
+        let chooser = Chooser::new(sampling, decoding, constraint);
+        let pages = (prompt.1.len() + room).div_ceil(KvCache::PAGE_TOKENS);
+        let adapter_bytes = adapter.and_then(|hash| self.adapters.bytes(hash)).unwrap_or(0);
+        let needed = pages * KvCache::page_bytes(config) + adapter_bytes;
+        let budget = self.memory.budget().limit();
+        if needed > budget {
+            return Err(ServeError::TooLarge { needed, budget });
         }
-        let completion = self.record(request.model_id, hash, &recorded, prompt, writer.into_ids(), finish);
-        Ok(Answer { completion, logprobs, cancelled })
+        let arrived = self.metrics.now();
+        let job =
+            Job { request, adapter, lora: None, prompt, room, chooser, include_stop, sender, arrived, overtaken: 0 };
+        Ok((tenant, job))
     }
 }
 
@@ -283,35 +212,70 @@ impl Backend for Embedded {
         request: &CompletionRequest,
         on_token: &mut dyn FnMut(TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Answer, ServeError> {
-        self.run(request, Asked::default(), &mut |text, token| on_token(TokenEvent { id: token.id, text }))
+        let mut adapter = BASE;
+        let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
+        for event in self.generate(request.clone(), Asked::default())? {
+            match event {
+                Event::Started(started) => adapter = started.adapter,
+                Event::Token(Token { id, text, logprob }) => {
+                    ids.push(id);
+                    logprobs.push(logprob);
+                    if on_token(TokenEvent { id, text: &text }).is_continue() {
+                        continue;
+                    }
+                    // The engine may be ahead: what the caller has seen is the answer.
+                    let mut sampling = request.sampling.clone();
+                    let stopped = render(&self.base.tokenizer, &ids, &sampling.stop).2;
+                    let finish = if stopped { FinishReason::Stop } else { FinishReason::Length };
+                    if !stopped {
+                        // What was produced is a whole answer to a request for that many tokens.
+                        sampling.max_tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                    }
+                    let prompt = self.base.prompt(&request.prompt)?;
+                    let completion = self.base.record(request.model_id, adapter, &sampling, prompt, ids, finish, false);
+                    return Ok(Answer { completion, logprobs, cancelled: true });
+                }
+                Event::Finished(answer) => return Ok(*answer),
+                Event::Failed(error) => return Err(error),
+            }
+        }
+        Err(ServeError::Stopped)
     }
 
     fn generate(&self, request: CompletionRequest, asked: Asked) -> Result<Events, ServeError> {
-        if asked.decoding.include_stop {
-            let reason = "is not supported by this server; leave it out".to_owned();
-            return Err(ServeError::BadRequest { param: "include_stop_str_in_output", reason });
+        let mailbox = Arc::clone(self.engine.mailbox());
+        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
+        let (tenant, job) = self.job(request, asked, sender)?;
+        if job.room == 0 {
+            let (adapter, prompt_tokens) = (job.hash(), u32::try_from(job.prompt.1.len()).unwrap_or(u32::MAX));
+            job.sender.send(Event::Started(Started { adapter, prompt_tokens, cached_tokens: 0 }));
+            job.end_unrun(&self.base, false);
+            return Ok(events);
         }
-        self.sampling(&request.sampling)?;
-        let prompt_ids = self.prompt(&request.prompt)?.1;
-        let adapter = self.resolve(&request.model)?.unwrap_or(AdapterHash(B256::ZERO));
-        let (sender, receiver) = events(Arc::new(|| {}));
-        let own = self.clone();
-        std::thread::spawn(move || {
-            let prompt_tokens = u32::try_from(prompt_ids.len()).unwrap_or(u32::MAX);
-            sender.send(Event::Started(Started { adapter, prompt_tokens, cached_tokens: 0 }));
-            let answer = own.run(&request, asked, &mut |text, token| {
-                sender.send(Event::Token(Token { id: token.id, text: text.to_owned(), logprob: token.clone() }));
-                if sender.is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            sender.send(answer.map_or_else(Event::Failed, |answer| Event::Finished(Box::new(answer))));
+        let (hash, cost) = (job.hash(), u64::try_from(job.tokens()).unwrap_or(u64::MAX));
+        let refused = self.engine.mailbox().leave(|desk| {
+            if desk.is_closed() {
+                return Err(ServeError::Stopped);
+            }
+            let ahead = desk.queue.cost();
+            desk.queue.push(&tenant, cost, job).map_err(|full| {
+                let retry_after = self.metrics.estimate_secs(ahead);
+                match full {
+                    Full::Tenant(waiting) => ServeError::QueueFull { waiting, retry_after },
+                    Full::All(waiting) => ServeError::Overloaded { waiting, retry_after },
+                }
+            })
         });
-        Ok(receiver)
+        if let Err(error) = refused {
+            self.metrics.refused(&tenant, hash);
+            return Err(error);
+        }
+        Ok(events)
     }
 
     fn served(&self) -> Vec<Served> {
         let base = Served { name: self.name.clone(), adapter: None, generation: 0, resident: true };
-        let stats = self.adapters.stats();
-        let resident = |hash| stats.adapters.iter().any(|a| a.adapter == hash && a.resident);
+        let resident = |hash| self.adapters.is_resident(hash);
         let alias = self.adapters.aliases().into_iter().map(|alias| Served {
             resident: resident(alias.adapter),
             name: alias.name,
@@ -336,46 +300,48 @@ impl Backend for Embedded {
         let not_found = || ServeError::NotFound { model: model.to_owned() };
         let hash = self.resolve(model)?.ok_or_else(not_found)?;
         self.adapters.unregister(hash)?;
+        // Its keys and values are of no use to anyone.
+        self.memory.prefixes().forget(&KvPrefixes::root(&self.base.hash.0.0, &hash.0.0));
         Ok(hash)
     }
 
     fn embed(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
-        let (_, lora) = self.adapter(model)?;
-        Ok(mean_hidden(&self.model, lora.as_deref(), ids)?)
+        Ok(self.with_adapter(model, |lora| mean_hidden(&self.base.model, lora, ids))??)
     }
 
     fn score(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
-        let (_, lora) = self.adapter(model)?;
         if ids.is_empty() {
+            self.resolve(model)?;
             return Err(ServeError::BadRequest { param: "prompt", reason: "is empty".into() });
         }
-        Ok(score(&self.model, lora.as_deref(), ids)?)
+        Ok(self.with_adapter(model, |lora| score(&self.base.model, lora, ids))??)
     }
 
     fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
-        let (_, lora) = self.adapter(model)?;
-        let mut scored = Vec::with_capacity(ids.len());
-        // One token after the other: the logits of a whole prompt would take its length times the vocabulary.
-        let mut session = Session::new(&self.model, lora.as_deref());
-        let likely = EngineSampling::default();
-        let mut before: Option<Vec<f32>> = None;
-        for id in ids {
-            scored.push(before.map(|logits| {
-                let (first, logprob) = likely.pick(&logits, &[]);
-                let at = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-                self.logprob(&logits, *id, logprob + (at(*id) - at(first)), top)
-            }));
-            before = Some(session.step(*id)?.to_vec());
-        }
-        Ok(scored)
+        self.with_adapter(model, |lora| {
+            let mut scored = Vec::with_capacity(ids.len());
+            // One token after the other: the logits of a whole prompt would take its length times the vocabulary.
+            let mut session = Session::new(&self.base.model, lora);
+            let likely = EngineSampling::default();
+            let mut before: Option<Vec<f32>> = None;
+            for id in ids {
+                scored.push(before.map(|logits| {
+                    let (first, logprob) = likely.pick(&logits, &[]);
+                    let at = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+                    self.base.logprob(&logits, *id, logprob + (at(*id) - at(first)), top)
+                }));
+                before = Some(session.step(*id)?.to_vec());
+            }
+            Ok(scored)
+        })?
     }
 
     fn capabilities(&self) -> Capabilities {
-        let config = self.model.config();
+        let config = self.base.model.config();
         Capabilities {
             deterministic: true,
-            numeric_mode: NUMERIC_MODE,
-            base: self.base,
+            numeric_mode: self.base.model.mode().name(),
+            base: self.base.hash,
             base_name: self.name.clone(),
             max_tokens: config.max_positions,
             vocab: config.vocab,

@@ -140,6 +140,11 @@ impl Events {
         }
     }
 
+    /// The next event if it is here already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.shared.lock().queue.pop_front()
+    }
+
     /// The next event if there is one; `Ready(None)` after the last.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut state = self.shared.lock();

@@ -21,6 +21,7 @@
 
 mod adapters;
 mod backend;
+mod base;
 mod chat;
 mod choose;
 mod constrain;
@@ -29,9 +30,12 @@ mod embedded;
 mod error;
 mod events;
 pub mod http;
+mod memory;
+mod metrics;
 pub mod openai;
 mod reexecute;
 mod remote;
+mod scheduler;
 
 pub use adapters::{AdapterStats, AdapterStore, Alias, StoreStats};
 pub use backend::{
@@ -43,5 +47,7 @@ pub use constrain::Grammar;
 pub use embedded::Embedded;
 pub use error::{Blame, ServeError};
 pub use events::{Event, Events, Sender, Started, Token, events};
+pub use metrics::{Clock, Counts, LABELS_MAX, Metrics, MetricsSnapshot, Times};
 pub use reexecute::{Check, Mismatch, ReexecuteError};
 pub use remote::{REMOTE_MODE, Remote, RemoteSetup};
+pub use scheduler::Limits;

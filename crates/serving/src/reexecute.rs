@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use openledger_engine::{NUMERIC_MODE, logits};
+use openledger_engine::logits;
 use openledger_protocol::{AdapterHash, B256, Completion, FinishReason};
 
 use crate::backend::{Backend, CompletionRequest, Prompt};
@@ -102,7 +102,7 @@ impl Embedded {
         let own = self.capabilities();
         same("base", &own.base, &completion.base)?;
         same("tokenizer", &B256::from(self.tokenizer().hash()), &completion.tokenizer)?;
-        same("numeric_mode", &NUMERIC_MODE, &completion.numeric_mode.as_str())?;
+        same("numeric_mode", &own.numeric_mode, &completion.numeric_mode.as_str())?;
         // A prompt given as text encodes to its ids, one given as ids decodes to its text.
         let encoded = self.tokenizer().encode(&completion.prompt, true);
         if encoded != completion.prompt_ids {

@@ -1,0 +1,42 @@
+//! The one budget of bytes that adapters and keys and values share.
+//!
+//! **Invariant:** what is taken never exceeds the limit: room is made by dropping finished prefixes that nobody reads, and
+//! when there are none left, nothing is given. Not here: dropping idle adapters (`adapters`), who waits (`scheduler`).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openledger_engine::{KvPrefixes, Lease, MemoryBudget};
+
+/// The budget and what can be dropped to make room in it.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    budget: Arc<MemoryBudget>,
+    prefixes: Mutex<KvPrefixes>,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { budget: MemoryBudget::new(limit), prefixes: Mutex::default() })
+    }
+
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    /// Finished pages; every change to them is made in one piece, so that a panic elsewhere leaves them usable.
+    pub(crate) fn prefixes(&self) -> MutexGuard<'_, KvPrefixes> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `bytes`, dropping prefixes as far as that helps.
+    pub(crate) fn take(&self, bytes: usize) -> Option<Lease> {
+        loop {
+            if let Some(lease) = self.budget.take(bytes) {
+                return Some(lease);
+            }
+            if bytes > self.budget.limit() || !self.prefixes().evict_one() {
+                return None;
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The scheduler as a state that is stepped: no thread, no clock of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openledger_engine::{Batch, KvCache, KvPrefixes, Lease, RunError, Slot};
+use openledger_protocol::{AdapterHash, B256, FinishReason};
+
+use super::queue::{Verdict, Waiting};
+use super::running::{Job, Running};
+use super::{Limits, Mailbox};
+use crate::adapters::AdapterStore;
+use crate::backend::Tenant;
+use crate::base::Base;
+use crate::decode::Written;
+use crate::error::ServeError;
+use crate::events::{Event, Started};
+use crate::memory::Memory;
+use crate::metrics::{Metrics, Outcome};
+
+/// How often a request may be overtaken for lack of memory before nobody passes it any more.
+const OVERTAKES_MAX: u32 = 16;
+
+/// Who runs, who waits for an adapter, and what they share.
+pub(crate) struct Core {
+    base: Arc<Base>,
+    store: Arc<AdapterStore>,
+    memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    mailbox: Arc<Mailbox>,
+    /// Asks for an adapter to be read; the answer comes through the mailbox.
+    load: Box<dyn FnMut(AdapterHash) + Send>,
+    /// By adapter, so that neighbours share products; then by ticket.
+    running: Vec<Running>,
+    /// Requests whose adapter is being read.
+    loading: BTreeMap<AdapterHash, Vec<Waiting<Job>>>,
+    /// Requests, and adapters, that found no memory; they are tried again when something was given back.
+    short: BTreeSet<u64>,
+    stalled: BTreeSet<AdapterHash>,
+    /// The request that nobody may pass.
+    claim: Option<u64>,
+    /// Counts steps, so that tenants take turns with their prompts.
+    steps: u64,
+}
+
+impl Core {
+    pub(crate) fn new(
+        base: Arc<Base>,
+        store: Arc<AdapterStore>,
+        memory: Arc<Memory>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        mailbox: Arc<Mailbox>,
+        load: Box<dyn FnMut(AdapterHash) + Send>,
+    ) -> Self {
+        Self {
+            base,
+            store,
+            memory,
+            metrics,
+            limits,
+            mailbox,
+            load,
+            running: Vec::new(),
+            loading: BTreeMap::new(),
+            short: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            claim: None,
+            steps: 0,
+        }
+    }
+
+    /// Lets go of who left, admits who may run, and runs one step of them all; `false` when nobody runs.
+    pub(crate) fn step(&mut self, batch: &mut Batch<'_>) -> bool {
+        self.leave();
+        self.admit();
+        self.steps += 1;
+        self.metrics.set_load(self.running.len(), self.mailbox.lock().queue.len());
+        if self.running.is_empty() {
+            return false;
+        }
+        self.run(batch);
+        true
+    }
+
+    /// Number of answers that are being written.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Ends everything whose reader has left.
+    fn leave(&mut self) {
+        let gone: Vec<usize> =
+            (0..self.running.len()).rev().filter(|at| !self.running[*at].job.sender.is_wanted()).collect();
+        for at in gone {
+            self.end(at, Ok((FinishReason::Length, true)));
+        }
+        let mut left = self.mailbox.lock().queue.remove(|job| !job.sender.is_wanted());
+        for waiting in self.loading.values_mut() {
+            for at in (0..waiting.len()).rev() {
+                if !waiting[at].item.sender.is_wanted() {
+                    let gone = waiting.swap_remove(at);
+                    self.mailbox.lock().queue.done(&gone.tenant);
+                    left.push(gone);
+                }
+            }
+        }
+        for waiting in left {
+            self.unclaim(waiting.ticket);
+            self.metrics.ended(&waiting.tenant, waiting.item.hash(), &Outcome::cancelled_unrun());
+            waiting.item.end_unrun(&self.base, true);
+        }
+    }
+
+    /// Something was given back: who lacked memory is tried again.
+    fn retry(&mut self) {
+        self.short.clear();
+        self.stalled.clear();
+    }
+
+    fn unclaim(&mut self, ticket: u64) {
+        self.short.remove(&ticket);
+        if self.claim == Some(ticket) {
+            self.claim = None;
+        }
+    }
+
+    /// Takes requests from the queue while there are slots and memory for any.
+    fn admit(&mut self) {
+        self.receive();
+        loop {
+            let mut desk = self.mailbox.lock();
+            let next = desk.queue.take(|waiting| self.judge(waiting));
+            drop(desk);
+            let Some(mut waiting) = next else { return };
+            if !self.warm(&mut waiting.item) {
+                let hash = waiting.item.hash();
+                let wait = self.loading.entry(hash).or_default();
+                let first = wait.is_empty();
+                wait.push(waiting);
+                if first {
+                    (self.load)(hash);
+                }
+                continue;
+            }
+            let ticket = waiting.ticket;
+            match self.start(waiting) {
+                Ok(()) => {
+                    self.unclaim(ticket);
+                    // Whoever lacked memory was passed just now.
+                    for job in self.mailbox.lock().queue.items_mut() {
+                        job.overtaken += u32::from(job.overtaken > 0);
+                    }
+                }
+                Err(mut waiting) => {
+                    waiting.item.overtaken = waiting.item.overtaken.max(1);
+                    if waiting.item.overtaken > OVERTAKES_MAX || self.running.is_empty() {
+                        self.claim.get_or_insert(ticket);
+                    }
+                    self.short.insert(ticket);
+                    self.mailbox.lock().queue.put_back(*waiting);
+                }
+            }
+        }
+    }
+
+    /// Whether a tenant's first request may go now.
+    fn judge(&self, waiting: &Waiting<Job>) -> Verdict {
+        let (job, tenant) = (&waiting.item, &waiting.tenant);
+        // Older ones may still pass a claim: its own tenant's would else stand before it for ever.
+        if self.claim.is_some_and(|claim| claim < waiting.ticket) || self.short.contains(&waiting.ticket) {
+            return Verdict::Pass;
+        }
+        let own = self.running.iter().filter(|running| running.tenant == *tenant);
+        let (count, bytes) = own.fold((0, 0), |(count, bytes), running| (count + 1, bytes + running.bytes));
+        let guest = count == 0 && self.running.len() < self.limits.slots + self.limits.guests;
+        if self.running.len() >= self.limits.slots && !guest {
+            return Verdict::Pass;
+        }
+        if count > 0 && bytes + self.bytes(job) > self.memory.budget().limit() / 4 * 3 {
+            return Verdict::Pass;
+        }
+        let cold = job.lora.is_none() && job.adapter.is_some_and(|hash| !self.store.is_resident(hash));
+        let may_load = self.loading.len() < self.limits.loads || self.loading.contains_key(&job.hash());
+        if cold && (!may_load || self.stalled.contains(&job.hash())) {
+            return Verdict::Pass;
+        }
+        Verdict::Take
+    }
+
+    /// Most bytes of keys and values that a request needs.
+    fn bytes(&self, job: &Job) -> usize {
+        let config = self.base.model.config();
+        job.tokens().div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(config)
+    }
+
+    /// Whether the request's adapter is in memory; then the request holds it.
+    fn warm(&self, job: &mut Job) -> bool {
+        if let (None, Some(hash)) = (&job.lora, job.adapter) {
+            job.lora = self.store.get_resident(hash);
+        }
+        job.adapter.is_none() || job.lora.is_some()
+    }
+
+    /// Memory for keys and values, dropping prefixes and then adapters that nobody uses.
+    fn take(&self, bytes: usize) -> Option<Lease> {
+        loop {
+            let lease = self.memory.take(bytes);
+            if lease.is_some() || !self.store.evict_one() {
+                return lease;
+            }
+        }
+    }
+
+    /// Lets a request run that holds its adapter, or gives it back when there is no memory for it.
+    fn start(&mut self, waiting: Waiting<Job>) -> Result<(), Box<Waiting<Job>>> {
+        let config = self.base.model.config();
+        let page = KvCache::page_bytes(config);
+        let root = KvPrefixes::root(&self.base.hash.0.0, &waiting.item.hash().0.0);
+        let ids = &waiting.item.prompt.1;
+        // The last token is always run: its logits are needed.
+        let found = self.memory.prefixes().find(&root, &ids[..ids.len() - 1]);
+        let bytes = self.bytes(&waiting.item) - found.len() * page;
+        let mut lease = self.take(bytes);
+        if lease.is_none() && self.running.is_empty() {
+            // Only those who wait hold adapters now; they can be loaded again.
+            self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
+            lease = self.take(bytes);
+        }
+        let Some(lease) = lease else { return Err(Box::new(waiting)) };
+        let now = self.metrics.now();
+        let Waiting { ticket, tenant, cost, item: job } = waiting;
+        self.mailbox.lock().queue.done(&tenant);
+        let cached = found.len() * KvCache::PAGE_TOKENS;
+        let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let (prompt_tokens, cached_tokens) = (count(ids_len(&job)), count(cached));
+        job.sender.send(Event::Started(Started { adapter: job.hash(), prompt_tokens, cached_tokens }));
+        self.metrics.started(&tenant, job.hash(), now.saturating_sub(job.arrived), cached_tokens.into());
+        let running = Running {
+            root,
+            tenant,
+            ticket,
+            cost,
+            history: job.prompt.1.clone(),
+            cache: KvCache::bounded(config, &found, lease),
+            bytes,
+            kept: found.len(),
+            times: [now; 3],
+            writer: Written::default(),
+            logprobs: Vec::new(),
+            job,
+        };
+        let at = self.running.partition_point(|other| (other.root, other.ticket) < (root, ticket));
+        self.running.insert(at, running);
+        Ok(())
+    }
+
+    /// Takes in adapters that were read; who waited for them is back in the queue.
+    fn receive(&mut self) {
+        let mut desk = self.mailbox.lock();
+        let loaded = std::mem::take(&mut desk.loaded);
+        let released = std::mem::take(&mut desk.released);
+        drop(desk);
+        if released || !loaded.is_empty() {
+            self.retry();
+        }
+        for (hash, lora) in loaded {
+            let mut waiting = self.loading.remove(&hash).unwrap_or_default();
+            waiting.sort_by_key(|waiting| std::cmp::Reverse(waiting.ticket));
+            let mut refused = None;
+            match lora {
+                Ok(lora) => waiting.iter_mut().for_each(|waiting| waiting.item.lora = Some(Arc::clone(&lora))),
+                // It is asked for again when something was given back. When nothing runs, only those who wait hold adapters:
+                // they let go of them, and nobody passes the first one.
+                Err(ServeError::NoRoom { .. }) => {
+                    let first = waiting.last().map(|first| first.ticket);
+                    if self.running.is_empty() && (self.claim.is_none() || self.claim != first) {
+                        self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
+                        self.claim = self.claim.or(first);
+                    } else {
+                        self.stalled.insert(hash);
+                    }
+                }
+                // The others find out for themselves.
+                Err(error) => refused = waiting.pop().map(|first| (first, error)),
+            }
+            let mut desk = self.mailbox.lock();
+            if let Some((first, _)) = &refused {
+                desk.queue.done(&first.tenant);
+            }
+            waiting.into_iter().for_each(|waiting| desk.queue.put_back(waiting));
+            drop(desk);
+            if let Some((first, error)) = refused {
+                self.unclaim(first.ticket);
+                self.metrics.ended(&first.tenant, hash, &Outcome::failed());
+                first.item.sender.send(Event::Failed(error));
+            }
+        }
+    }
+
+    /// How many tokens of each running request go into the next step.
+    ///
+    /// Whoever writes has one row. The prompt rows are shared equally among tenants with unread prompts, who take turns for
+    /// what does not divide; within a tenant the older request goes first.
+    fn rows(&self) -> Vec<usize> {
+        let mut rows = vec![0; self.running.len()];
+        let mut prompts: BTreeMap<&Tenant, Vec<usize>> = BTreeMap::new();
+        for (at, running) in self.running.iter().enumerate() {
+            if running.is_writing() {
+                rows[at] = 1;
+            } else {
+                prompts.entry(&running.tenant).or_default().push(at);
+            }
+        }
+        let mut lanes: Vec<Vec<usize>> = prompts.into_values().collect();
+        for lane in &mut lanes {
+            lane.sort_by_key(|at| self.running[*at].ticket);
+        }
+        let mut left = self.limits.prefill_rows.max(1);
+        let turn = usize::try_from(self.steps).unwrap_or(0);
+        while left > 0 && !lanes.is_empty() {
+            let (count, mut given) = (lanes.len(), 0);
+            for n in 0..count {
+                let share = left.min((self.limits.prefill_rows / count).max(1));
+                let mut share_left = share;
+                for at in &lanes[(turn + n) % count] {
+                    let more = (self.running[*at].pending().len() - rows[*at]).min(share_left);
+                    rows[*at] += more;
+                    share_left -= more;
+                }
+                given += share - share_left;
+                left -= share - share_left;
+            }
+            if given == 0 {
+                break;
+            }
+        }
+        rows
+    }
+
+    /// One step of everyone who has rows in it.
+    fn run(&mut self, batch: &mut Batch<'_>) {
+        let rows = self.rows();
+        let mut wanted = Vec::with_capacity(rows.len());
+        let mut slots = Vec::with_capacity(rows.len());
+        let mut whose = Vec::with_capacity(rows.len());
+        for (at, (running, rows)) in self.running.iter_mut().zip(&rows).enumerate() {
+            if *rows == 0 {
+                continue;
+            }
+            let from = running.cache.len();
+            let tokens = &running.history[from..from + rows];
+            wanted.push(from + rows == running.history.len());
+            whose.push(at);
+            slots.push(Slot { cache: &mut running.cache, lora: running.job.lora.as_deref(), tokens });
+        }
+        let stepped = batch.step_wanted(&mut slots, &wanted);
+        drop(slots);
+        let logits = match stepped {
+            Ok(logits) => logits,
+            Err(error) => return self.fail_all(&error),
+        };
+        let now = self.metrics.now();
+        let mut next = logits.chunks_exact(self.base.model.config().vocab);
+        let mut ended = Vec::new();
+        for (at, wanted) in whose.iter().zip(&wanted) {
+            let running = &mut self.running[*at];
+            let full = running.cache.len() / KvCache::PAGE_TOKENS;
+            if full > running.kept {
+                let ids = &running.history[..running.cache.len()];
+                self.memory.prefixes().keep(&running.root, ids, &running.cache, running.kept);
+                running.kept = full;
+            }
+            let Some(logits) = wanted.then(|| next.next()).flatten() else { continue };
+            match running.choose(&self.base, logits, now) {
+                Ok(None) => {}
+                Ok(Some(finish)) => ended.push((*at, Ok((finish, false)))),
+                Err(error) => ended.push((*at, Err(error))),
+            }
+        }
+        self.metrics.stepped(now, whose.len());
+        for (at, how) in ended.into_iter().rev() {
+            self.end(at, how);
+        }
+    }
+
+    /// Ends a running request and frees what it held.
+    fn end(&mut self, at: usize, how: Result<(FinishReason, bool), ServeError>) {
+        let running = self.running.remove(at);
+        let produced = running.logprobs.len();
+        let used = u64::try_from(running.history.len()).unwrap_or(u64::MAX);
+        self.mailbox.lock().queue.refund(&running.tenant, running.cost.saturating_sub(used));
+        let outcome = Outcome {
+            failed: how.is_err(),
+            cancelled: matches!(how, Ok((_, true))),
+            tokens_in: ids_len(&running.job) as u64,
+            tokens_out: produced as u64,
+            first_micros: (produced > 0).then(|| running.times[1].saturating_sub(running.job.arrived)),
+            token_micros: (produced > 1)
+                .then(|| running.times[2].saturating_sub(running.times[1]) / (produced as u64 - 1)),
+        };
+        self.metrics.ended(&running.tenant, running.job.hash(), &outcome);
+        match how {
+            Ok((finish, cancelled)) => running.finish(&self.base, finish, cancelled),
+            Err(error) => running.fail(error),
+        }
+        self.store.release();
+        self.retry();
+    }
+
+    /// A step that was refused says nothing about who is to blame; requests were checked before, so it does not happen.
+    fn fail_all(&mut self, error: &RunError) {
+        for at in (0..self.running.len()).rev() {
+            self.end(at, Err(error.clone().into()));
+        }
+    }
+}
+
+fn ids_len(job: &Job) -> usize {
+    job.prompt.1.len()
+}
+
+/// The zero hash stands for the base.
+pub(crate) const BASE: AdapterHash = AdapterHash(B256::ZERO);

@@ -1,0 +1,418 @@
+//! The scheduler, stepped by hand: no threads and no time, so that steps can be counted.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use openledger_engine::{
+    Batch, KvCache, Lora, LoraConfig, Model, ModelConfig, Sampling as EngineSampling, Tokenizer, draw, generate,
+};
+use openledger_protocol::{AdapterHash, B256, ModelId, Sampling};
+
+use super::queue::Full;
+use super::{Core, Job, Limits, Mailbox};
+use crate::adapters::AdapterStore;
+use crate::backend::{Answer, CompletionRequest, Decoding, Prompt, Tenant};
+use crate::base::Base;
+use crate::choose::Chooser;
+use crate::error::ServeError;
+use crate::events::{Event, Events, events};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+
+/// A scheduler whose loads are done when the test says so.
+struct Desk {
+    base: Arc<Base>,
+    store: Arc<AdapterStore>,
+    memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    mailbox: Arc<Mailbox>,
+    core: Core,
+    asked: Arc<Mutex<Vec<AdapterHash>>>,
+    folders: BTreeMap<AdapterHash, PathBuf>,
+    tmp: tempfile::TempDir,
+}
+
+fn base() -> Arc<Base> {
+    let texts = ["the owl sat on the stone by the river", "seven grey herons wait in the shallow water"];
+    let tokenizer = Tokenizer::train_bpe(texts.iter(), 280, &["<|end|>"]).unwrap();
+    let config = ModelConfig {
+        hidden: 16,
+        ffn: 24,
+        layers: 2,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 8,
+        vocab: tokenizer.vocab_size(),
+        max_positions: 160,
+        rms_eps: 1e-5,
+        rope_theta: 1e4,
+        tied: false,
+        bos: Some(0),
+        eos: vec![0],
+        arch: Default::default(),
+    };
+    Arc::new(Base::new(Arc::new(Model::init(config, 3).unwrap()), Arc::new(tokenizer)))
+}
+
+fn adapter(model: &Model, seed: u64) -> Lora {
+    let mut lora = Lora::init(model, &LoraConfig::all_linear(4), seed).unwrap();
+    let params: Vec<f32> =
+        (0..lora.num_params()).map(|i| (draw(seed, 1, i as u64) % 2001) as f32 / 2000.0 - 0.5).collect();
+    lora.set_params(&params).unwrap();
+    lora
+}
+
+/// Bytes of pages for `tokens`.
+fn pages(base: &Base, tokens: usize) -> usize {
+    tokens.div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(base.model.config())
+}
+
+impl Desk {
+    fn new(base: &Arc<Base>, limits: Limits) -> Self {
+        let (memory, time) = (Memory::new(limits.memory_bytes), AtomicU64::new(0));
+        let metrics = Metrics::new(Arc::new(move || time.fetch_add(1, Ordering::Relaxed)));
+        let model = Arc::clone(&base.model);
+        let store = Arc::new(AdapterStore::new(model, Arc::clone(&memory), limits.idle_adapter_bytes));
+        let mailbox = Mailbox::new(&limits);
+        let asked: Arc<Mutex<Vec<AdapterHash>>> = Arc::default();
+        let ask = Arc::clone(&asked);
+        let core = Core::new(
+            Arc::clone(base),
+            Arc::clone(&store),
+            Arc::clone(&memory),
+            Arc::clone(&metrics),
+            limits,
+            Arc::clone(&mailbox),
+            Box::new(move |hash| ask.lock().unwrap().push(hash)),
+        );
+        let (base, folders, tmp) = (Arc::clone(base), BTreeMap::new(), tempfile::tempdir().unwrap());
+        Self { base, store, memory, metrics, mailbox, core, asked, folders, tmp }
+    }
+
+    fn register(&mut self, seed: u64) -> AdapterHash {
+        let dir = self.tmp.path().join(seed.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        adapter(&self.base.model, seed).save_peft(&dir, "base").unwrap();
+        let hash = self.store.register(&dir).unwrap();
+        self.folders.insert(hash, dir);
+        hash
+    }
+
+    fn ask(&self, tenant: &str, adapter: Option<AdapterHash>, ids: &[u32], max_tokens: u32) -> Result<Events, Full> {
+        let mailbox = Arc::clone(&self.mailbox);
+        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
+        let sampling = sampling(max_tokens);
+        let chosen = self.base.sampling(&sampling).unwrap();
+        let job = Job {
+            request: CompletionRequest {
+                model_id: ModelId(0),
+                model: "any".into(),
+                prompt: Prompt::Ids(ids.to_vec()),
+                sampling,
+                top_logprobs: 0,
+            },
+            adapter,
+            lora: None,
+            prompt: self.base.prompt(&Prompt::Ids(ids.to_vec())).unwrap(),
+            room: (max_tokens as usize).min(160 - ids.len()),
+            chooser: Chooser::new(chosen, Decoding::default(), None),
+            include_stop: false,
+            sender,
+            arrived: self.metrics.now(),
+            overtaken: 0,
+        };
+        let cost = job.tokens() as u64;
+        self.mailbox.leave(|desk| desk.queue.push(&Tenant::new(tenant), cost, job))?;
+        Ok(events)
+    }
+
+    /// Reads the adapters that were asked for.
+    fn load(&self) {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        for hash in asked {
+            let lora = super::thread::load(&self.store, &self.metrics, hash);
+            self.mailbox.leave(|desk| desk.loaded.push((hash, lora)));
+        }
+    }
+
+    /// Steps until nothing runs or waits; the number of steps.
+    fn drain(&mut self, batch: &mut Batch<'_>) -> usize {
+        let mut steps = 0;
+        loop {
+            let ran = self.core.step(batch);
+            self.check();
+            self.load();
+            if !ran && self.mailbox.lock().queue.len() == 0 {
+                return steps;
+            }
+            steps += 1;
+            assert!(steps < 10_000, "no end in sight");
+        }
+    }
+
+    fn check(&self) {
+        let budget = self.memory.budget();
+        assert!(budget.used() <= budget.limit() && budget.peak() <= budget.limit());
+    }
+
+    /// What the engine answers when nothing else runs, as ids and bits of likelihoods.
+    fn alone(&self, adapter: Option<AdapterHash>, ids: &[u32], max_tokens: u32) -> (Vec<u32>, Vec<u32>) {
+        let lora = adapter.map(|hash| Lora::load_peft(&self.folders[&hash], &self.base.model).unwrap());
+        let sampling: EngineSampling = self.base.sampling(&sampling(max_tokens)).unwrap();
+        let run =
+            generate(&self.base.model, lora.as_ref(), ids, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+        (run.ids, run.logprobs.iter().map(|l| l.to_bits()).collect())
+    }
+}
+
+fn sampling(max_tokens: u32) -> Sampling {
+    // Warm, so that answers differ in more than their prompts.
+    Sampling { temperature_milli: 900, top_p_milli: 1000, max_tokens, seed: 7, stop: Vec::new() }
+}
+
+fn ids(seed: u64, len: usize) -> Vec<u32> {
+    (0..len as u64).map(|i| (1 + draw(seed, 5, i) % 250) as u32).collect()
+}
+
+fn answer(events: Events) -> Result<Answer, ServeError> {
+    for event in events {
+        match event {
+            Event::Finished(answer) => return Ok(*answer),
+            Event::Failed(error) => return Err(error),
+            Event::Started(_) | Event::Token(_) => {}
+        }
+    }
+    Err(ServeError::Stopped)
+}
+
+fn bits(answer: &Answer) -> (Vec<u32>, Vec<u32>) {
+    (answer.completion.output_ids.clone(), answer.logprobs.iter().map(|l| l.logprob.to_bits()).collect())
+}
+
+fn limits(base: &Base) -> Limits {
+    Limits { memory_bytes: pages(base, 160) * 40, slots: 4, guests: 2, prefill_rows: 16, ..Limits::default() }
+}
+
+#[test]
+fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
+    let base = base();
+    for seed in 0..4 {
+        let one = adapter(&base.model, 1).bytes();
+        // Room for about two long requests and two adapters: everything competes.
+        let memory_bytes = 2 * pages(&base, 120) + 2 * one;
+        let tight = Limits { memory_bytes, idle_adapter_bytes: one, quantum: 32, ..limits(&base) };
+        let mut desk = Desk::new(&base, tight);
+        let hashes: Vec<AdapterHash> = (1..=4).map(|seed| desk.register(seed)).collect();
+        let model = Arc::clone(&base.model);
+        let mut batch = Batch::new(&model);
+        let (mut open, mut asked, mut draws) = (Vec::new(), 0, 0);
+        let mut chance = |below: u64| {
+            draws += 1;
+            draw(seed, 9, draws) % below
+        };
+        while asked < 60 {
+            if chance(3) == 0 {
+                let hash = hashes.get(chance(5) as usize).copied();
+                // Few prompts with long common starts, so that prefixes are shared.
+                let mut prompt = ids(chance(3), 40);
+                prompt.truncate(1 + chance(40) as usize);
+                let (tenant, tokens) = (["a", "b", "c"][chance(3) as usize], 1 + chance(30) as u32);
+                let events = desk.ask(tenant, hash, &prompt, tokens).unwrap();
+                open.push((hash, prompt, tokens, Some(events)));
+                asked += 1;
+            }
+            match chance(12) {
+                0 if !open.is_empty() => {
+                    let at = chance(asked) as usize % open.len();
+                    open[at].3 = None;
+                }
+                1 => drop(desk.store.evict_one()),
+                2 => {
+                    let hash = hashes[chance(4) as usize];
+                    desk.store.register(&desk.folders[&hash]).unwrap();
+                }
+                3 => desk.load(),
+                _ => {}
+            }
+            desk.core.step(&mut batch);
+            desk.check();
+        }
+        desk.drain(&mut batch);
+        let mut whole = 0;
+        for (hash, prompt, tokens, events) in open {
+            let Some(events) = events else { continue };
+            let answer = answer(events).unwrap();
+            assert_eq!(answer.completion.adapter, hash.unwrap_or(AdapterHash(B256::ZERO)));
+            assert_eq!(bits(&answer), desk.alone(hash, &prompt, tokens), "seed {seed}, {} ids", prompt.len());
+            whole += 1;
+        }
+        assert!(whole > 30);
+        while desk.store.evict_one() {}
+        while desk.memory.prefixes().evict_one() {}
+        assert_eq!(desk.memory.budget().used(), 0, "everything was given back");
+    }
+}
+
+#[test]
+fn a_tenant_waits_a_bounded_number_of_steps_beside_one_with_a_hundred_long_requests() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let noisy: Vec<Events> = (0..100).map(|n| desk.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
+    for _ in 0..20 {
+        desk.core.step(&mut batch);
+    }
+    assert_eq!(desk.core.running(), 4, "the noisy tenant has all slots but those of guests");
+    let mut quiet = desk.ask("quiet", None, &ids(999, 16), 5).unwrap();
+    let mut told = Vec::new();
+    for step in 1..=3 {
+        desk.core.step(&mut batch);
+        while let Some(event) = quiet.try_next() {
+            told.push((step, matches!(event, Event::Token(_))));
+        }
+    }
+    // Its prompt takes half of the 16 prompt rows of a step beside the other tenant's prompts.
+    assert_eq!(told[0], (1, false), "admitted at the first step");
+    assert!(told.iter().any(|(step, token)| *token && *step <= 2), "{told:?}");
+    drop(noisy);
+}
+
+#[test]
+fn who_hangs_up_frees_slot_and_memory_within_one_step() {
+    let base = base();
+    let mut desk = Desk::new(&base, Limits { guests: 0, ..limits(&base) });
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let mut running: Vec<Events> = (0..4).map(|n| desk.ask("a", None, &ids(n, 10), 100).unwrap()).collect();
+    desk.core.step(&mut batch);
+    let mut next = desk.ask("a", None, &ids(9, 10), 5).unwrap();
+    desk.core.step(&mut batch);
+    assert!(next.try_next().is_none(), "all slots are taken");
+    let before = desk.memory.budget().used();
+    drop(running.pop());
+    desk.core.step(&mut batch);
+    assert!(matches!(next.try_next(), Some(Event::Started(_))));
+    assert!(desk.memory.budget().used() < before);
+    let gone = desk.ask("a", None, &ids(8, 10), 5).unwrap();
+    drop(gone);
+    desk.core.step(&mut batch);
+    assert_eq!(desk.mailbox.lock().queue.len(), 0, "who hangs up while waiting leaves the queue");
+}
+
+#[test]
+fn who_cancels_is_told_what_was_made() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let events = desk.ask("a", None, &ids(1, 5), 100).unwrap();
+    for _ in 0..4 {
+        desk.core.step(&mut batch);
+    }
+    events.cancel();
+    desk.core.step(&mut batch);
+    let answer = answer(events).unwrap();
+    assert!(answer.cancelled && answer.completion.sampling.max_tokens == 4);
+    assert_eq!(answer.completion.output_ids, desk.alone(None, &ids(1, 5), 4).0);
+}
+
+#[test]
+fn a_prompt_that_was_computed_before_is_found_and_changes_no_bit() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let prompt = ids(1, 50);
+    let mut cached = Vec::new();
+    for adapter in [Some(hash), Some(hash), None, None] {
+        let mut events = desk.ask("a", adapter, &prompt, 20).unwrap();
+        desk.drain(&mut batch);
+        let Some(Event::Started(started)) = events.try_next() else { panic!("it did not start") };
+        cached.push(started.cached_tokens);
+        assert_eq!(bits(&answer(events).unwrap()), desk.alone(adapter, &prompt, 20));
+    }
+    assert_eq!(cached, [0, 48, 0, 48], "the base does not read what an adapter computed");
+    // An answer is found again as the start of what follows it.
+    let longer = [prompt.clone(), desk.alone(None, &prompt, 20).0, vec![9]].concat();
+    let mut events = desk.ask("a", None, &longer, 3).unwrap();
+    desk.drain(&mut batch);
+    let Some(Event::Started(started)) = events.try_next() else { panic!("it did not start") };
+    assert!(started.cached_tokens >= 48, "{started:?}");
+}
+
+#[test]
+fn others_run_while_an_adapter_is_being_read() {
+    let base = base();
+    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let mut cold = desk.ask("a", Some(hash), &ids(1, 8), 3).unwrap();
+    let hot = desk.ask("a", None, &ids(2, 8), 3).unwrap();
+    for _ in 0..4 {
+        desk.core.step(&mut batch);
+    }
+    assert!(answer(hot).is_ok() && cold.try_next().is_none());
+    desk.load();
+    desk.drain(&mut batch);
+    assert_eq!(bits(&answer(cold).unwrap()), desk.alone(Some(hash), &ids(1, 8), 3));
+    let counts = desk.metrics.snapshot();
+    assert_eq!(counts.adapters[&hash.to_string()].cold_load.count, 1);
+    assert_eq!((counts.tenants["a"].answered, counts.tenants["a"].tokens_out), (2, 6));
+}
+
+#[test]
+fn an_adapter_that_was_unloaded_is_an_error_for_who_waits_and_nothing_to_who_runs() {
+    let base = base();
+    let mut desk = Desk::new(&base, Limits { slots: 1, guests: 0, ..limits(&base) });
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let (runs, waits) =
+        (desk.ask("a", Some(hash), &ids(1, 8), 6).unwrap(), desk.ask("a", Some(hash), &ids(2, 8), 6).unwrap());
+    desk.core.step(&mut batch);
+    desk.store.unregister(hash).unwrap();
+    desk.drain(&mut batch);
+    assert_eq!(bits(&answer(runs).unwrap()), desk.alone(Some(hash), &ids(1, 8), 6));
+    assert!(matches!(answer(waits), Err(ServeError::NotFound { .. })));
+}
+
+#[test]
+fn loading_and_unloading_a_thousand_times_takes_no_memory() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let hash = desk.register(1);
+    let resident = desk.memory.budget().used();
+    for _ in 0..1000 {
+        desk.store.unregister(hash).unwrap();
+        assert_eq!(desk.memory.budget().used(), 0);
+        desk.store.register(&desk.folders[&hash]).unwrap();
+        drop(desk.store.get(hash).unwrap());
+        assert_eq!(desk.memory.budget().used(), resident);
+    }
+    assert_eq!(desk.memory.budget().peak(), resident);
+}
+
+#[test]
+fn requests_that_fit_only_one_at_a_time_all_end_in_turn() {
+    let base = base();
+    let one = adapter(&base.model, 1).bytes();
+    let memory_bytes = one + pages(&base, 100);
+    let mut desk = Desk::new(&base, Limits { memory_bytes, idle_adapter_bytes: one, ..limits(&base) });
+    let hashes: Vec<AdapterHash> = (1..=3).map(|seed| desk.register(seed)).collect();
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let open: Vec<(usize, Events)> = (0..9)
+        .map(|n| (n, desk.ask(["a", "b"][n % 2], Some(hashes[n % 3]), &ids(n as u64, 60), 40).unwrap()))
+        .collect();
+    desk.drain(&mut batch);
+    for (n, events) in open {
+        let want = desk.alone(Some(hashes[n % 3]), &ids(n as u64, 60), 40);
+        assert_eq!(bits(&answer(events).unwrap()), want, "request {n}");
+    }
+}
