@@ -87,3 +87,61 @@ fn clear(dir: &Path) {
         tracing::warn!(%error, folder = %folder.display(), "links to the chain's files could not be removed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ethrex_storage::EngineType;
+
+    use super::super::config::ChainConfig;
+    use super::super::genesis::genesis_json;
+    use super::*;
+
+    fn tables(dir: &Path) -> usize {
+        let files = std::fs::read_dir(dir).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "sst")).count()
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_memory_is_written_to_files_once_there_is_enough_and_leaves_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::new(dir.path(), EngineType::RocksDB).unwrap();
+        let genesis = genesis_json(&ChainConfig::default()).unwrap();
+        store.add_initial_state(serde_json::from_value(genesis).unwrap()).await.unwrap();
+        let mut flusher = Flusher::new(store, dir.path());
+        flusher.wrote(STEP_MIN * GAS_PER_BYTE - GAS_PER_BYTE);
+        assert!(flusher.running.is_none() && tables(dir.path()) == 0);
+        flusher.wrote(GAS_PER_BYTE);
+        assert!(flusher.running.is_some());
+        flusher.finish().await;
+        assert!(tables(dir.path()) > 0);
+        assert!(!dir.path().join(FOLDER).exists());
+    }
+
+    #[tokio::test]
+    async fn the_folder_that_a_killed_process_left_is_cleared_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path(), EngineType::RocksDB).unwrap();
+        let left = dir.path().join(FOLDER);
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("000001.sst"), b"link").unwrap();
+        Flusher::new(store.clone(), dir.path());
+        assert!(!left.exists());
+        // Where the folder cannot be made the flush fails, and the chain goes on.
+        std::fs::write(&left, b"in the way").unwrap();
+        let mut flusher = Flusher { store, dir: dir.path().to_path_buf(), unflushed: 0, step: 1, running: None };
+        flusher.wrote(GAS_PER_BYTE);
+        flusher.finish().await;
+        assert!(left.is_file());
+    }
+
+    #[test]
+    fn the_step_is_a_sixteenth_of_the_database_within_its_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(step(dir.path()), STEP_MIN);
+        let grow = |bytes: u64| std::fs::File::create(dir.path().join("1.sst")).unwrap().set_len(bytes).unwrap();
+        grow(160 * 1024 * 1024);
+        assert_eq!(step(dir.path()), 10 * 1024 * 1024);
+        grow(64 * 1024 * 1024 * 1024);
+        assert_eq!(step(dir.path()), STEP_MAX);
+    }
+}
