@@ -241,11 +241,12 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `insufficient-deposit` when the largest answer costs more than is left.
+    /// `insufficient-deposit` when the largest answer costs more than is left, `deposit-withdrawn` once the payer asked for it.
     pub(crate) async fn affordable(&self, channel: &Channel, offered: &Offered, request: &ChatRequest) -> Result<()> {
         let dearest = self.dearest(offered, request)?;
         let channel = self.inner.store.channel(channel.id).await?;
         let channel = channel.ok_or_else(|| NodeError::missing("channel", "of this key"))?;
+        self.not_asked_back(&channel).await?;
         if openledger_ledger::spend(channel.spent, dearest, channel.deposited)?.is_some() {
             return Ok(());
         }
@@ -254,6 +255,22 @@ impl Node {
             channel.spent, channel.deposited
         );
         Err(NodeError::refused(Blame::Payment, "insufficient-deposit", detail))
+    }
+
+    /// Refuses a channel whose money is asked back or gone; what it has spent is redeemed before the payer can take it.
+    async fn not_asked_back(&self, channel: &Channel) -> Result<()> {
+        let flow = &self.inner.flow;
+        let asked = flow.withdrawal(channel.id).await?;
+        if asked.is_none() && flow.channel(channel.id).await?.balance >= channel.deposited {
+            return Ok(());
+        }
+        if asked.is_some() && channel.nonce > 0 {
+            let voucher = self.voucher(channel).await?;
+            let key = format!("channel/{}/redeem/{}", channel.id, channel.nonce);
+            flow.redeem_many(&key, &[voucher]).await?;
+        }
+        let detail = "the payer has asked the deposit of this channel back; open another channel";
+        Err(NodeError::refused(Blame::Payment, "deposit-withdrawn", detail))
     }
 
     /// Credits a given answer, free and without receipt: what audits and probes ask.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use openledger_protocol::Amount;
+use serde_json::json;
 
-use crate::ground::{Anvil, set_balance};
+use crate::ground::{Anvil, refused, set_balance};
 use crate::lies::{pays_what_receipts_say, refuted_as};
 use crate::lying::wrong_payee;
 use crate::permission::{check, expire};
 use crate::settling::{each_contributor_gets_half, each_holder_is_paid_its_part};
-use crate::story::{folder, on, story};
+use crate::story::{QUESTION, folder, on, story};
 use crate::world::{Place, World, key};
 
 #[test]
@@ -30,7 +31,7 @@ fn the_node_does_on_an_external_network_what_it_does_on_its_own() {
             expire(&story.world, datanet, version).await;
         })
         .await;
-        withdrawn(&story.world).await;
+        withdrawn(&story.world, &story.payer).await;
         let lies = wrong_payee(story.world, &story.sold).await;
         refuted_as(&lies.refuted["payee"], "wrong payee", key("second-buyer").address());
         assert_eq!(lies.honest["verdict"], "agrees", "{}", lies.honest);
@@ -38,17 +39,29 @@ fn the_node_does_on_an_external_network_what_it_does_on_its_own() {
     });
 }
 
-/// The payer of the settled answers takes back what is left of its 50 OPEN.
-async fn withdrawn(world: &World) {
+/// The payer of the settled answers takes back what is left of its 50 OPEN. Another answer is paid before it can, and from
+/// then on nothing is answered.
+async fn withdrawn(world: &World, api_key: &str) {
+    let last = world.bundle(&world.ask(api_key, QUESTION, json!({})).await.done()).await;
+    let price: Amount = serde_json::from_value(last["signed"]["receipt"]["price"].clone()).unwrap();
     let (config, flow) = (world.channel("payer").await, world.flow("payer").await);
     let id = config.id(world.chain_id, world.addresses.channels);
     let state = flow.channel(id).await.unwrap();
     let left = state.balance.minus(state.redeemed).unwrap();
+    let left = left.minus(price).unwrap();
     assert!(state.redeemed > Amount::ZERO && left > Amount::ZERO);
     let before = flow.token_balance(flow.account()).await.unwrap();
     flow.request_withdrawal("ask-back", &config, state.balance).await.unwrap();
-    assert!(flow.withdraw("withdraw/early", &config).await.is_err());
+    refused(flow.withdraw("withdraw/early", &config).await, "WithdrawalNotDue");
+    refused_answer(world, api_key).await;
+    assert_eq!(flow.channel(id).await.unwrap().redeemed, state.redeemed.plus(price).unwrap());
     world.pass("withdrawal", u32::try_from(config.withdraw_delay).unwrap()).await;
     assert_eq!(flow.withdraw("withdraw", &config).await.unwrap().value, left);
     assert_eq!(flow.token_balance(flow.account()).await.unwrap(), before.plus(left).unwrap());
+    refused_answer(world, api_key).await;
+}
+
+async fn refused_answer(world: &World, api_key: &str) {
+    let answer = world.ask(api_key, QUESTION, json!({})).await;
+    assert_eq!((answer.status, answer.code()), (402, "deposit-withdrawn"), "{}", answer.text);
 }
