@@ -31,7 +31,7 @@ assert.notEqual((await chat({ model: "owls" })).choices[0].message.content, text
 const chunks = await all(await chat({ stream: true, stream_options: { include_usage: true } }));
 assert.equal(chunks[0].choices[0].delta.role, "assistant");
 assert.equal(chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join(""), text);
-assert.deepEqual(chunks.at(-1).usage, whole.usage);
+assert.equal(chunks.at(-1).usage.total_tokens, whole.usage.total_tokens);
 assert.equal(await client.chat.completions.stream({ model: "base", messages, max_tokens: 8 }).finalContent(), text);
 
 const scored = (await chat({ logprobs: true, top_logprobs: 2 })).choices[0].logprobs.content;
