@@ -40,12 +40,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let busy = |error: std::io::Error| CliError::refused(Exit::Unavailable, format!("{address}: {error}"));
     let listener = tokio::net::TcpListener::bind(address).await.map_err(busy)?;
     println!("listening on http://{}", listener.local_addr().map_err(busy)?);
+    let counted = backend.clone();
     let server = Server::new(Setup {
         tokenizer: Arc::clone(backend.tokenizer()),
         form: backend.chat_form().clone(),
         eos: backend.model().config().eos.clone(),
         adapters: args.adapters,
-        metrics: None,
+        metrics: Some(Arc::new(move || counted.metrics().prometheus())),
         now: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         backend: Arc::new(backend),
     });
