@@ -27,6 +27,7 @@ usage: cargo xtask <command>
                     set up, build, and run the whole economy on real input; leaves the Studio
                     open on http://localhost:7070 unless --exit is given
   test [--long]     set up and run every test: Rust, Solidity, TypeScript, browser, end to end
+  bench chain       measure the embedded chain beside anvil
   build             build the binary and the Studio
   contracts         compile the contracts and write contracts/artifacts
   vectors           write vectors/ anew from the Rust code
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => parts::demo(&rest),
         "test" => parts::test(rest.iter().any(|a| a == "--long")),
+        "bench" => parts::bench(rest.first().map_or("", String::as_str), rest.get(1..).unwrap_or_default()),
         "build" => parts::build(),
         "contracts" => parts::contracts(),
         "vectors" => parts::vectors(),

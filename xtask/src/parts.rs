@@ -52,6 +52,7 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
     times.part("set-up", || {
         setup::for_tests()?;
         setup::node_modules("contracts")?;
+        setup::node_modules("conformance")?;
         setup::node_modules("studio")
     })?;
     times.part("contracts: artifacts are fresh", || {
@@ -73,6 +74,8 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
         run(command("npm", &["run", "--silent", "build"]).current_dir(&studio_dir))
     })?;
     times.part("rust: format", || run(&mut command("cargo", &["fmt", "--all", "--check"])))?;
+    times
+        .part("serving: stock clients, set-up", || run(&mut command("sh", &["crates/serving/tests/stock/setup.sh"])))?;
     times.part("rust: build", || run(&mut command("cargo", &["test", "--locked", "--workspace", "--no-run"])))?;
     times.part("rust: tests", || {
         let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
@@ -80,6 +83,10 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
             tests.env("OPENLEDGER_LONG", "1");
         }
         run(&mut tests)
+    })?;
+    times.part("chain: viem, ethers and cast", || {
+        run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))?;
+        run(command("npm", &["test", "--silent"]).current_dir(root().join("conformance")))
     })?;
     times.part("rust: clippy", || {
         run(&mut command("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
@@ -110,6 +117,19 @@ fn contract_tools(contracts: &std::path::Path) -> Result<(), Failed> {
 fn forge() -> String {
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     root().join(format!("contracts/node_modules/@foundry-rs/forge-linux-{arch}/bin/forge")).display().to_string()
+}
+
+/// Measures one part beside its named peers and prints the table; nothing of it is a test.
+pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<(), Failed> {
+    setup::for_build()?;
+    match what {
+        "chain" => {
+            setup::node_modules("contracts")?;
+            let cargo = ["bench", "--locked", "--profile", "dev", "-p", "openledger", "-p", "openledger-chain"];
+            run(command("cargo", &cargo).args(["--bench", "chain", "--"]).args(arguments))
+        }
+        _ => Err(Failed::new("usage: cargo xtask bench chain".to_owned(), 2)),
+    }
 }
 
 /// Licences, bans and sources of all dependencies.

@@ -1,7 +1,7 @@
 //! The built program, run as people run it.
 //!
 //! One binary of tests: the demonstration and its repeats, receipts checked from files, hostile input, the stages alone on
-//! plain files, real data beside the checkout.
+//! plain files, the thread typed step by step, real data beside the checkout.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod alone;
@@ -10,3 +10,4 @@ mod program;
 mod receipts;
 mod refusals;
 mod shared_data;
+mod steps;

@@ -8,6 +8,13 @@ use openledger_serving::{Backend, ServeError};
 
 use super::{adapter, request, saved, server};
 
+/// What one of the tests' adapters takes once it is loaded.
+fn loaded_bytes() -> usize {
+    let (server, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
+    server.adapters().register(&saved(&server, tmp.path(), 1)).unwrap();
+    server.adapters().stats().resident_bytes
+}
+
 #[test]
 fn an_adapter_is_known_by_its_content() {
     let (server, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
@@ -35,8 +42,7 @@ fn an_unknown_model_is_not_found_and_never_answered_by_the_base() {
 
 #[test]
 fn the_least_recently_used_leaves_first_and_comes_back_from_disk() {
-    let (probe, tmp) = (server(0), tempfile::tempdir().unwrap());
-    let bytes = adapter(probe.model(), 1).bytes();
+    let (bytes, tmp) = (loaded_bytes(), tempfile::tempdir().unwrap());
     let server = server(2 * bytes);
     let store = server.adapters();
     let hashes: Vec<AdapterHash> =
@@ -55,8 +61,7 @@ fn the_least_recently_used_leaves_first_and_comes_back_from_disk() {
 
 #[test]
 fn an_adapter_in_use_stays_even_beyond_the_budget() {
-    let (probe, tmp) = (server(0), tempfile::tempdir().unwrap());
-    let bytes = adapter(probe.model(), 1).bytes();
+    let (bytes, tmp) = (loaded_bytes(), tempfile::tempdir().unwrap());
     let server = server(bytes);
     let store = server.adapters();
     let first = store.register(&saved(&server, tmp.path(), 1)).unwrap();

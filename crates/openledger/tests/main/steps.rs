@@ -1,0 +1,149 @@
+//! The thread typed step by step against a local network, as the README tells it: every verb with its own signer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::program::{Ran, base, openledger, samples};
+
+/// The longest a node may take to answer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `openledger dev` in a folder of its own; ended with the test.
+struct Network {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Network {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_openledger"))
+            .args(["dev", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path())
+            .arg("--base")
+            .arg(base())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let network = Self { child, folder };
+        let since = Instant::now();
+        while network.address().is_none() {
+            assert!(since.elapsed() < PATIENCE, "the network did not say where it listens");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        network
+    }
+
+    /// Where it listens, as it wrote it down.
+    fn address(&self) -> Option<String> {
+        let written = std::fs::read_to_string(self.folder.path().join("node.address")).ok()?;
+        let written = written.trim();
+        (!written.is_empty()).then(|| format!("http://{}", written.trim_start_matches("http://")))
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// A verb that only reads.
+    fn reads(&self, arguments: &[&str]) -> Ran {
+        let address = self.address().unwrap();
+        openledger(arguments.iter().copied().chain(["--node", &address]))
+    }
+
+    /// A verb of the node's operator.
+    fn operates(&self, arguments: &[&str]) -> Ran {
+        let token = self.file("operator.token");
+        self.reads(&[arguments, &["--token-file", &token]].concat())
+    }
+
+    /// A verb that a demo identity signs.
+    fn signs(&self, identity: &str, arguments: &[&str]) -> Ran {
+        self.operates(&[arguments, &["--demo-seed", "1", "--as", identity]].concat())
+    }
+
+    /// Keeps what a verb printed as a file.
+    fn kept(&self, name: &str, ran: &Ran) -> String {
+        let file = self.file(name);
+        std::fs::write(&file, &ran.out).unwrap();
+        file
+    }
+}
+
+/// Who holds how much after a claim, and by which transaction it came.
+fn claimed(ran: &Ran) -> BTreeMap<String, (u128, String)> {
+    let told: Value = ran.json();
+    let text = |claim: &Value, name: &str| claim[name].as_str().unwrap().to_owned();
+    let claims = told["claims"].as_array().unwrap().iter();
+    claims.map(|claim| (text(claim, "account"), (text(claim, "balance").parse().unwrap(), text(claim, "tx")))).collect()
+}
+
+#[test]
+fn every_step_of_the_thread_can_be_typed() {
+    let network = Network::start();
+    let records = samples().join("bicycle-repair.jsonl");
+    let records = records.to_str().unwrap();
+
+    network.signs("owner", &["datanet", "create", "bicycle-repair", "--license", "CC-BY-4.0"]).exits(0);
+    let contributed = network.signs("owner", &["datanet", "contribute", "1", records]).exits(0);
+    assert!(contributed.out.contains("66 records accepted, 4 refused"), "{}", contributed.out);
+    network.signs("owner", &["datanet", "publish", "1"]).exits(0);
+
+    // Without a grant nothing is trained, and the refusal says which version lacks it.
+    let recipe = network.file("recipe.toml");
+    std::fs::write(&recipe, "rank = 2\nmax_steps = 3\n").unwrap();
+    let order = ["model", "train", "wrench", "--datanet", "1:1", "--recipe", &recipe];
+    let refused = network.operates(&order);
+    assert_ne!(refused.code, 0, "{}", refused.out);
+    assert!(refused.err.contains("grant"), "{}", refused.err);
+
+    network.signs("owner", &["datanet", "grant", "1", "1"]).exits(0);
+    let trained = network.operates(&["model", "train", "wrenches", "--datanet", "1:1", "--recipe", &recipe]).exits(0);
+    let job = trained.json()["job"].to_string();
+    network.signs("builder", &["model", "publish", "wrenches", "--job", &job]).exits(0);
+
+    let channel = network.signs("reader", &["channel", "open", "20 OPEN"]).exits(0).json();
+    let key = network.file("api.key");
+    std::fs::write(&key, channel["api_key"].as_str().unwrap()).unwrap();
+    let question = "What torque does a cassette lockring need?";
+    let ask = |model: &str| {
+        network.reads(&["ask", "--model", model, "--max-tokens", "16", "--api-key-file", &key, "--json", question])
+    };
+    let answer = ask("wrenches").exits(0).json();
+    assert_eq!(ask("spanners").exits(3).out, "", "a model nobody offers answers nothing");
+    let receipt = answer["openledger"]["receipt"]["id"].as_str().or(answer["openledger"]["receipt_id"].as_str());
+    let receipt = receipt.unwrap_or_else(|| panic!("no receipt in {answer}"));
+
+    network.operates(&["epoch", "settle"]).exits(0);
+    let first = claimed(&network.operates(&["claim", "--json"]).exits(0));
+    assert!(!first.is_empty() && first.values().all(|(balance, _)| *balance > 0), "{first:?}");
+    let again = claimed(&network.operates(&["claim", "--json"]).exits(0));
+    assert_eq!(again, first, "claiming again moved something");
+
+    // A second epoch is settled by the same words, and pays what is new.
+    ask("wrenches").exits(0);
+    network.operates(&["epoch", "settle"]).exits(0);
+    let second = claimed(&network.operates(&["claim", "--json"]).exits(0));
+    let grew = |account: &String| second[account].0 > first[account].0 && second[account].1 != first[account].1;
+    assert!(first.keys().any(grew), "{first:?} {second:?}");
+
+    let bundle = network.kept("receipt.json", &network.reads(&["receipt", "show", receipt, "--json"]).exits(0));
+    let epoch = network.kept("epoch.json", &network.reads(&["epoch", "export", "1"]).exits(0));
+    let manifest = network.kept("manifest.json", &network.reads(&["model", "manifest", "wrenches"]).exits(0));
+    assert!([&bundle, &epoch, &manifest].iter().all(|file| Path::new(file).is_file()));
+    openledger(["receipt", "verify", &bundle, "--epoch", &epoch, "--manifest", &manifest]).exits(0);
+    network.reads(&["audit", "all"]).exits(0);
+}
