@@ -264,10 +264,8 @@ impl Node {
         if asked.is_none() && flow.channel(channel.id).await?.balance >= channel.deposited {
             return Ok(());
         }
-        if asked.is_some() && channel.nonce > 0 {
-            let voucher = self.voucher(channel).await?;
-            let key = format!("channel/{}/redeem/{}", channel.id, channel.nonce);
-            flow.redeem_many(&key, &[voucher]).await?;
+        if asked.is_some() {
+            self.redeem_at_once(channel).await?;
         }
         let detail = "the payer has asked the deposit of this channel back; open another channel";
         Err(NodeError::refused(Blame::Payment, "deposit-withdrawn", detail))

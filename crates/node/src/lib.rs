@@ -39,6 +39,7 @@ mod settle;
 mod train;
 mod versions;
 pub mod watch;
+mod withdrawals;
 
 pub use config::{ChainChoice, Config, NodeClock, PlatformAccounts};
 pub use error::{Blame, NodeError, Result};

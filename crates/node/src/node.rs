@@ -159,9 +159,10 @@ impl Node {
         let file = self.inner.config.address_file();
         write_atomically(&file, address.to_string().as_bytes())?;
         tracing::info!(%address, "node is ready");
-        let worker = tokio::spawn(self.clone().work());
+        let (worker, guard) = (tokio::spawn(self.clone().work()), tokio::spawn(self.clone().guard_deposits()));
         let served = axum::serve(listener, crate::http::router(self.clone())).with_graceful_shutdown(shutdown).await;
         worker.abort();
+        guard.abort();
         if let Some(chain) = self.inner.chain.clone() {
             chain.shutdown().await?;
         }

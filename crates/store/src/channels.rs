@@ -62,6 +62,12 @@ impl Reads {
     pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>> {
         self.list(format!("{SELECT} WHERE payer = ? ORDER BY id"), values![payer], read).await
     }
+
+    /// The channels that paid for receipts which are in no epoch yet.
+    pub async fn owing_channels(&self) -> Result<Vec<Channel>> {
+        let owing = "id IN (SELECT channel FROM receipts WHERE epoch IS NULL)";
+        self.list(format!("{SELECT} WHERE {owing} ORDER BY id"), values![], read).await
+    }
 }
 
 impl Tx {
