@@ -28,6 +28,7 @@ usage: cargo xtask <command>
                     open on http://localhost:7070 unless --exit is given
   test [--long]     set up and run every test: Rust, Solidity, TypeScript, browser, end to end
   bench chain       measure the embedded chain beside anvil
+  bench serving     measure many adapters on one base beside vLLM and PEFT (installs them: 6 GB)
   build             build the binary and the Studio
   contracts         compile the contracts and write contracts/artifacts
   vectors           write vectors/ anew from the Rust code

@@ -128,7 +128,13 @@ pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<(), Failed> {
             let cargo = ["bench", "--locked", "--profile", "dev", "-p", "openledger", "-p", "openledger-chain"];
             run(command("cargo", &cargo).args(["--bench", "chain", "--"]).args(arguments))
         }
-        _ => Err(Failed::new("usage: cargo xtask bench chain".to_owned(), 2)),
+        "serving" => {
+            setup::for_tests()?;
+            run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))?;
+            let bench = ["bench/serving/bench.py", "--server", "target/debug/openledger"];
+            run(command("python3", &bench).args(arguments))
+        }
+        _ => Err(Failed::new("usage: cargo xtask bench chain|serving".to_owned(), 2)),
     }
 }
 
