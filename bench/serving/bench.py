@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -64,7 +65,7 @@ class Server:
 
     def __init__(self, command, port, environment=None):
         self.address = f"http://127.0.0.1:{port}"
-        self.log = open(f"/tmp/bench-serving-{port}.log", "w")
+        self.log = open(Path(tempfile.gettempdir()) / f"bench-serving-{port}.log", "w")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
         self.seed = 0
         for _ in range(600):
