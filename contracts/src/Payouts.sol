@@ -33,6 +33,7 @@ contract Payouts is EIP712, IPayouts {
     address public immutable VALIDATION;
     address public immutable INSURANCE;
     uint128 public immutable BOND;
+    uint128 public immutable REWARD;
     uint64 public immutable WINDOW;
     uint64 public immutable DAY;
 
@@ -43,11 +44,20 @@ contract Payouts is EIP712, IPayouts {
         uint128 total;
     }
 
-    /// @dev One slot: who answers for the pending proposal until when, and for how many receipts.
-    struct Terms {
+    /// @dev One slot, all that a challenge reads and writes of a proposal: who answers for which epoch until when; and
+    /// how many slashed bonds wait for `sweep`, which outlives the proposal.
+    struct Answer {
         address proposer;
-        uint64 closes;
+        uint40 closes;
+        uint40 epoch;
+        uint16 unswept;
+    }
+
+    /// @dev One slot: what else a proposal says beside its roots.
+    struct Terms {
+        uint64 cutoff;
         uint32 receiptCount;
+        uint128 total;
     }
 
     /// @dev One slot, read and written whole: the low half is what the account has claimed in its life, the high half is
@@ -59,9 +69,9 @@ contract Payouts is EIP712, IPayouts {
     bytes32 public payoutRoot;
     Mark public head;
 
-    // The pending proposal. It is pending while `_mark.epoch` is one above `head.epoch` and `_terms.proposer` is set;
-    // nothing is cleared by `finalize`, so that the next proposal overwrites used slots.
-    Mark private _mark;
+    // The pending proposal: there is one while `_answer.proposer` is set. Nothing else of it is ever cleared, so that the
+    // next proposal overwrites used slots.
+    Answer private _answer;
     Terms private _terms;
     bytes32 private _payoutRoot;
     bytes32 private _entriesRoot;
@@ -83,6 +93,7 @@ contract Payouts is EIP712, IPayouts {
         (OPEN, VERIFIER, GUARDIAN, JURY) = (p.open, p.verifier, p.guardian, p.jury);
         (TREASURY, VALIDATION, INSURANCE) = (p.treasury, p.validation, p.insurance);
         (BOND, WINDOW, DAY) = (p.bond, p.window, p.day);
+        REWARD = uint128(p.bond * REWARD_BPS / 10_000);
         CHANNELS = new Channels(p.open, p.day);
     }
 
@@ -119,7 +130,7 @@ contract Payouts is EIP712, IPayouts {
     function exit() external returns (uint128 amount) {
         Operator storage op = _operators[msg.sender];
         require(op.exitAt != 0 && block.timestamp >= op.exitAt, ExitNotDue(op.exitAt));
-        require(!_isPending() || _terms.proposer != msg.sender, ExitNotDue(op.exitAt));
+        require(_answer.proposer != msg.sender, ExitNotDue(op.exitAt));
         amount = op.stake;
         (op.stake, op.exitAt) = (0, 0);
         emit OperatorLeft(msg.sender, amount);
@@ -138,7 +149,8 @@ contract Payouts is EIP712, IPayouts {
         require(op.stake >= BOND && op.exitAt == 0, NotBonded(msg.sender));
 
         Mark memory last = head;
-        require(!_isPending(), ProposalPending(last.epoch + 1));
+        Answer memory answer = _answer;
+        require(answer.proposer == address(0), ProposalPending(answer.epoch));
         require(p.epoch == last.epoch + 1, WrongEpoch(p.epoch, last.epoch + 1));
         require(p.cutoff >= last.cutoff && p.cutoff <= block.timestamp + 7 days, BadCutoff(p.cutoff));
         require(p.receiptCount != 0 && p.receiptsRoot != 0, EmptyEpoch());
@@ -149,8 +161,8 @@ contract Payouts is EIP712, IPayouts {
         require(p.total <= paidIn, Underfunded(p.total, paidIn));
 
         uint64 closes = uint64(block.timestamp) + WINDOW;
-        _mark = Mark(p.epoch, p.cutoff, p.total);
-        _terms = Terms(msg.sender, closes, p.receiptCount);
+        _answer = Answer(msg.sender, uint40(closes), uint40(p.epoch), answer.unswept);
+        _terms = Terms(p.cutoff, p.receiptCount, p.total);
         _payoutRoot = p.payoutRoot;
         _entriesRoot = p.entriesRoot;
         receiptsRootOf[p.epoch] = p.receiptsRoot;
@@ -159,41 +171,53 @@ contract Payouts is EIP712, IPayouts {
 
     /// @inheritdoc IPayouts
     function challenge(Fault fault, bytes calldata proof) external {
-        require(_isPending(), NothingPending());
-        (address proposer, uint64 closes) = (_terms.proposer, _terms.closes);
-        require(block.timestamp < closes, WindowClosed(closes));
+        Answer memory answer = _pending();
+        require(block.timestamp < answer.closes, WindowClosed(answer.closes));
         address harmed = VERIFIER.judge(fault, proof);
         if (harmed == address(0)) harmed = INSURANCE;
 
-        _terms.proposer = address(0);
+        (address proposer, uint64 epoch) = (answer.proposer, answer.epoch);
+        answer.proposer = address(0);
+        if (harmed == INSURANCE) ++answer.unswept;
+        _answer = answer;
         // At least the bond is there: it cannot be withdrawn while the proposal is open.
         _operators[proposer].stake -= BOND;
-        emit EpochRejected(_mark.epoch, fault, msg.sender, proposer, harmed, BOND);
+        emit EpochRejected(epoch, fault, msg.sender, proposer, harmed, BOND);
 
-        uint256 reward = uint256(BOND) * REWARD_BPS / 10_000;
-        OPEN.safeTransfer(msg.sender, reward);
-        OPEN.safeTransfer(harmed, reward);
-        OPEN.safeTransfer(BURN, BOND - 2 * reward);
+        OPEN.safeTransfer(msg.sender, REWARD);
+        if (harmed != INSURANCE) {
+            OPEN.safeTransfer(harmed, REWARD);
+            OPEN.safeTransfer(BURN, BOND - 2 * REWARD);
+        }
+    }
+
+    /// @inheritdoc IPayouts
+    function sweep() external {
+        uint256 bonds = _answer.unswept;
+        _answer.unswept = 0;
+        emit Swept(bonds);
+        OPEN.safeTransfer(INSURANCE, bonds * REWARD);
+        OPEN.safeTransfer(BURN, bonds * (BOND - 2 * REWARD));
     }
 
     /// @inheritdoc IPayouts
     function annul(bytes32 reason) external {
         require(msg.sender == JURY, NotJury(msg.sender));
-        require(_isPending(), NothingPending());
-        _terms.proposer = address(0);
-        emit EpochAnnulled(_mark.epoch, reason);
+        uint64 epoch = _pending().epoch;
+        _answer.proposer = address(0);
+        emit EpochAnnulled(epoch, reason);
     }
 
     /// @inheritdoc IPayouts
     function finalize() external {
-        require(_isPending(), NothingPending());
-        uint64 closes = _terms.closes;
-        require(block.timestamp >= closes, WindowOpen(closes));
-        Mark memory mark = _mark;
+        Answer memory answer = _pending();
+        require(block.timestamp >= answer.closes, WindowOpen(answer.closes));
+        Terms memory terms = _terms;
         bytes32 root = _payoutRoot;
-        head = mark;
+        _answer.proposer = address(0);
+        head = Mark(answer.epoch, terms.cutoff, terms.total);
         payoutRoot = root;
-        emit EpochFinalized(mark.epoch, root, mark.total);
+        emit EpochFinalized(answer.epoch, root, terms.total);
     }
 
     /// @inheritdoc IPayouts
@@ -214,20 +238,19 @@ contract Payouts is EIP712, IPayouts {
     }
 
     /// @inheritdoc IPayouts
-    function claimMulti(
-        address[] calldata accounts,
-        uint128[] calldata cumulatives,
-        uint256[] calldata indices,
-        uint256 depth,
-        SumNode[] calldata proof
-    ) external returns (uint128 paid) {
-        uint256 length = indices.length;
-        require(accounts.length == length && cumulatives.length == length, LengthMismatch());
-        uint256[] memory places = FormatsLib.payoutPlaces(address(this), accounts, cumulatives, indices);
+    function claimMulti(bytes calldata leaves, uint256 depth, bytes calldata proof) external returns (uint128 paid) {
+        uint256 count = leaves.length / FormatsLib.PAYOUT_BYTES;
+        require(leaves.length == count * FormatsLib.PAYOUT_BYTES, LengthMismatch());
+        uint256[] memory places = FormatsLib.payoutPlaces(address(this), leaves, count);
         bytes32 root = MerkleLib.sumRootMany(places, depth, proof);
-        require(root == payoutRoot, NotInRoot(accounts[0], cumulatives[0]));
-        for (uint256 i; i < length; ++i) {
-            paid += _pay(accounts[i], cumulatives[i]);
+        (address account, uint128 cumulative) = FormatsLib.payoutAt(leaves, 0);
+        require(root == payoutRoot, NotInRoot(account, cumulative));
+        // No more than the root's sum is paid, which fits.
+        unchecked {
+            for (uint256 i; i < count; ++i) {
+                (account, cumulative) = FormatsLib.payoutAt(leaves, i);
+                paid += _pay(account, cumulative);
+            }
         }
     }
 
@@ -249,24 +272,31 @@ contract Payouts is EIP712, IPayouts {
 
     /// @inheritdoc IPayouts
     function pending() external view returns (Proposal memory p, address proposer, uint64 closes) {
-        if (!_isPending()) return (p, address(0), 0);
-        Mark memory mark = _mark;
+        Answer memory answer = _answer;
+        if (answer.proposer == address(0)) return (p, address(0), 0);
+        Terms memory terms = _terms;
         p = Proposal({
-            epoch: mark.epoch,
-            cutoff: mark.cutoff,
-            receiptCount: _terms.receiptCount,
-            receiptsRoot: receiptsRootOf[mark.epoch],
+            epoch: answer.epoch,
+            cutoff: terms.cutoff,
+            receiptCount: terms.receiptCount,
+            receiptsRoot: receiptsRootOf[answer.epoch],
             entriesRoot: _entriesRoot,
-            entriesTotal: mark.total - head.total,
+            entriesTotal: terms.total - head.total,
             payoutRoot: _payoutRoot,
-            total: mark.total
+            total: terms.total
         });
-        return (p, _terms.proposer, _terms.closes);
+        return (p, answer.proposer, answer.closes);
     }
 
     /// @inheritdoc IPayouts
     function pendingReceiptsRoot() external view returns (bytes32) {
-        return _isPending() ? receiptsRootOf[_mark.epoch] : bytes32(0);
+        Answer memory answer = _answer;
+        return answer.proposer != address(0) ? receiptsRootOf[answer.epoch] : bytes32(0);
+    }
+
+    /// @inheritdoc IPayouts
+    function unswept() external view returns (uint128 amount) {
+        return _answer.unswept * (BOND - REWARD);
     }
 
     /// @inheritdoc IPayouts
@@ -301,10 +331,11 @@ contract Payouts is EIP712, IPayouts {
         paid = CumulativeLib.due(uint128(packed), cumulative);
         if (paid == 0) return 0;
         // The low half grows by what is paid, to `cumulative`; so the high half stays.
-        a.packed = packed + paid;
-        address payee = packed >> 128 != 0 ? _claimers[account] : account;
-        emit Claimed(account, payee, paid, cumulative);
-        OPEN.safeTransfer(payee, paid);
+        unchecked {
+            a.packed = packed + paid;
+        }
+        emit Claimed(account, paid, cumulative);
+        OPEN.safeTransfer(packed >> 128 != 0 ? _claimers[account] : account, paid);
     }
 
     function _isLeaf(address account, uint128 cumulative, uint256 index, SumNode[] calldata siblings)
@@ -317,8 +348,10 @@ contract Payouts is EIP712, IPayouts {
         return root == payoutRoot;
     }
 
-    function _isPending() private view returns (bool) {
-        return _terms.proposer != address(0) && _mark.epoch > head.epoch;
+    /// @dev Who answers for the pending proposal; reverts when there is none.
+    function _pending() private view returns (Answer memory answer) {
+        answer = _answer;
+        require(answer.proposer != address(0), NothingPending());
     }
 
     /// @dev The two nodes under `root` hash to it and sum to `claimed_`; so no claim under it can exceed `claimed_`.

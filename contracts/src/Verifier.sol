@@ -9,16 +9,12 @@ import {IModels} from "./interfaces/IModels.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
 import {
-    ChunkAt,
     DuplicateFault,
     EntryAt,
     EntryFault,
     OmissionFault,
     OrderFault,
-    Path,
     PayeeFault,
-    PayoutAt,
-    ReceiptAt,
     ReceiptProof,
     RecordFault,
     SignatureFault,
@@ -26,8 +22,10 @@ import {
     SplitFault,
     TotalFault
 } from "./libraries/Faults.sol";
+import {FaultLib} from "./libraries/FaultLib.sol";
 import {FormatsLib} from "./libraries/FormatsLib.sol";
 import {MerkleLib} from "./libraries/MerkleLib.sol";
+import {PlaceLib} from "./libraries/PlaceLib.sol";
 import {ReceiptLib} from "./libraries/ReceiptLib.sol";
 import {SignatureLib} from "./libraries/SignatureLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
@@ -50,15 +48,6 @@ contract Verifier is IVerifier {
     IContributions public immutable CONTRIBUTIONS;
     IModels public immutable MODELS;
 
-    /// @dev A leaf that was opened: its key in the order of its tree, its place and what its path tells.
-    struct Seen {
-        uint256 key;
-        uint256 index;
-        uint256 depth;
-        uint128 prefix;
-        uint128 total;
-    }
-
     /// @param datanets The `Datanets` contract.
     /// @param contributions The `Contributions` contract.
     /// @param models The `Models` contract.
@@ -68,40 +57,42 @@ contract Verifier is IVerifier {
 
     /// @inheritdoc IVerifier
     function judge(Fault fault, bytes calldata proof) external view returns (address harmed) {
-        // Each struct is read where it lies in the calldata, behind the offset that `abi.encode` puts first. Solidity
-        // still checks every access against the length of the calldata.
         IPayouts payouts = IPayouts(msg.sender);
-        if (fault == Fault.Span) return spanFault(payouts, _span(proof));
-        if (fault == Fault.Record) return recordFault(payouts, _record(proof));
-        if (fault == Fault.Total) return totalFault(payouts, _total(proof));
-        if (fault == Fault.Duplicate) return duplicateFault(payouts, _duplicate(proof));
-        if (fault == Fault.Split) return splitFault(payouts, _split(proof));
-        if (fault == Fault.Signature) return signatureFault(payouts, _signature(proof));
-        if (fault == Fault.Omission) return omissionFault(payouts, _omission(proof));
-        if (fault == Fault.Payee) return payeeFault(payouts, _payee(proof));
-        if (fault == Fault.Order) return orderFault(payouts, _order(proof));
-        return entryFault(payouts, _entry(proof));
+        if (fault == Fault.Span) return spanFault(payouts, FaultLib.span(proof));
+        if (fault == Fault.Record) return recordFault(payouts, FaultLib.record(proof));
+        if (fault == Fault.Total) return totalFault(payouts, FaultLib.total(proof));
+        if (fault == Fault.Duplicate) return duplicateFault(payouts, FaultLib.duplicate(proof));
+        if (fault == Fault.Split) return splitFault(payouts, FaultLib.split(proof));
+        if (fault == Fault.Signature) return signatureFault(payouts, FaultLib.signature(proof));
+        if (fault == Fault.Omission) return omissionFault(payouts, FaultLib.omission(proof));
+        if (fault == Fault.Payee) return payeeFault(payouts, FaultLib.payee(proof));
+        if (fault == Fault.Order) return orderFault(payouts, FaultLib.order(proof));
+        return entryFault(payouts, FaultLib.entry(proof));
     }
 
     /// @inheritdoc IVerifier
     function spanFault(IPayouts payouts, SpanFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
-        _require(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(f.span), f.spanPath);
-        require(f.offset < f.span.length, Unrelated());
+        FormatsLib.Span memory span = f.span;
+        PlaceLib.requireLeaf(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(span), f.spanPath);
+        uint256 offset = f.offset;
+        require(offset < span.length, Unrelated());
 
         // The record, from the title of its contribution down to its content.
-        bytes32 batchHash = CONTRIBUTIONS.batchHash(f.span.contribution);
-        require(keccak256(abi.encode(f.batch)) == batchHash && f.batch.datanet == f.span.datanet, Unrelated());
-        bytes32 leaf = FormatsLib.recordLeaf(f.span.datanet, f.span.contribution, f.span.index, f.contentRoot, f.length);
-        require(MerkleLib.root(leaf, f.span.index, f.recordSiblings) == f.batch.root, NotInTree());
+        IContributions.Batch memory batch = f.batch;
+        bytes32 batchHash = CONTRIBUTIONS.batchHash(span.contribution);
+        require(_hash(batch) == batchHash && batch.datanet == span.datanet, Unrelated());
+        bytes32 content = f.contentRoot;
+        bytes32 leaf = FormatsLib.recordLeaf(span.datanet, span.contribution, span.index, content, f.length);
+        require(MerkleLib.root(leaf, span.index, f.recordSiblings) == batch.root, NotInTree());
 
-        uint256 inRecord = uint256(f.span.recordOffset) + f.offset;
+        uint256 inRecord = span.recordOffset + offset;
         if (inRecord >= f.length) return address(0);
-        (bool there, bytes1 truth) = _byteAt(f.contentRoot, inRecord, f.record);
+        (bool there, bytes1 truth) = PlaceLib.byteAt(content, inRecord, f.record);
         // The record is as long as its leaf says; a place without a byte in it is the contributor's lie, not the node's.
         require(there, NoFault());
         bytes1 said;
-        (there, said) = _byteAt(f.receipt.words.output(), uint256(f.span.outputOffset) + f.offset, f.output);
+        (there, said) = PlaceLib.byteAt(f.receipt.words.output(), span.outputOffset + offset, f.output);
         require(!there || truth != said, NoFault());
         return address(0);
     }
@@ -109,11 +100,11 @@ contract Verifier is IVerifier {
     /// @inheritdoc IVerifier
     function recordFault(IPayouts payouts, RecordFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
-        _require(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(f.span), f.spanPath);
+        PlaceLib.requireLeaf(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(f.span), f.spanPath);
         if (DATANETS.rootOf(f.span.datanet, f.span.version) == 0) return address(0);
         bytes32 batchHash = CONTRIBUTIONS.batchHash(f.span.contribution);
         if (batchHash == 0) return address(0);
-        require(keccak256(abi.encode(f.batch)) == batchHash, Unrelated());
+        require(_hash(f.batch) == batchHash, Unrelated());
         require(f.batch.datanet != f.span.datanet || f.span.index >= f.batch.count, NoFault());
         return address(0);
     }
@@ -122,10 +113,11 @@ contract Verifier is IVerifier {
     function totalFault(IPayouts payouts, TotalFault calldata f) public view returns (address) {
         IPayouts.Proposal memory p = _pending(payouts);
         uint256 key = uint160(f.account);
-        uint256 expected = _cumulative(payouts, payouts.payoutRoot(), f.account, f.before);
+        uint256 expected = PlaceLib.cumulative(payouts, payouts.payoutRoot(), f.account, f.before);
         // The first entry at or above the account, and the first one above it: between them lie the account's.
-        expected += _entriesBelow(p.entriesRoot, key + 1, f.to) - _entriesBelow(p.entriesRoot, key, f.from);
-        uint256 found = _cumulative(payouts, p.payoutRoot, f.account, f.after_);
+        expected += PlaceLib.entriesBelow(p.entriesRoot, key + 1, f.to)
+        - PlaceLib.entriesBelow(p.entriesRoot, key, f.from);
+        uint256 found = PlaceLib.cumulative(payouts, p.payoutRoot, f.account, f.after_);
         require(found != expected, NoFault());
         return found < expected ? f.account : address(0);
     }
@@ -135,8 +127,8 @@ contract Verifier is IVerifier {
         IPayouts.Proposal memory p = _pending(payouts);
         require(f.earlierEpoch < p.epoch && f.receipt.id == f.earlier.id, Unrelated());
         require(!f.receipt.empty && !f.earlier.empty, EmptyLeaf());
-        _see(payouts, p.receiptsRoot, f.receipt);
-        _see(payouts, payouts.receiptsRootOf(f.earlierEpoch), f.earlier);
+        PlaceLib.see(payouts, p.receiptsRoot, f.receipt);
+        PlaceLib.see(payouts, payouts.receiptsRootOf(f.earlierEpoch), f.earlier);
         return address(0);
     }
 
@@ -150,11 +142,11 @@ contract Verifier is IVerifier {
         IPayouts.Proposal memory p = _pending(payouts);
         bytes32 id = f.receipt.words.id();
         EntryAt calldata first = f.entries[0];
-        _requireEntry(p.entriesRoot, first, id);
+        PlaceLib.requireEntry(p.entriesRoot, first, id);
         if (f.entries.length == 1) return _wrongLine(payouts, f.receipt.words, first.entry);
 
         EntryAt calldata second = f.entries[1];
-        _requireEntry(p.entriesRoot, second, id);
+        PlaceLib.requireEntry(p.entriesRoot, second, id);
         uint8 role = first.entry.role;
         require(role == second.entry.role && first.path.index != second.path.index, Unrelated());
         require(role != INSURANCE && role != CONTRIBUTOR && role != PARENT, NoFault());
@@ -166,7 +158,7 @@ contract Verifier is IVerifier {
         IPayouts.Proposal memory p = _pending(payouts);
         bytes32 structHash = f.words.structHash();
         bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), f.id, structHash, keccak256(f.signature));
-        _require(p.receiptsRoot, leaf, f.path);
+        PlaceLib.requireLeaf(p.receiptsRoot, leaf, f.path);
         address node = f.words.node();
         require(
             f.id != f.words.id() || !_isSignedBy(payouts, node, structHash, f.signature)
@@ -184,7 +176,7 @@ contract Verifier is IVerifier {
         uint256 time = f.words.time();
         require(f.words.node() == proposer && time > lastCutoff && time <= p.cutoff, Unrelated());
         require(_isSignedBy(payouts, proposer, f.words.structHash(), f.signature), Unrelated());
-        _requireMissing(payouts, p.receiptsRoot, f.words.id(), f.gap);
+        PlaceLib.requireMissing(payouts, p.receiptsRoot, f.words.id(), f.gap);
         return address(0);
     }
 
@@ -192,7 +184,7 @@ contract Verifier is IVerifier {
     function payeeFault(IPayouts payouts, PayeeFault calldata f) public view returns (address harmed) {
         _openReceipt(payouts, f.receipt);
         IPayouts.Proposal memory p = _pending(payouts);
-        _requireEntry(p.entriesRoot, f.entry, f.receipt.words.id());
+        PlaceLib.requireEntry(p.entriesRoot, f.entry, f.receipt.words.id());
         uint256 block_ = f.receipt.words.holderBlock();
         // A block that has not been yet is not one the node can have looked up.
         if (block_ >= block.number) return address(0);
@@ -210,19 +202,19 @@ contract Verifier is IVerifier {
     /// @inheritdoc IVerifier
     function orderFault(IPayouts payouts, OrderFault calldata f) public view returns (address) {
         IPayouts.Proposal memory p = _pending(payouts);
-        Seen memory left;
-        Seen memory right;
+        PlaceLib.Seen memory left;
+        PlaceLib.Seen memory right;
         if (f.receipts.length != 0) {
-            left = _see(payouts, p.receiptsRoot, f.receipts[0]);
+            left = PlaceLib.see(payouts, p.receiptsRoot, f.receipts[0]);
             // As many places are taken as the proposal says.
             if (f.receipts[0].empty == left.index < p.receiptCount) return address(0);
-            right = _see(payouts, p.receiptsRoot, f.receipts[1]);
+            right = PlaceLib.see(payouts, p.receiptsRoot, f.receipts[1]);
         } else if (f.payouts.length != 0) {
-            left = _see(payouts, p.payoutRoot, f.payouts[0]);
-            right = _see(payouts, p.payoutRoot, f.payouts[1]);
+            left = PlaceLib.see(payouts, p.payoutRoot, f.payouts[0]);
+            right = PlaceLib.see(payouts, p.payoutRoot, f.payouts[1]);
         } else {
-            left = _see(p.entriesRoot, f.entries[0]);
-            right = _see(p.entriesRoot, f.entries[1]);
+            left = PlaceLib.see(p.entriesRoot, f.entries[0]);
+            right = PlaceLib.see(p.entriesRoot, f.entries[1]);
             // Within one account, by receipt and line.
             if (left.key == right.key && !f.entries[0].empty) {
                 FormatsLib.Entry calldata a = f.entries[0].entry;
@@ -242,8 +234,8 @@ contract Verifier is IVerifier {
     function entryFault(IPayouts payouts, EntryFault calldata f) public view returns (address) {
         IPayouts.Proposal memory p = _pending(payouts);
         require(!f.entry.empty, EmptyLeaf());
-        _see(p.entriesRoot, f.entry);
-        _requireMissing(payouts, p.receiptsRoot, f.entry.entry.receiptId, f.gap);
+        PlaceLib.see(p.entriesRoot, f.entry);
+        PlaceLib.requireMissing(payouts, p.receiptsRoot, f.entry.entry.receiptId, f.gap);
         return address(0);
     }
 
@@ -253,23 +245,19 @@ contract Verifier is IVerifier {
         require(proposer != address(0), NothingPending());
     }
 
+    /// @dev `keccak256(abi.encode(batch))`: its members lie in memory as they are encoded.
+    function _hash(IContributions.Batch memory batch) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(batch, 160)
+        }
+    }
+
     /// @dev The receipt is in the pending epoch.
     function _openReceipt(IPayouts payouts, ReceiptProof calldata r) private view {
         bytes32 root = payouts.pendingReceiptsRoot();
         require(root != 0, NothingPending());
         bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), r.words.id(), r.words.structHash(), r.signatureHash);
-        _require(root, leaf, r.path);
-    }
-
-    function _require(bytes32 root, bytes32 leaf, Path calldata path) private pure {
-        require(MerkleLib.root(leaf, path.index, path.siblings) == root, NotInTree());
-    }
-
-    /// @dev A real entry of the receipt `id`.
-    function _requireEntry(bytes32 root, EntryAt calldata place, bytes32 id) private pure {
-        require(!place.empty, EmptyLeaf());
-        require(place.entry.receiptId == id, Unrelated());
-        _see(root, place);
+        PlaceLib.requireLeaf(root, leaf, r.path);
     }
 
     function _isSignedBy(IPayouts payouts, address node, bytes32 structHash, bytes calldata signature)
@@ -279,26 +267,6 @@ contract Verifier is IVerifier {
     {
         bytes32 digest = MessageHashUtils.toTypedDataHash(payouts.domainSeparator(), structHash);
         return SignatureLib.isKey(node, digest, signature);
-    }
-
-    /// @dev The byte at `position` of the text under `root`; `there` is false when the text is proven to end before it.
-    function _byteAt(bytes32 root, uint256 position, ChunkAt calldata chunk)
-        private
-        pure
-        returns (bool there, bytes1 value)
-    {
-        uint256 number = position / FormatsLib.CHUNK_BYTES;
-        uint256 index = chunk.path.index;
-        bytes32 leaf = chunk.empty ? bytes32(0) : FormatsLib.chunkLeaf(chunk.salt, index, chunk.data);
-        _require(root, leaf, chunk.path);
-        if (index == number) {
-            uint256 offset = position % FormatsLib.CHUNK_BYTES;
-            if (chunk.empty || offset >= chunk.data.length) return (false, 0);
-            return (true, chunk.data[offset]);
-        }
-        // Another chunk tells nothing but the depth of the tree, and so how many chunks there can be.
-        require(!chunk.empty && number >> chunk.path.siblings.length != 0, Unrelated());
-        return (false, 0);
     }
 
     /// @dev Whether the receipt's shares are its model's.
@@ -359,165 +327,5 @@ contract Verifier is IVerifier {
         if (role == TREASURY || role == VALIDATION || role == NODE || role == STAKERS) most = least;
         require(entry.account != account || entry.amount < least || entry.amount > most, NoFault());
         return account == entry.account ? address(0) : account;
-    }
-
-    /// @dev `account`'s lifetime total under `root`, by its leaf or by the neighbours between which it is missing.
-    function _cumulative(IPayouts payouts, bytes32 root, address account, PayoutAt[] calldata leaves)
-        private
-        view
-        returns (uint256)
-    {
-        // No epoch yet, so nobody has anything.
-        if (root == 0) return 0;
-        uint256 key = uint160(account);
-        Seen[] memory seen = new Seen[](leaves.length);
-        for (uint256 i; i < leaves.length; ++i) {
-            seen[i] = _see(payouts, root, leaves[i]);
-            if (seen[i].key == key) return leaves[i].cumulative;
-        }
-        _boundary(key, seen);
-        return 0;
-    }
-
-    /// @dev Sum of all entries of accounts below `key`, by the two leaves around the place where `key` would begin.
-    function _entriesBelow(bytes32 root, uint256 key, EntryAt[] calldata leaves) private pure returns (uint256) {
-        Seen[] memory seen = new Seen[](leaves.length);
-        for (uint256 i; i < leaves.length; ++i) {
-            seen[i] = _see(root, leaves[i]);
-        }
-        return _boundary(key, seen);
-    }
-
-    /// @dev Reverts unless no receipt under `root` has `id`.
-    function _requireMissing(IPayouts payouts, bytes32 root, bytes32 id, ReceiptAt[] calldata leaves) private view {
-        Seen[] memory seen = new Seen[](leaves.length);
-        for (uint256 i; i < leaves.length; ++i) {
-            seen[i] = _see(payouts, root, leaves[i]);
-            require(seen[i].key != uint256(id), NoFault());
-        }
-        _boundary(uint256(id), seen);
-    }
-
-    /// @dev The sum of all leaves below `key`. `seen` encloses the place where `key` begins: two neighbours, the first
-    /// below and the second not; or the very first leaf, not below; or the very last one, below.
-    function _boundary(uint256 key, Seen[] memory seen) private pure returns (uint128) {
-        if (seen.length == 2) {
-            require(seen[0].index + 1 == seen[1].index, NotEnclosing());
-            require(seen[0].key < key && key <= seen[1].key, NotEnclosing());
-            return seen[1].prefix;
-        }
-        require(seen.length == 1, NotEnclosing());
-        Seen memory only = seen[0];
-        if (only.index == 0 && key <= only.key) return 0;
-        require(only.index + 1 == 1 << only.depth && only.key < key, NotEnclosing());
-        return only.total;
-    }
-
-    function _see(IPayouts payouts, bytes32 root, ReceiptAt calldata place) private view returns (Seen memory seen) {
-        bytes32 leaf = place.empty
-            ? bytes32(0)
-            : FormatsLib.receiptLeaf(address(payouts), place.id, place.structHash, place.signatureHash);
-        _require(root, leaf, place.path);
-        seen.key = place.empty ? type(uint256).max : uint256(place.id);
-        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
-    }
-
-    function _see(bytes32 root, EntryAt calldata place) private pure returns (Seen memory seen) {
-        (bytes32 leaf, uint128 sum) =
-            place.empty ? (bytes32(0), uint128(0)) : (FormatsLib.entryLeaf(place.entry), place.entry.amount);
-        bytes32 found;
-        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, place.path.index, place.path.siblings);
-        require(found == root, NotInTree());
-        seen.key = place.empty ? type(uint256).max : uint160(place.entry.account);
-        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
-    }
-
-    function _see(IPayouts payouts, bytes32 root, PayoutAt calldata place) private view returns (Seen memory seen) {
-        (bytes32 leaf, uint128 sum) = place.empty
-            ? (bytes32(0), uint128(0))
-            : (FormatsLib.payoutLeaf(address(payouts), place.account, place.cumulative), place.cumulative);
-        bytes32 found;
-        (found, seen.total, seen.prefix) = MerkleLib.sumRoot(leaf, sum, place.path.index, place.path.siblings);
-        require(found == root, NotInTree());
-        seen.key = place.empty ? type(uint256).max : uint160(place.account);
-        (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
-    }
-
-    /// @dev Where in the calldata the struct that `proof` encodes begins.
-    function _at(bytes calldata proof) private pure returns (uint256 start) {
-        (start) = uint256(bytes32(proof));
-        assembly ("memory-safe") {
-            start := add(proof.offset, start)
-        }
-    }
-
-    function _span(bytes calldata proof) private pure returns (SpanFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _record(bytes calldata proof) private pure returns (RecordFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _total(bytes calldata proof) private pure returns (TotalFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _duplicate(bytes calldata proof) private pure returns (DuplicateFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _split(bytes calldata proof) private pure returns (SplitFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _signature(bytes calldata proof) private pure returns (SignatureFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _omission(bytes calldata proof) private pure returns (OmissionFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _payee(bytes calldata proof) private pure returns (PayeeFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _order(bytes calldata proof) private pure returns (OrderFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
-    }
-
-    function _entry(bytes calldata proof) private pure returns (EntryFault calldata f) {
-        uint256 start = _at(proof);
-        assembly ("memory-safe") {
-            f := start
-        }
     }
 }

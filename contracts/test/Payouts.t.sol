@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Payouts} from "../src/Payouts.sol";
 import {IPayouts} from "../src/interfaces/IPayouts.sol";
 import {Fault} from "../src/interfaces/IVerifier.sol";
-import {SumNode} from "../src/libraries/MerkleLib.sol";
+import {MerkleLib, SumNode} from "../src/libraries/MerkleLib.sol";
 import {Trees} from "./base/Trees.sol";
 import {World} from "./base/World.sol";
 
@@ -240,8 +240,29 @@ contract PayoutsTest is World {
         payouts.fund(10);
         propose(two(a, 3, b, 4));
         payouts.challenge(Fault.Order, "");
-        eq(open.balanceOf(insurance), 1500 ether, "insurance");
         eq(payouts.operators(node).stake, 7, "no more than the bond is lost");
+        eq(payouts.unswept(), 3500 ether, "the rest waits");
+        eq(open.balanceOf(address(payouts)), 10 + 7 + 3500 ether, "here");
+
+        // It outlives the next proposals, and the parts of several are swept at once.
+        payouts.join(node, BOND);
+        judged().set(insurance, false);
+        propose(two(a, 3, b, 4));
+        payouts.challenge(Fault.Order, "");
+        payouts.join(node, BOND);
+        propose(two(a, 3, b, 4));
+        vm.warp(block.timestamp + WINDOW);
+        payouts.finalize();
+        eq(payouts.unswept(), 7000 ether, "two wait");
+        vm.expectEmit();
+        emit IPayouts.Swept(2);
+        payouts.sweep();
+        eq(open.balanceOf(insurance), 3000 ether, "insurance");
+        eq(open.balanceOf(payouts.BURN()), 4000 ether, "burned");
+        eq(payouts.unswept(), 0, "nothing waits");
+        payouts.sweep();
+        eq(open.balanceOf(insurance), 3000 ether, "once");
+        eq(open.balanceOf(address(payouts)), 10 + 7 + BOND, "what was paid in, and the stake");
     }
 
     function test_a_challenge_that_shows_nothing_or_comes_late_changes_nothing() public {
@@ -334,62 +355,58 @@ contract PayoutsTest is World {
         count = bound(count, 2, 30);
         Total[] memory totals = many(count, 1 ether);
         settle(totals);
-        (address[] memory accounts, uint128[] memory sums, uint256[] memory indices, uint128 due) = pick(totals, chosen);
-        SumNode[] memory proof = Trees.proveMany(payoutLeaves(totals), indices);
+        (uint256[] memory indices, bytes memory leaves, uint128 due) = pick(totals, chosen);
+        bytes memory proof = Trees.proveMany(payoutLeaves(totals), indices);
         uint256 depth = Trees.depth(count);
-        eq(payouts.claimMulti(accounts, sums, indices, depth, proof), due, "paid");
-        eq(payouts.claimMulti(accounts, sums, indices, depth, proof), 0, "replayed");
-        for (uint256 i; i < accounts.length; ++i) {
-            eq(open.balanceOf(accounts[i]), sums[i], "each its own");
+        eq(payouts.claimMulti(leaves, depth, proof), due, "paid");
+        eq(payouts.claimMulti(leaves, depth, proof), 0, "replayed");
+        for (uint256 i; i < indices.length; ++i) {
+            Total memory t = totals[indices[i]];
+            eq(open.balanceOf(t.account), t.cumulative, "each its own");
         }
-        sums[0] += 1;
-        vm.expectRevert(abi.encodeWithSelector(IPayouts.NotInRoot.selector, accounts[0], sums[0]));
-        payouts.claimMulti(accounts, sums, indices, depth, proof);
+        Total memory first = totals[indices[0]];
+        bytes memory more = bytes.concat(packed(indices[0], first.account, first.cumulative + 1), rest(leaves));
+        vm.expectRevert(abi.encodeWithSelector(IPayouts.NotInRoot.selector, first.account, first.cumulative + 1));
+        payouts.claimMulti(more, depth, proof);
     }
 
     function pick(Total[] memory totals, uint256 chosen)
         private
         pure
-        returns (address[] memory accounts, uint128[] memory sums, uint256[] memory indices, uint128 due)
+        returns (uint256[] memory indices, bytes memory leaves, uint128 due)
     {
         uint256 n = totals.length;
-        (accounts, sums, indices) = (new address[](n), new uint128[](n), new uint256[](n));
+        indices = new uint256[](n);
         uint256 used;
         for (uint256 i; i < n; ++i) {
             if (chosen >> i & 1 == 1 || (used == 0 && i + 1 == n)) {
-                (accounts[used], sums[used], indices[used]) = (totals[i].account, totals[i].cumulative, i);
+                indices[used++] = i;
+                leaves = bytes.concat(leaves, packed(i, totals[i].account, totals[i].cumulative));
                 due += totals[i].cumulative;
-                ++used;
             }
         }
         assembly ("memory-safe") {
-            mstore(accounts, used)
-            mstore(sums, used)
             mstore(indices, used)
         }
     }
 
-    function test_a_word_that_is_no_account_or_no_amount_is_refused() public {
-        bondNode();
-        settle(two(a, 3, b, 4));
-        uint256[] memory accounts = new uint256[](1);
-        uint256[] memory cumulatives = new uint256[](1);
-        for (uint256 i; i < 2; ++i) {
-            (accounts[0], cumulatives[0]) = (i == 0 ? 1 << 160 : 1, i == 0 ? 1 : 1 << 128);
-            bytes memory call = abi.encodeWithSelector(
-                payouts.claimMulti.selector, accounts, cumulatives, new uint256[](1), 0, new SumNode[](0)
-            );
-            (bool done, bytes memory answer) = address(payouts).call(call);
-            ok(!done && answer.length == 0, "refused as no call at all");
+    /// @dev All packed leaves but the first.
+    function rest(bytes memory leaves) private pure returns (bytes memory others) {
+        others = new bytes(leaves.length - 40);
+        for (uint256 i; i < others.length; ++i) {
+            others[i] = leaves[i + 40];
         }
     }
 
-    function test_lists_of_different_length_are_refused() public {
+    function test_leaves_that_are_cut_off_are_refused() public {
         settle(two(a, 1, b, 1));
-        vm.expectRevert(IPayouts.LengthMismatch.selector);
-        payouts.claimMulti(new address[](1), new uint128[](2), new uint256[](2), 1, new SumNode[](0));
-        vm.expectRevert(IPayouts.LengthMismatch.selector);
-        payouts.claimMulti(new address[](2), new uint128[](1), new uint256[](2), 1, new SumNode[](0));
+        for (uint256 length = 1; length < 81; ++length) {
+            if (length == 40) continue;
+            vm.expectRevert(length == 80 ? MerkleLib.LeavesNotAscending.selector : IPayouts.LengthMismatch.selector);
+            payouts.claimMulti(new bytes(length), 1, "");
+        }
+        vm.expectRevert(MerkleLib.LeavesNotAscending.selector);
+        payouts.claimMulti("", 1, "");
     }
 
     // --- guardian and parameters ----------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ interface IPayouts {
     error WindowClosed(uint64 closes);
     /// @notice The leaf is not in the finalized payout tree.
     error NotInRoot(address account, uint128 cumulative);
-    /// @notice The arrays of a call differ in length.
+    /// @notice Packed leaves that are not a whole number of leaves.
     error LengthMismatch();
 
     /// @notice `amount` was paid in otherwise than by vouchers; `given` is all that ever was.
@@ -123,7 +123,8 @@ interface IPayouts {
     event EpochProposed(uint64 indexed epoch, address indexed proposer, Proposal proposal, uint64 closes, string uri);
     /// @notice An epoch stands: its totals may be claimed.
     event EpochFinalized(uint64 indexed epoch, bytes32 payoutRoot, uint128 total);
-    /// @notice A proposal was refuted; `slashed` went to the challenger, the harmed and the fire.
+    /// @notice A proposal was refuted; `slashed` is the challenger's, the harmed's and the fire's. Where `harmed` is the
+    /// insurance, its part and the fire's wait for `sweep`.
     event EpochRejected(
         uint64 indexed epoch,
         Fault indexed fault,
@@ -132,10 +133,13 @@ interface IPayouts {
         address harmed,
         uint128 slashed
     );
+    /// @notice Insurance and fire had their parts of `bonds` slashed bonds.
+    event Swept(uint256 bonds);
     /// @notice The jury dropped a proposal; the bond is untouched.
     event EpochAnnulled(uint64 indexed epoch, bytes32 reason);
-    /// @notice `account` was paid `amount` at `payee`; it has had `cumulative` in its life.
-    event Claimed(address indexed account, address indexed payee, uint128 amount, uint128 cumulative);
+    /// @notice `account` was paid `amount`, at the payee that the token's `Transfer` right after names; it has had
+    /// `cumulative` in its life.
+    event Claimed(address indexed account, uint128 amount, uint128 cumulative);
     /// @notice What `account` earns goes to `payee`; zero for itself.
     event ClaimerSet(address indexed account, address indexed payee);
     /// @notice New proposals and deposits rest until `until`.
@@ -168,8 +172,14 @@ interface IPayouts {
 
     /// @notice Refutes the pending proposal while its window is open; the caller gets 30 % of the slashed bond, the
     /// harmed 30 %, the rest is burned. The epoch may be proposed again.
+    /// @dev Where nobody in particular was harmed, insurance's part and the fire's stay here until `sweep`: so that
+    /// challenging costs little.
     /// @dev Warning: a copied proof earns whoever is mined first; send it privately where that matters.
     function challenge(Fault fault, bytes calldata proof) external;
+
+    /// @notice Pays insurance and fire what challenges left here for them; anyone may, at any time.
+    /// @dev At most 65,535 bonds wait; a challenge that would leave one more reverts until they are swept.
+    function sweep() external;
 
     /// @notice Drops the pending proposal without a slash; only the jury, for what no proof can decide.
     function annul(bytes32 reason) external;
@@ -192,17 +202,13 @@ interface IPayouts {
     /// @return paid Base units moved in all.
     function claimMany(Claim[] calldata claims) external returns (uint128 paid);
 
-    /// @notice Several claims with one proof, in ascending order of `indices`.
+    /// @notice Several claims with one proof: the cheapest way to pay many.
+    /// @param leaves In ascending order of index, 40 bytes each: index (4), account (20), lifetime total (16).
     /// @param depth Depth of the payout tree.
-    /// @param proof Level by level and left to right, the siblings that the leaves themselves do not give.
+    /// @param proof Level by level and left to right, the siblings that the leaves themselves do not give, 48 bytes each:
+    /// hash (32), sum (16).
     /// @return paid Base units moved in all.
-    function claimMulti(
-        address[] calldata accounts,
-        uint128[] calldata cumulatives,
-        uint256[] calldata indices,
-        uint256 depth,
-        SumNode[] calldata proof
-    ) external returns (uint128 paid);
+    function claimMulti(bytes calldata leaves, uint256 depth, bytes calldata proof) external returns (uint128 paid);
 
     /// @notice Sends what the caller earns to `payee` from now on; zero for itself.
     function setClaimer(address payee) external;
@@ -219,6 +225,9 @@ interface IPayouts {
 
     /// @notice Receipts root of the pending proposal; zero when there is none.
     function pendingReceiptsRoot() external view returns (bytes32);
+
+    /// @notice Base units of slashed bonds that wait for `sweep`.
+    function unswept() external view returns (uint128 amount);
 
     /// @notice The finalized payout root; zero before the first epoch.
     function payoutRoot() external view returns (bytes32);

@@ -7,7 +7,9 @@ library CumulativeLib {
     /// @dev What is still due of `upTo` to who already had `had`; zero for a repeated or older sum. So any sums in any
     /// order, each any number of times, pay the highest of them once.
     function due(uint128 had, uint128 upTo) internal pure returns (uint128) {
-        return upTo > had ? upTo - had : 0;
+        unchecked {
+            return upTo > had ? upTo - had : 0;
+        }
     }
 
     /// @dev As `due`, where no more than `limit` may be paid in all.

@@ -18,6 +18,9 @@ library FormatsLib {
     /// @dev Bytes in a chunk of content; only the last chunk of a text may be shorter.
     uint256 internal constant CHUNK_BYTES = 256;
 
+    /// @dev Bytes of a packed payout leaf: its index in 4, its account in 20, its lifetime total in 16.
+    uint256 internal constant PAYOUT_BYTES = 40;
+
     /// @dev A span of a record found in an output; offsets and length in UTF-8 bytes, `weight` in milli-bits.
     struct Span {
         uint64 datanet;
@@ -40,9 +43,9 @@ library FormatsLib {
         uint128 amount;
     }
 
-    /// @dev Leaf of `chunk` number `index` of a text; `salt` is zero for public content.
-    function chunkLeaf(bytes32 salt, uint256 index, bytes memory chunk) internal pure returns (bytes32) {
-        return twice(abi.encode(TAG_CHUNK, salt, index, keccak256(chunk)));
+    /// @dev Leaf of chunk number `index` of a text, of which `hash` is the keccak-256; `salt` is zero for public content.
+    function chunkLeaf(bytes32 salt, uint256 index, bytes32 hash) internal pure returns (bytes32) {
+        return twice(abi.encode(TAG_CHUNK, salt, index, hash));
     }
 
     /// @dev Leaf of a record of `length` bytes at place `index` of a contribution.
@@ -64,8 +67,16 @@ library FormatsLib {
     }
 
     /// @dev Leaf of a span of a receipt.
-    function spanLeaf(Span memory span) internal pure returns (bytes32) {
-        return twice(abi.encode(TAG_SPAN, span));
+    function spanLeaf(Span memory span) internal pure returns (bytes32 leaf) {
+        bytes32 tag = TAG_SPAN;
+        // As `twice(abi.encode(tag, span))`: members lie in memory as they are encoded.
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, tag)
+            mcopy(add(free, 32), span, 256)
+            mstore(0, keccak256(free, 288))
+            leaf := keccak256(0, 32)
+        }
     }
 
     /// @dev Leaf of a signed receipt as `payouts` takes it.
@@ -91,22 +102,31 @@ library FormatsLib {
             mstore(free, tag)
             mstore(add(free, 32), chainid())
             mstore(add(free, 64), payouts)
-            mstore(add(free, 96), account)
-            mstore(add(free, 128), cumulative)
+            // What lies above a value of a short type is whatever was there.
+            mstore(add(free, 96), shr(96, shl(96, account)))
+            mstore(add(free, 128), shr(128, shl(128, cumulative)))
             mstore(0, keccak256(free, 160))
             leaf := keccak256(0, 32)
         }
     }
 
-    /// @dev Three words for each of several payout leaves: index, leaf, sum; as `MerkleLib.sumRootMany` takes them.
-    /// The lists are of one length.
-    function payoutPlaces(
-        address payouts,
-        address[] calldata accounts,
-        uint128[] calldata cumulatives,
-        uint256[] calldata indices
-    ) internal view returns (uint256[] memory places) {
-        places = new uint256[](3 * indices.length);
+    /// @dev Account and lifetime total of leaf `nth` of packed payout leaves, which has to be there.
+    function payoutAt(bytes calldata leaves, uint256 nth) internal pure returns (address account, uint128 cumulative) {
+        assembly ("memory-safe") {
+            let leaf := add(leaves.offset, mul(nth, PAYOUT_BYTES))
+            account := shr(96, calldataload(add(leaf, 4)))
+            cumulative := shr(128, calldataload(add(leaf, 24)))
+        }
+    }
+
+    /// @dev Three words for each of `count` packed payout leaves: index, leaf, sum; and one more, as
+    /// `MerkleLib.sumRootMany` takes them.
+    function payoutPlaces(address payouts, bytes calldata leaves, uint256 count)
+        internal
+        view
+        returns (uint256[] memory places)
+    {
+        places = new uint256[](3 * count + 1);
         bytes32 tag = TAG_PAYOUT;
         assembly ("memory-safe") {
             // As in `payoutLeaf`; three of its five words are the same for all.
@@ -115,22 +135,17 @@ library FormatsLib {
             mstore(add(free, 32), chainid())
             mstore(add(free, 64), payouts)
             let place := add(places, 32)
-            let dirty := 0
-            let end := shl(5, indices.length)
-            for { let i := 0 } lt(i, end) { i := add(i, 32) } {
-                let account := calldataload(add(accounts.offset, i))
-                let cumulative := calldataload(add(cumulatives.offset, i))
-                dirty := or(dirty, or(shr(160, account), shr(128, cumulative)))
-                mstore(add(free, 96), account)
+            let leaf := leaves.offset
+            for { let end := add(leaf, mul(count, PAYOUT_BYTES)) } lt(leaf, end) { leaf := add(leaf, PAYOUT_BYTES) } {
+                let cumulative := shr(128, calldataload(add(leaf, 24)))
+                mstore(add(free, 96), shr(96, calldataload(add(leaf, 4))))
                 mstore(add(free, 128), cumulative)
                 mstore(0, keccak256(free, 160))
-                mstore(place, calldataload(add(indices.offset, i)))
+                mstore(place, shr(224, calldataload(leaf)))
                 mstore(add(place, 32), keccak256(0, 32))
                 mstore(add(place, 64), cumulative)
                 place := add(place, 96)
             }
-            // What does not fit its type is refused as Solidity refuses it.
-            if dirty { revert(0, 0) }
         }
     }
 

@@ -29,16 +29,19 @@ library MerkleLib {
         bytes32 tag = FormatsLib.TAG_NODE;
         hash = leaf;
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, tag)
+            // The places of left and right differ in one bit of their addresses.
+            let left := and(add(mload(0x40), 95), not(63))
+            let node := sub(left, 32)
+            mstore(node, tag)
             let sibling := siblings.offset
+            let bits := shl(5, index)
             for { let end := add(sibling, shl(5, depth)) } lt(sibling, end) { sibling := add(sibling, 32) } {
                 // The running hash goes to the left place when the bit is zero, to the right one otherwise.
-                let side := shl(5, and(index, 1))
-                mstore(add(add(free, 32), side), hash)
-                mstore(sub(add(free, 64), side), calldataload(sibling))
-                hash := keccak256(free, 96)
-                index := shr(1, index)
+                let place := or(left, and(bits, 32))
+                mstore(place, hash)
+                mstore(xor(place, 32), calldataload(sibling))
+                hash := keccak256(node, 96)
+                bits := shr(1, bits)
             }
         }
     }
@@ -96,75 +99,70 @@ library MerkleLib {
     }
 
     /// @dev Root of the sum tree of `depth` levels that holds several leaves. `places` is three words for each: index
-    /// (strictly ascending), hash, sum. `proof` lists, level by level and left to right, only the siblings that the leaves
-    /// do not give.
+    /// (strictly ascending), hash, sum; and one word more. `proof` lists, level by level and left to right, only the
+    /// siblings that the leaves do not give: 48 bytes each, hash and sum.
     /// @dev Warning: overwrites `places`.
-    function sumRootMany(uint256[] memory places, uint256 depth, SumNode[] calldata proof)
-        internal
-        pure
-        returns (bytes32)
-    {
+    function sumRootMany(uint256[] memory places, uint256 depth, bytes calldata proof) internal pure returns (bytes32) {
         _requireAscending(places, depth);
         bytes32 tag = FormatsLib.TAG_SUM_NODE;
         uint256 used;
-        uint256 sums;
         assembly ("memory-safe") {
             // Five words in which every parent is put together; the tag stays.
             let node := mload(0x40)
             mstore(node, tag)
+            let left := add(node, 32)
+            let right := add(node, 96)
             let first := add(places, 32)
-            let end := add(first, shl(5, mload(places)))
-            // Past the end of the proof this reads what is not part of it; the count of used nodes then tells.
+            let end := add(places, shl(5, mload(places)))
+            // Past the end of the proof this reads what is not part of it; the count of used bytes then tells.
             let sibling := proof.offset
             for {} depth { depth := sub(depth, 1) } {
+                // No index after the last: zero is nobody's right neighbour.
+                mstore(end, 0)
                 // The nodes of a level are replaced by their parents, which are never more.
                 let write := first
                 for { let read := first } lt(read, end) {} {
                     let index := mload(read)
-                    switch and(index, 1)
+                    let side := shl(6, and(index, 1))
+                    let other := sub(right, side)
+                    mcopy(add(left, side), add(read, 32), 64)
+                    let sum := mload(add(read, 64))
+                    read := add(read, 96)
+                    // The sibling of a left node may be the next of the nodes; otherwise it comes from the proof.
+                    switch eq(mload(read), or(index, 1))
                     case 0 {
-                        mcopy(add(node, 32), add(read, 32), 64)
-                        read := add(read, 96)
-                        // The sibling of a left node may be the next of the nodes; otherwise it comes from the proof.
-                        switch and(lt(read, end), eq(mload(read), add(index, 1)))
-                        case 0 {
-                            calldatacopy(add(node, 96), sibling, 64)
-                            sibling := add(sibling, 64)
-                            sums := or(sums, mload(add(node, 128)))
-                        }
-                        default {
-                            mcopy(add(node, 96), add(read, 32), 64)
-                            read := add(read, 96)
-                        }
+                        let added := shr(128, calldataload(add(sibling, 32)))
+                        mstore(other, calldataload(sibling))
+                        mstore(add(other, 32), added)
+                        sum := add(sum, added)
+                        sibling := add(sibling, 48)
                     }
                     default {
-                        mcopy(add(node, 96), add(read, 32), 64)
+                        mcopy(other, add(read, 32), 64)
+                        sum := add(sum, mload(add(read, 64)))
                         read := add(read, 96)
-                        calldatacopy(add(node, 32), sibling, 64)
-                        sibling := add(sibling, 64)
-                        sums := or(sums, mload(add(node, 64)))
                     }
                     mstore(write, shr(1, index))
                     mstore(add(write, 32), keccak256(node, 160))
-                    mstore(add(write, 64), add(mload(add(node, 64)), mload(add(node, 128))))
+                    mstore(add(write, 64), sum)
                     write := add(write, 96)
                 }
                 end := write
             }
-            used := shr(6, sub(sibling, proof.offset))
+            used := sub(sibling, proof.offset)
         }
-        // Every node of the proof fits 128 bits, so no sum above them wraps 256, and the root's tells of all.
-        require((sums | places[2]) >> 128 == 0, SumTooLarge());
+        // Leaves and nodes of the proof fit 128 bits, so no sum above them wraps 256, and the root's tells of all.
+        require(places[2] >> 128 == 0, SumTooLarge());
         require(used == proof.length, WrongProofLength());
         return bytes32(places[1]);
     }
 
     /// @dev There are leaves, in strictly ascending order of index, all within a tree of `depth` levels.
     function _requireAscending(uint256[] memory places, uint256 depth) private pure {
-        bool ascending = places.length != 0;
+        bool ascending = places.length > 1;
         uint256 last;
         assembly ("memory-safe") {
-            let end := add(add(places, 32), shl(5, mload(places)))
+            let end := add(places, shl(5, mload(places)))
             last := mload(add(places, 32))
             for { let place := add(places, 128) } lt(place, end) { place := add(place, 96) } {
                 let index := mload(place)

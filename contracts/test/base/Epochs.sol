@@ -121,7 +121,7 @@ abstract contract Epochs is World {
     function chunksOf(bytes memory whole) internal pure returns (bytes32[] memory leaves) {
         leaves = new bytes32[]((whole.length + 255) / 256);
         for (uint256 i; i < leaves.length; ++i) {
-            leaves[i] = FormatsLib.chunkLeaf(0, i, chunk(whole, i));
+            leaves[i] = FormatsLib.chunkLeaf(0, i, keccak256(chunk(whole, i)));
         }
     }
 
@@ -391,6 +391,7 @@ abstract contract Epochs is World {
         payouts.challenge(fault, proof);
         (, address proposer,) = payouts.pending();
         eq(proposer, address(0), "the proposal fell");
+        payouts.sweep();
         eq(open.balanceOf(harmed), had + BOND * 3 / 10, "the harmed have their share");
     }
 

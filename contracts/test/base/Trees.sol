@@ -61,30 +61,26 @@ library Trees {
     }
 
     /// @dev The multiproof of ascending `indices`.
-    function proveMany(SumNode[] memory leaves, uint256[] memory indices)
-        internal
-        pure
-        returns (SumNode[] memory proof)
-    {
+    function proveMany(SumNode[] memory leaves, uint256[] memory indices) internal pure returns (bytes memory proof) {
         SumNode[] memory level = _pad(leaves);
         bool[] memory known = new bool[](level.length);
         for (uint256 i; i < indices.length; ++i) {
             known[indices[i]] = true;
         }
-        proof = new SumNode[](leaves.length * 2);
-        uint256 used;
         while (level.length > 1) {
             bool[] memory above = new bool[](level.length / 2);
             for (uint256 i; i < level.length; i += 2) {
                 above[i / 2] = known[i] || known[i + 1];
-                if (known[i] && !known[i + 1]) proof[used++] = level[i + 1];
-                if (!known[i] && known[i + 1]) proof[used++] = level[i];
+                if (known[i] && !known[i + 1]) proof = bytes.concat(proof, packed(level[i + 1]));
+                if (!known[i] && known[i + 1]) proof = bytes.concat(proof, packed(level[i]));
             }
             (level, known) = (_up(level), above);
         }
-        assembly ("memory-safe") {
-            mstore(proof, used)
-        }
+    }
+
+    /// @dev A node as a multiproof has it.
+    function packed(SumNode memory node_) internal pure returns (bytes memory) {
+        return abi.encodePacked(node_.hash, node_.sum);
     }
 
     function _pad(bytes32[] memory leaves) private pure returns (bytes32[] memory level) {

@@ -39,6 +39,7 @@ abstract contract World is Base {
     address internal jury = addressOf("jury");
     address internal node = addressOf("node");
     address internal payer = addressOf("payer");
+    address internal session = addressOf("session");
 
     /// @dev An account's lifetime total.
     struct Total {
@@ -141,6 +142,11 @@ abstract contract World is Base {
         payouts.finalize();
     }
 
+    /// @dev A payout leaf as `claimMulti` has it.
+    function packed(uint256 index, address account, uint128 cumulative) internal pure returns (bytes memory) {
+        return abi.encodePacked(uint32(index), account, cumulative);
+    }
+
     function two(address a, uint128 x, address b, uint128 y) internal pure returns (Total[] memory totals) {
         totals = new Total[](2);
         (totals[0], totals[1]) = a < b ? (Total(a, x), Total(b, y)) : (Total(b, y), Total(a, x));
@@ -155,9 +161,8 @@ abstract contract World is Base {
     }
 
     function config(bytes32 salt) internal view returns (IChannels.Config memory) {
-        return IChannels.Config({
-            payer: payer, payerAuthorizer: addressOf("session"), node: node, withdrawDelay: 1 hours, salt: salt
-        });
+        return
+            IChannels.Config({payer: payer, payerAuthorizer: session, node: node, withdrawDelay: 1 hours, salt: salt});
     }
 
     function voucher(IChannels.Config memory c, uint128 cumulative) internal view returns (IChannels.Voucher memory) {

@@ -25,12 +25,13 @@ pub fn spend(spent: Amount, price: Amount, deposited: Amount) -> Result<Option<A
     Ok((after <= deposited).then_some(after))
 }
 
-/// What `Payouts` must hold: what was paid in and not claimed, and the bonds.
+/// What `Payouts` must hold: what was paid in and not claimed, the bonds, and the parts of slashed ones that wait to be
+/// swept.
 ///
 /// # Errors
 /// [`AmountError`] when more was claimed than paid in, which no contract allows.
-pub fn payouts_hold(funded: Amount, claimed: Amount, stake: Amount) -> Result<Amount, AmountError> {
-    funded.minus(claimed)?.plus(stake)
+pub fn payouts_hold(funded: Amount, claimed: Amount, stake: Amount, unswept: Amount) -> Result<Amount, AmountError> {
+    funded.minus(claimed)?.plus(stake)?.plus(unswept)
 }
 
 /// A record's part of its contribution's weight in the residual pool: trained tokens times the derived-record multiplier
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn payouts_hold_what_is_unclaimed_and_the_bonds() {
-        assert_eq!(payouts_hold(Amount(10), Amount(4), Amount(5)), Ok(Amount(11)));
-        assert!(payouts_hold(Amount(1), Amount(2), Amount(9)).is_err());
+        assert_eq!(payouts_hold(Amount(10), Amount(4), Amount(5), Amount(3)), Ok(Amount(14)));
+        assert!(payouts_hold(Amount(1), Amount(2), Amount(9), Amount(9)).is_err());
     }
 }

@@ -101,11 +101,12 @@ impl Node {
         let claimed = self.claimed_total().await?;
         let stake = flow.operator(flow.account()).await?.stake;
         let holds = flow.token_balance(at.payouts).await?;
-        let owed = openledger_ledger::payouts_hold(funded, claimed, stake)?;
+        let unswept = flow.unswept().await?;
+        let owed = openledger_ledger::payouts_hold(funded, claimed, stake, unswept)?;
         checks.push(Check {
             name: "Payouts holds what was paid in and not claimed, and the bonds".into(),
             ok: holds == owed,
-            detail: format!("{holds} = {funded} funded − {claimed} claimed + {stake} at stake"),
+            detail: format!("{holds} = {funded} funded − {claimed} claimed + {stake} at stake + {unswept} to be swept"),
         });
         Ok(())
     }

@@ -94,6 +94,7 @@ impl Node {
             self.advance(number, EpochState::Closed, EpochState::Proposed).await?;
         }
         steps.push(self.finalize(number).await?);
+        steps.extend(self.sweep(number).await?);
         self.advance(number, EpochState::Proposed, EpochState::Finalized).await?;
         self.sync().await?;
         Ok(Settled { epoch: exported, steps })
@@ -220,6 +221,18 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Sends on what challenges left for insurance and fire, if anything waits.
+    async fn sweep(&self, number: u64) -> Result<Option<Step>> {
+        let flow = &self.inner.flow;
+        let waiting = flow.unswept().await?;
+        if waiting == Amount::ZERO {
+            return Ok(None);
+        }
+        let mined = flow.sweep(&format!("epoch/{number}/sweep")).await?;
+        let (tx, block, gas) = (mined.hash, mined.block, mined.gas_used);
+        Ok(Some(Step { what: format!("sweep {waiting} of slashed bonds"), tx, block, gas }))
     }
 
     /// Lets the local chain's clock pass a second: a transaction that changes nothing makes a block.

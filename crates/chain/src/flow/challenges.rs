@@ -62,7 +62,8 @@ pub struct Rejected {
     pub proposer: Address,
     /// Who gets the part of the harmed; insurance where it was nobody in particular.
     pub harmed: Address,
-    /// What the proposer lost: 30 % of it to the challenger, 30 % to the harmed, the rest is burned.
+    /// What the proposer lost: 30 % of it to the challenger, 30 % to the harmed, the rest is burned. Where insurance is the
+    /// harmed, its part and what is to be burned wait for [`Flow::sweep`].
     pub bond: Amount,
 }
 

@@ -172,17 +172,42 @@ impl Flow {
     ///
     /// # Errors
     ///
-    /// [`FlowError::Send`], with `NotInRoot` when one of them is of another tree.
+    /// [`FlowError::Send`], with `NotInRoot` when one of them is of another tree; [`FlowError::TooLarge`] for a place beyond
+    /// 2^32, which the packed form does not have.
     pub async fn claim_multi(&self, key: &str, claims: &[Claim]) -> Result<Done<Amount>, FlowError> {
         let (claims, depth, proof) = multiproof(claims);
-        let call = Payouts::claimMultiCall {
-            accounts: claims.iter().map(|claim| claim.account).collect(),
-            cumulatives: claims.iter().map(|claim| claim.cumulative.0).collect(),
-            indices: claims.iter().map(|claim| U256::from(claim.proof.index)).collect(),
-            depth: U256::from(depth),
-            proof: proof.into_iter().map(node).collect(),
-        };
+        let mut leaves = Vec::with_capacity(claims.len() * 40);
+        for claim in claims {
+            let index = claim.proof.index;
+            let index = u32::try_from(index)
+                .map_err(|_| FlowError::TooLarge { what: "the index of a claim", value: U256::from(index) })?;
+            leaves.extend(index.to_be_bytes());
+            leaves.extend(claim.account);
+            leaves.extend(claim.cumulative.0.to_be_bytes());
+        }
+        let nodes = proof.into_iter().flat_map(|node| node.hash.0.into_iter().chain(node.sum.0.to_be_bytes()));
+        let (leaves, proof) = (leaves.into(), nodes.collect());
+        let call = Payouts::claimMultiCall { leaves, depth: U256::from(depth), proof };
         self.claimed_now(self.send(key, self.at.payouts, call).await?)
+    }
+
+    /// Pays insurance and fire their parts of the bonds that challenges took and left in `Payouts`; anyone may, at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Send`].
+    pub async fn sweep(&self, key: &str) -> Result<Mined, FlowError> {
+        self.send(key, self.at.payouts, Payouts::sweepCall {}).await
+    }
+
+    /// What waits in `Payouts` for [`Flow::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn unswept(&self) -> Result<Amount, FlowError> {
+        let unswept = self.view(self.at.payouts, Payouts::unsweptCall {}).await?;
+        Ok(Amount(unswept))
     }
 
     /// Asks to take the account's bond back, which rests for fourteen days from then.

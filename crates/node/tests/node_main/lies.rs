@@ -27,6 +27,8 @@ pub(crate) fn refuted_as(refuted: &Refuted, what: &str, harmed: Address) {
     assert_eq!(refuted.harmed, harmed);
     assert_eq!(refuted.paid, [(refuted.challenger, Amount(reward)), (harmed, Amount(reward)), (BURN, Amount(burned))]);
     assert_eq!((refuted.challenger_got, refuted.payouts_lost), (reward, bond));
+    // Whoever was harmed has it with the challenge; insurance and fire wait.
+    assert_eq!(refuted.waited, Amount(if harmed == insurance() { bond - reward } else { 0 }));
 }
 
 fn insurance() -> Address {

@@ -30,10 +30,12 @@ pub(crate) struct Refuted {
     pub(crate) verdict: Value,
     /// Who was harmed, as the chain logged it.
     pub(crate) harmed: Address,
-    /// Every payment of the token in the challenge: to whom, how much.
+    /// Every payment of the token in the challenge and the sweep after it: to whom, how much.
     pub(crate) paid: Vec<(Address, Amount)>,
     /// What the challenger's balance grew by.
     pub(crate) challenger_got: u128,
+    /// What waited for the sweep.
+    pub(crate) waited: Amount,
     /// What `Payouts` held less afterwards.
     pub(crate) payouts_lost: u128,
     /// What is left of the proposer's stake.
@@ -163,7 +165,7 @@ impl Scene {
         assert_eq!(verdict["verdict"], "refuted", "{label}: {verdict}");
         let challenger = key(if ourselves { "node" } else { "watchdog" }).address();
         let (held, had) = (balance(&flow, payouts).await, balance(&flow, challenger).await);
-        let logs = if ourselves {
+        let mut logs = if ourselves {
             let dispute = world.post("/api/v1/epochs/pending/challenge", &body).await.done();
             let tx: B256 = serde_json::from_value(dispute["tx"].clone()).unwrap();
             flow.client().receipt(tx).await.unwrap().unwrap().logs
@@ -177,6 +179,8 @@ impl Scene {
             Some(ChainEvent::Payouts(PayoutsEvents::EpochRejected(rejected))) => Some(rejected),
             _ => None,
         });
+        let waited = flow.unswept().await.unwrap();
+        logs.extend(world.flow("watchdog").await.sweep(&format!("sweep/{label}")).await.unwrap().logs);
         let transfer = keccak("Transfer(address,address,uint256)");
         let paid = logs.iter().filter(|log| log.address == world.addresses.wopen && log.topics[0] == transfer);
         Refuted {
@@ -184,7 +188,9 @@ impl Scene {
             harmed: rejected.unwrap().harmed,
             paid: paid
                 .map(|log| (Address::from_word(log.topics[2]), Amount(U256::from_be_slice(&log.data).to())))
+                .filter(|(_, amount)| *amount != Amount::ZERO)
                 .collect(),
+            waited,
             challenger_got: balance(&flow, challenger).await.0 - had.0,
             payouts_lost: held.0 - balance(&flow, payouts).await.0,
             stake: flow.operator(flow.account()).await.unwrap().stake,
