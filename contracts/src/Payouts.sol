@@ -33,6 +33,7 @@ contract Payouts is EIP712, IPayouts {
     address public immutable VALIDATION;
     address public immutable INSURANCE;
     uint128 public immutable BOND;
+    /// @notice `REWARD_BPS` of the bond.
     uint128 public immutable REWARD;
     uint64 public immutable WINDOW;
     uint64 public immutable DAY;
