@@ -86,6 +86,7 @@ impl Lora {
             return Err(LoadError::NotFinite { name: "ensemble".into(), index });
         }
         out.update(|own| own.copy_from_slice(&params));
+        out.keep_packed_only();
         Ok(out)
     }
 }

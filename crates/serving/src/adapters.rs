@@ -2,27 +2,28 @@
 //!
 //! # Invariants
 //!
-//! - **Content is identity.** An adapter is known by its hash, checked at every load; a folder whose files changed is
-//!   refused, never served under the old hash.
-//! - **In use is never evicted.** Requests hold the adapter by `Arc`; only what nobody holds leaves memory, least
-//!   recently used first.
-//! - **Every byte is paid for.** What is in memory is taken from the budget shared with keys and values, before it is read,
-//!   and given back when it has left; an adapter that is forgotten while it is in use stays paid until its last holder ends.
-//! - **One load at a time per adapter.** A cold adapter is read in the thread of the request that wants it, others that
-//!   want it wait for that one, and requests for resident adapters pass by.
+//! - **Content is identity.** An adapter is known by its hash, checked when it is taken in and whenever its files may have
+//!   changed since; a folder that changed is refused, never served under the old hash.
+//! - **Registered is not resident.** Taking an adapter in reads it once and keeps nothing of it in memory; with a folder for
+//!   packed adapters ([`AdapterStore::keep_packed_in`]) it is not even read when it was hashed before and has not changed.
+//! - **Ensembles are adapters.** An [`Ensemble`] answers under its own hash; while it is registered its members are, so that
+//!   it can be made again. While it runs it has its members' numbers in memory of its own.
 //! - **Aliases have generations.** Moving one makes a new generation; who resolved it before keeps what he has.
 //!
-//! Not here: who may register or move (`node`).
+//! Memory, eviction and waiting are `residency`'s, packed files `sidecars`'. Not here: who may register or move (`node`).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use openledger_engine::{Lease, Lora, Model};
+use openledger_engine::{LoadError, Lora, Model};
 use openledger_protocol::{AdapterHash, B256};
 
+use crate::ensemble::Ensemble;
 use crate::error::ServeError;
 use crate::memory::Memory;
+use crate::residency::{Kept, Miss, Residency, Room, Unmoved, Weigh};
+use crate::sidecars::{Sidecars, Stamp};
 
 /// A name at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Alias {
     pub generation: u64,
     /// What it points to.
     pub adapter: AdapterHash,
+    /// Whether that is in memory.
+    pub resident: bool,
 }
 
 /// What is known of one adapter.
@@ -42,130 +45,156 @@ pub struct AdapterStats {
     pub adapter: AdapterHash,
     /// Whether it is in memory.
     pub resident: bool,
-    /// Bytes it takes there; 0 before its first load.
+    /// Bytes it takes there.
     pub bytes: usize,
     /// Requests that found it in memory.
     pub hits: u64,
-    /// Times it was read from disk.
+    /// Times it came into memory.
     pub loads: u64,
     /// Times it left memory.
     pub evictions: u64,
 }
 
-/// What is known of the store.
+/// What is known of the store; kept as it changes, so that asking costs the same however many adapters there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreStats {
+    /// Adapters and ensembles that are known.
+    pub registered: usize,
+    /// How many of them are in memory.
+    pub resident: usize,
     /// Bytes of all adapters in memory, those in use included.
     pub resident_bytes: usize,
-    /// The budget.
+    /// The budget of idle ones.
     pub budget_bytes: usize,
-    /// Each adapter, by hash.
-    pub adapters: Vec<AdapterStats>,
+    /// Requests that found their adapter in memory.
+    pub hits: u64,
+    /// Times an adapter came into memory.
+    pub loads: u64,
+    /// Times one left it.
+    pub evictions: u64,
+    /// Times an original was read and hashed.
+    pub originals_read: u64,
 }
 
 /// The adapters of one base.
 pub struct AdapterStore {
     model: Arc<Model>,
     memory: Arc<Memory>,
-    /// What idle adapters may take.
     budget_bytes: usize,
-    inner: Mutex<Inner>,
-    loaded: Condvar,
+    residency: Residency<AdapterHash, Arc<Source>, Lora, Arc<Memory>>,
+    sidecars: OnceLock<Sidecars>,
+    originals_read: AtomicU64,
 }
 
-/// Marks an adapter as being read, until it is dropped; so that a failed read never leaves others waiting.
-struct Loading<'a> {
-    store: &'a AdapterStore,
-    hash: AdapterHash,
+/// What an adapter is read from.
+enum Source {
+    Folder(Folder),
+    Ensemble {
+        ensemble: Ensemble,
+        /// Hash of its numbers, which its packed file is known by.
+        numbers: B256,
+    },
 }
 
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        if let Some(entry) = self.store.lock().entries.get_mut(&self.hash) {
-            entry.loading = false;
-        }
-        self.store.loaded.notify_all();
-    }
-}
-
-#[derive(Default)]
-struct Inner {
-    entries: BTreeMap<AdapterHash, Entry>,
-    aliases: BTreeMap<String, Alias>,
-    /// Adapters in memory by their last use; the first is the least recent.
-    recent: BTreeMap<u64, AdapterHash>,
-    /// Adapters that were forgotten or replaced while in use.
-    leaving: Vec<Held>,
-    /// Counts uses.
-    clock: u64,
-}
-
-/// An adapter in memory and what pays for it.
-struct Held {
-    lora: Arc<Lora>,
-    lease: Lease,
-}
-
-impl Held {
-    fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.lora) == 1
-    }
-}
-
-struct Entry {
+/// A PEFT folder.
+struct Folder {
     path: PathBuf,
-    held: Option<Held>,
-    loading: bool,
-    used: u64,
-    bytes: usize,
-    hits: u64,
-    loads: u64,
-    evictions: u64,
+    /// Under which it was hashed; `None` when it changed meanwhile.
+    stamp: Mutex<Option<Stamp>>,
+}
+
+impl Folder {
+    fn stamp(&self) -> Option<Stamp> {
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room for Arc<Memory> {
+    type Lease = openledger_engine::Lease;
+
+    fn take(&self, bytes: usize) -> Option<Self::Lease> {
+        Memory::take(self, bytes)
+    }
+}
+
+impl Weigh for Lora {
+    fn bytes(&self) -> usize {
+        Lora::bytes(self)
+    }
 }
 
 impl AdapterStore {
     /// An empty store for adapters of `model`; keeps about `budget_bytes` of idle ones in memory, and takes the bytes of all
     /// from `memory`.
     pub(crate) fn new(model: Arc<Model>, memory: Arc<Memory>, budget_bytes: usize) -> Self {
-        Self { model, memory, budget_bytes, inner: Mutex::default(), loaded: Condvar::new() }
+        let residency = Residency::new(Arc::clone(&memory), budget_bytes);
+        Self { model, memory, budget_bytes, residency, sidecars: OnceLock::new(), originals_read: AtomicU64::new(0) }
+    }
+
+    /// Keeps packed adapters in `folder` (made if need be) from now on: cold ones are mapped from there in a millisecond or
+    /// two, and those that were hashed before and have not changed are taken in without reading them.
+    ///
+    /// Who may write this folder can answer in the adapters' name. It grows with every adapter taken in and may be emptied
+    /// at any time. A second call changes nothing.
+    ///
+    /// # Errors
+    /// [`ServeError::Load`] when the folder cannot be used, or others own or may write it.
+    pub fn keep_packed_in(&self, folder: &Path) -> Result<(), ServeError> {
+        let sidecars = Sidecars::open(folder, B256::from(self.model.hash()))?;
+        let _ = self.sidecars.set(sidecars);
+        Ok(())
     }
 
     /// Takes in the PEFT folder `dir` and gives its hash; taking in the same content twice is the same adapter, read from
-    /// the newer folder from then on.
+    /// the newer folder from then on. What is in memory stays as it is.
     ///
     /// # Errors
     /// [`ServeError::Load`] when the folder is not a whole adapter for this base.
     pub fn register(&self, dir: &Path) -> Result<AdapterHash, ServeError> {
-        let lora = Arc::new(Lora::load_peft(dir, &self.model)?);
-        let hash = AdapterHash(B256::from(lora.hash()));
-        let bytes = lora.bytes();
-        let known = self.lock().entries.get(&hash).is_some_and(|entry| entry.held.is_some());
-        // Without room it is known all the same, and read again when it is asked for.
-        let lease = if known { None } else { self.lease(bytes).ok() };
-        let mut inner = self.lock();
-        let entry = inner.entries.entry(hash).or_insert_with(|| Entry::new(dir));
-        entry.path = dir.to_owned();
-        entry.bytes = bytes;
-        entry.loads += 1;
-        if let (false, None, Some(lease)) = (entry.loading, &entry.held, lease) {
-            inner.hold(hash, Held { lora, lease });
-        }
-        inner.evict_to(self.budget_bytes);
+        let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let known = self.sidecars.get().zip(Stamp::of(&path));
+        let known = known.and_then(|(sidecars, stamp)| Some((stamp, sidecars.known(&path, &stamp)?)));
+        let (stamp, hash, bytes) = match known {
+            Some((stamp, (hash, bytes))) => (Some(stamp), hash, bytes),
+            None => {
+                let (lora, hash, stamp) = self.read(&path)?;
+                (stamp, hash, lora.bytes())
+            }
+        };
+        let folder = Folder { path, stamp: Mutex::new(stamp) };
+        // It needs no others, so that none can be missing.
+        let _ = self.residency.insert(hash, Arc::new(Source::Folder(folder)), bytes, &[]);
         Ok(hash)
     }
 
-    /// Forgets an adapter and the aliases that point to it; its memory is free as soon as nobody uses it.
+    /// Takes in an ensemble of registered adapters and gives its hash. Its members stay registered while it is.
     ///
     /// # Errors
-    /// [`ServeError::NotFound`].
+    /// [`ServeError::NotFound`] when a member is not registered, [`ServeError::BadRequest`] about `members` when one is an
+    /// ensemble itself or their ranks sum beyond the engine's limit, [`ServeError::Load`] and [`ServeError::Changed`] when
+    /// one cannot be read.
+    pub fn register_ensemble(&self, ensemble: Ensemble) -> Result<AdapterHash, ServeError> {
+        let hash = ensemble.hash();
+        if self.contains(hash) {
+            return Ok(hash);
+        }
+        let lora = self.assemble(&ensemble)?;
+        let (numbers, bytes) = (B256::from(lora.hash()), lora.bytes());
+        let members: Vec<AdapterHash> = ensemble.members().iter().map(|member| member.adapter).collect();
+        let source = Arc::new(Source::Ensemble { ensemble, numbers });
+        self.residency.insert(hash, source, bytes, &members).map_err(not_found)?;
+        Ok(hash)
+    }
+
+    /// Forgets an adapter or ensemble and the aliases that point to it; its memory is free as soon as nobody uses it.
+    ///
+    /// # Errors
+    /// [`ServeError::NotFound`], or [`ServeError::Needed`] when an ensemble is made of it.
     pub fn unregister(&self, hash: AdapterHash) -> Result<(), ServeError> {
-        let mut inner = self.lock();
-        let entry = inner.entries.remove(&hash).ok_or_else(|| not_found(hash))?;
-        inner.recent.remove(&entry.used);
-        inner.leaving.extend(entry.held);
-        inner.sweep();
-        inner.aliases.retain(|_, alias| alias.adapter != hash);
-        Ok(())
+        self.residency.remove(hash).map_err(|kept| match kept {
+            Kept::Unknown => not_found(hash),
+            Kept::Needed(ensembles) => ServeError::Needed { adapter: hash, ensembles },
+        })
     }
 
     /// The adapter, from memory or from disk. It stays in memory while the `Arc` is held.
@@ -174,77 +203,40 @@ impl AdapterStore {
     /// [`ServeError::NotFound`] when it was never registered, [`ServeError::Load`] and [`ServeError::Changed`] when its
     /// folder no longer holds it, [`ServeError::NoRoom`] when what is in use leaves no memory for it.
     pub fn get(&self, hash: AdapterHash) -> Result<Arc<Lora>, ServeError> {
-        let mut inner = self.lock();
-        let (path, bytes) = loop {
-            if let Some(lora) = inner.touch(hash) {
-                return Ok(lora);
+        self.residency.get(hash, |source| self.open(hash, source)).map_err(|miss| match miss {
+            Miss::Unknown => not_found(hash),
+            Miss::NoRoom(needed) => {
+                let budget = self.memory.budget();
+                ServeError::NoRoom { needed, used: budget.used(), budget: budget.limit() }
             }
-            let entry = inner.entries.get_mut(&hash).ok_or_else(|| not_found(hash))?;
-            if !entry.loading {
-                entry.loading = true;
-                break (entry.path.clone(), entry.bytes);
-            }
-            inner = self.loaded.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(inner);
-        let loading = Loading { store: self, hash };
-        let lease = self.lease(bytes)?;
-        let lora = self.read(&path, hash)?;
-        let held = Held { lora: Arc::clone(&lora), lease };
-        let mut inner = self.lock();
-        match inner.entries.get_mut(&hash) {
-            Some(entry) => {
-                entry.loads += 1;
-                inner.hold(hash, held);
-            }
-            // It was forgotten meanwhile; the caller who asked before still gets it.
-            None => inner.leaving.push(held),
-        }
-        inner.evict_to(self.budget_bytes);
-        drop(inner);
-        drop(loading);
-        Ok(lora)
+            Miss::Load(error) => error,
+        })
     }
 
     /// The adapter if it is in memory.
     pub(crate) fn get_resident(&self, hash: AdapterHash) -> Option<Arc<Lora>> {
-        self.lock().touch(hash)
+        self.residency.get_resident(hash)
     }
 
     /// Whether the adapter is in memory.
     pub(crate) fn is_resident(&self, hash: AdapterHash) -> bool {
-        self.lock().entries.get(&hash).is_some_and(|entry| entry.held.is_some())
+        self.residency.facts(hash).is_some_and(|facts| facts.resident)
     }
 
     /// Bytes that the adapter takes in memory.
     pub(crate) fn bytes(&self, hash: AdapterHash) -> Option<usize> {
-        self.lock().entries.get(&hash).map(|entry| entry.bytes)
+        self.residency.facts(hash).map(|facts| facts.bytes)
     }
 
     /// Drops the least recently used adapter that nobody holds; `false` when there is none.
     pub(crate) fn evict_one(&self) -> bool {
-        let mut inner = self.lock();
-        inner.sweep() || inner.evict_one()
+        self.residency.evict_one()
     }
 
-    /// Gives back what is no longer used: to be called when a holder has ended.
-    pub(crate) fn release(&self) {
-        let mut inner = self.lock();
-        inner.sweep();
-        inner.evict_to(self.budget_bytes);
-    }
-
-    /// Memory for an adapter of `bytes`; others that nobody holds make room.
-    fn lease(&self, bytes: usize) -> Result<Lease, ServeError> {
-        loop {
-            if let Some(lease) = self.memory.take(bytes) {
-                return Ok(lease);
-            }
-            if !self.evict_one() {
-                let budget = self.memory.budget();
-                return Err(ServeError::NoRoom { needed: bytes, used: budget.used(), budget: budget.limit() });
-            }
-        }
+    /// Lets go of idle adapters beyond the budget, least recently used first: for who has dropped what [`AdapterStore::get`]
+    /// gave. Requests do so at their end.
+    pub fn release(&self) {
+        self.residency.release();
     }
 
     /// Takes in every folder in `root` that holds an `adapter_config.json`, in order of names, each under its folder's
@@ -280,132 +272,150 @@ impl AdapterStore {
             let reason = "must not be empty, hold `:` or start with `0x`".to_owned();
             return Err(ServeError::BadRequest { param: "alias", reason });
         }
-        let mut inner = self.lock();
-        if !inner.entries.contains_key(&adapter) {
-            return Err(not_found(adapter));
-        }
-        let found = inner.aliases.get(name).map_or(0, |alias| alias.generation);
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(ServeError::AliasMoved { alias: name.to_owned(), expected, found });
-        }
-        let alias = Alias { name: name.to_owned(), generation: found + 1, adapter };
-        inner.aliases.insert(name.to_owned(), alias.clone());
-        Ok(alias)
+        let generation = self.residency.point(name, adapter, expected).map_err(|unmoved| match unmoved {
+            Unmoved::Unknown => not_found(adapter),
+            Unmoved::At(found) => {
+                ServeError::AliasMoved { alias: name.to_owned(), expected: expected.unwrap_or(found), found }
+            }
+        })?;
+        Ok(Alias { name: name.to_owned(), generation, adapter, resident: self.is_resident(adapter) })
     }
 
     /// What `name` points to now.
     #[must_use]
     pub fn alias(&self, name: &str) -> Option<Alias> {
-        self.lock().aliases.get(name).cloned()
+        let (generation, adapter, resident) = self.residency.named(name)?;
+        Some(Alias { name: name.to_owned(), generation, adapter, resident })
     }
 
     /// All aliases by name.
     #[must_use]
     pub fn aliases(&self) -> Vec<Alias> {
-        self.lock().aliases.values().cloned().collect()
+        let alias = |(name, generation, adapter, resident)| Alias { name, generation, adapter, resident };
+        self.residency.names().into_iter().map(alias).collect()
     }
 
     /// Whether `hash` is registered.
     #[must_use]
     pub fn contains(&self, hash: AdapterHash) -> bool {
-        self.lock().entries.contains_key(&hash)
+        self.residency.facts(hash).is_some()
     }
 
-    /// What is in memory and how it is used.
+    /// The ensemble of that hash, if it is one.
+    #[must_use]
+    pub fn ensemble(&self, hash: AdapterHash) -> Option<Ensemble> {
+        match &*self.residency.source(hash)? {
+            Source::Ensemble { ensemble, .. } => Some(ensemble.clone()),
+            Source::Folder(_) => None,
+        }
+    }
+
+    /// How many adapters there are and how they are used.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let inner = self.lock();
-        let adapters = inner.entries.iter().map(|(adapter, e)| AdapterStats {
-            adapter: *adapter,
-            resident: e.held.is_some(),
-            bytes: e.bytes,
-            hits: e.hits,
-            loads: e.loads,
-            evictions: e.evictions,
-        });
+        let totals = self.residency.totals();
         StoreStats {
-            resident_bytes: inner.resident_bytes(),
+            registered: totals.registered,
+            resident: totals.resident,
+            resident_bytes: totals.resident_bytes,
             budget_bytes: self.budget_bytes,
-            adapters: adapters.collect(),
+            hits: totals.hits,
+            loads: totals.loads,
+            evictions: totals.evictions,
+            originals_read: self.originals_read.load(Ordering::Relaxed),
         }
     }
 
-    fn read(&self, path: &Path, expected: AdapterHash) -> Result<Arc<Lora>, ServeError> {
-        let lora = Lora::load_peft(path, &self.model)?;
-        let found = AdapterHash(B256::from(lora.hash()));
-        if found != expected {
-            return Err(ServeError::Changed { path: path.to_owned(), expected, found });
-        }
-        Ok(Arc::new(lora))
+    /// What is known of one adapter.
+    #[must_use]
+    pub fn stats_of(&self, adapter: AdapterHash) -> Option<AdapterStats> {
+        self.residency.facts(adapter).map(|facts| told(adapter, facts))
     }
 
-    /// The state; a panic elsewhere leaves it usable, since every change to it is made in one piece.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of each adapter in memory, least recently used first.
+    #[must_use]
+    pub fn resident(&self) -> Vec<AdapterStats> {
+        self.residency.resident().into_iter().map(|(adapter, facts)| told(adapter, facts)).collect()
+    }
+
+    /// Brings an adapter into memory.
+    fn open(&self, hash: AdapterHash, source: &Source) -> Result<Lora, ServeError> {
+        match source {
+            Source::Folder(folder) => self.open_folder(hash, folder),
+            Source::Ensemble { ensemble, numbers } => {
+                let packed = self.sidecars.get().and_then(|sidecars| sidecars.map(*numbers, &self.model));
+                packed.map_or_else(|| self.assemble(ensemble), Ok)
+            }
+        }
+    }
+
+    /// Brings the adapter in `folder` into memory: mapped if its files are as they were, else read and hashed again.
+    fn open_folder(&self, hash: AdapterHash, folder: &Folder) -> Result<Lora, ServeError> {
+        if let Some(sidecars) = self.sidecars.get()
+            && let Some(stamp) = folder.stamp()
+            && Stamp::of(&folder.path) == Some(stamp)
+            && let Some(lora) = sidecars.map(hash.0, &self.model)
+        {
+            return Ok(lora);
+        }
+        let (lora, found, stamp) = self.read(&folder.path)?;
+        if found != hash {
+            return Err(ServeError::Changed { path: folder.path.clone(), expected: hash, found });
+        }
+        *folder.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
+        Ok(lora)
+    }
+
+    /// Reads and hashes the adapter in `path`, and keeps it packed; with the stamp of its files if they stood still.
+    fn read(&self, path: &Path) -> Result<(Lora, AdapterHash, Option<Stamp>), ServeError> {
+        self.originals_read.fetch_add(1, Ordering::Relaxed);
+        let before = Stamp::of(path);
+        let lora = self.packed(Lora::load_peft(path, &self.model)?);
+        let hash = AdapterHash(B256::from(lora.hash()));
+        let stamp = before.filter(|before| Stamp::of(path) == Some(*before));
+        if let (Some(sidecars), Some(stamp)) = (self.sidecars.get(), stamp) {
+            sidecars.remember(path, stamp, hash, lora.bytes());
+        }
+        Ok((lora, hash, stamp))
+    }
+
+    /// The weighted sum of an ensemble's members. They are read for it one after the other, beside those in memory.
+    fn assemble(&self, ensemble: &Ensemble) -> Result<Lora, ServeError> {
+        let mut parts = Vec::with_capacity(ensemble.members().len());
+        for member in ensemble.members() {
+            match &*self.residency.source(member.adapter).ok_or_else(|| not_found(member.adapter))? {
+                Source::Folder(folder) => {
+                    parts.push((self.open_folder(member.adapter, folder)?, member.weight.factor()));
+                }
+                Source::Ensemble { .. } => {
+                    let reason = format!("names {}, which is an ensemble itself; name its members", member.adapter);
+                    return Err(ServeError::BadRequest { param: "members", reason });
+                }
+            }
+        }
+        let parts: Vec<(&Lora, f32)> = parts.iter().map(|(lora, weight)| (lora, *weight)).collect();
+        let whole = Lora::ensemble(&self.model, &parts).map_err(|error| match error {
+            // Members that do not go together are the caller's doing.
+            LoadError::Unsupported { what } => {
+                ServeError::BadRequest { param: "members", reason: format!("do not go together: {what}") }
+            }
+            error => error.into(),
+        })?;
+        Ok(self.packed(whole))
+    }
+
+    /// Keeps `lora` packed, where there is a folder for it.
+    fn packed(&self, lora: Lora) -> Lora {
+        match self.sidecars.get() {
+            Some(sidecars) => sidecars.pack(lora, &self.model),
+            None => lora,
+        }
     }
 }
 
-impl Entry {
-    fn new(path: &Path) -> Self {
-        let path = path.to_owned();
-        Self { path, held: None, loading: false, used: 0, bytes: 0, hits: 0, loads: 0, evictions: 0 }
-    }
-}
-
-impl Inner {
-    /// The adapter if it is in memory, now the most recent.
-    fn touch(&mut self, hash: AdapterHash) -> Option<Arc<Lora>> {
-        self.clock += 1;
-        let entry = self.entries.get_mut(&hash)?;
-        let lora = Arc::clone(&entry.held.as_ref()?.lora);
-        entry.hits += 1;
-        self.recent.remove(&entry.used);
-        entry.used = self.clock;
-        self.recent.insert(self.clock, hash);
-        Some(lora)
-    }
-
-    /// Keeps a registered adapter in memory.
-    fn hold(&mut self, hash: AdapterHash, held: Held) {
-        self.clock += 1;
-        let Some(entry) = self.entries.get_mut(&hash) else { return };
-        self.recent.remove(&entry.used);
-        self.leaving.extend(entry.held.replace(held));
-        entry.used = self.clock;
-        self.recent.insert(self.clock, hash);
-        self.sweep();
-    }
-
-    fn resident_bytes(&self) -> usize {
-        let held = self.recent.values().filter_map(|hash| self.entries.get(hash)).filter_map(|e| e.held.as_ref());
-        held.chain(&self.leaving).map(|held| held.lease.bytes()).sum()
-    }
-
-    /// Lets go of forgotten adapters whose last holder has ended; whether there were any.
-    fn sweep(&mut self) -> bool {
-        let before = self.leaving.len();
-        self.leaving.retain(|held| !held.is_idle());
-        self.leaving.len() < before
-    }
-
-    /// Drops the least recently used adapter that nobody holds; `false` when there is none.
-    fn evict_one(&mut self) -> bool {
-        let idle = |hash: &AdapterHash| self.entries.get(hash).and_then(|e| e.held.as_ref()).is_some_and(Held::is_idle);
-        let Some((used, hash)) = self.recent.iter().find(|(_, hash)| idle(hash)).map(|(u, h)| (*u, *h)) else {
-            return false;
-        };
-        self.recent.remove(&used);
-        if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.held = None;
-            entry.evictions += 1;
-        }
-        true
-    }
-
-    /// Drops what nobody holds, least recently used first, until the rest fits.
-    fn evict_to(&mut self, budget: usize) {
-        while self.resident_bytes() > budget && self.evict_one() {}
-    }
+fn told(adapter: AdapterHash, facts: crate::residency::Facts) -> AdapterStats {
+    let crate::residency::Facts { resident, bytes, hits, loads, evictions } = facts;
+    AdapterStats { adapter, resident, bytes, hits, loads, evictions }
 }
 
 fn not_found(hash: AdapterHash) -> ServeError {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use openledger_protocol::{AdapterHash, BaseHash, Completion, ModelId, Sampling};
 
+use crate::adapters::Alias;
+use crate::ensemble::{Ensemble, Weight};
 use crate::error::ServeError;
 use crate::events::Events;
 
@@ -133,6 +135,13 @@ pub struct Served {
     pub resident: bool,
 }
 
+impl From<Alias> for Served {
+    fn from(alias: Alias) -> Self {
+        let Alias { name, generation, adapter, resident } = alias;
+        Self { name, adapter: Some(adapter), generation, resident }
+    }
+}
+
 /// An adapter to take in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadAdapter {
@@ -226,6 +235,11 @@ pub trait Backend: Send + Sync {
     /// What can be asked for: the base, then each name in order.
     fn served(&self) -> Vec<Served>;
 
+    /// What can be asked for by that name, the base or an alias; where there are many, without listing them.
+    fn find(&self, name: &str) -> Option<Served> {
+        self.served().into_iter().find(|served| served.name == name)
+    }
+
     /// Takes in an adapter and gives its hash.
     ///
     /// # Errors
@@ -233,10 +247,30 @@ pub trait Backend: Send + Sync {
     /// expected one, [`ServeError::BadRequest`] for a name that cannot be one.
     fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError>;
 
-    /// Forgets the adapter that `model` names, with all its names and its memory; running requests end with it.
+    /// Takes in the ensemble of what `members` name, points `name` to it and gives its hash. Its members cannot be unloaded
+    /// before it.
     ///
     /// # Errors
-    /// [`ServeError::NotFound`].
+    /// [`ServeError::NotFound`] for an unknown member, [`ServeError::BadRequest`] when members do not go together or the
+    /// backend has no ensembles.
+    fn load_ensemble(&self, name: &str, members: &[(String, Weight)]) -> Result<AdapterHash, ServeError> {
+        let _ = (name, members);
+        Err(ServeError::BadRequest {
+            param: "members",
+            reason: "cannot be honoured: this backend has no ensembles".into(),
+        })
+    }
+
+    /// The members of the ensemble of that hash, if it is one.
+    fn ensemble(&self, adapter: AdapterHash) -> Option<Ensemble> {
+        let _ = adapter;
+        None
+    }
+
+    /// Forgets the adapter or ensemble that `model` names, with all its names and its memory; running requests end with it.
+    ///
+    /// # Errors
+    /// [`ServeError::NotFound`], [`ServeError::Needed`] when an ensemble is made of it.
     fn unload_adapter(&self, model: &str) -> Result<AdapterHash, ServeError>;
 
     /// Mean final hidden state of `ids` under `model`, one value per hidden dimension.

@@ -3,6 +3,7 @@
 //! **Invariants:** a request is checked in the thread that brings it, and runs beside others in the engine's; nothing of
 //! its answer depends on them. Not here: turns and memory (`scheduler`), how a token is chosen (`choose`).
 
+use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::base::{Base, MAX_TOP};
 use crate::chat::ChatForm;
 use crate::choose::Chooser;
 use crate::decode::render;
+use crate::ensemble::{Ensemble, Member, Weight};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Sender, Started, Token, events};
 use crate::memory::Memory;
@@ -84,6 +86,29 @@ impl Embedded {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The counts in the text form that Prometheus reads: of requests, and of the adapters that these name in memory.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let (stats, [used, peak, limit]) = (self.adapters.stats(), self.memory_bytes());
+        let mut text = self.metrics.prometheus(&|adapter| self.adapters.stats_of(adapter));
+        for (name, value) in [
+            ("adapters_registered", stats.registered as u64),
+            ("adapters_resident", stats.resident as u64),
+            ("adapters_resident_bytes", stats.resident_bytes as u64),
+            ("adapter_hits_total", stats.hits),
+            ("adapter_loads_total", stats.loads),
+            ("adapter_evictions_total", stats.evictions),
+            ("adapter_originals_read_total", stats.originals_read),
+            ("memory_used_bytes", used as u64),
+            ("memory_peak_bytes", peak as u64),
+            ("memory_limit_bytes", limit as u64),
+        ] {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "openledger_serving_{name} {value}");
+        }
+        text
     }
 
     /// Bytes of adapters, keys and values: taken now, taken at most so far, and there.
@@ -274,15 +299,15 @@ impl Backend for Embedded {
     }
 
     fn served(&self) -> Vec<Served> {
-        let base = Served { name: self.name.clone(), adapter: None, generation: 0, resident: true };
-        let resident = |hash| self.adapters.is_resident(hash);
-        let alias = self.adapters.aliases().into_iter().map(|alias| Served {
-            resident: resident(alias.adapter),
-            name: alias.name,
-            adapter: Some(alias.adapter),
-            generation: alias.generation,
-        });
-        std::iter::once(base).chain(alias).collect()
+        let base = self.find(&self.name);
+        base.into_iter().chain(self.adapters.aliases().into_iter().map(Served::from)).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Served> {
+        if name == self.name {
+            return Some(Served { name: self.name.clone(), adapter: None, generation: 0, resident: true });
+        }
+        self.adapters.alias(name).map(Served::from)
     }
 
     fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError> {
@@ -294,6 +319,21 @@ impl Backend for Embedded {
             self.adapters.set_alias(name, hash, None)?;
         }
         Ok(hash)
+    }
+
+    fn load_ensemble(&self, name: &str, members: &[(String, Weight)]) -> Result<AdapterHash, ServeError> {
+        let member = |(model, weight): &(String, Weight)| {
+            let base = || ServeError::BadRequest { param: "members", reason: format!("names the base `{model}`") };
+            Ok(Member { adapter: self.resolve(model)?.ok_or_else(base)?, weight: *weight })
+        };
+        let members: Result<Vec<Member>, ServeError> = members.iter().map(member).collect();
+        let hash = self.adapters.register_ensemble(Ensemble::new(members?)?)?;
+        self.adapters.set_alias(name, hash, None)?;
+        Ok(hash)
+    }
+
+    fn ensemble(&self, adapter: AdapterHash) -> Option<Ensemble> {
+        self.adapters.ensemble(adapter)
     }
 
     fn unload_adapter(&self, model: &str) -> Result<AdapterHash, ServeError> {

@@ -52,6 +52,14 @@ pub enum ServeError {
         /// The hash of what lies there now.
         found: AdapterHash,
     },
+    /// An ensemble is made of this adapter; forget the ensemble first.
+    #[error("{ensembles} ensembles are made of adapter {adapter}; unload them first")]
+    Needed {
+        /// The adapter.
+        adapter: AdapterHash,
+        /// How many ensembles name it.
+        ensembles: usize,
+    },
     /// An alias moved meanwhile: it is not at the generation that the caller expected.
     #[error("alias `{alias}` is at generation {found}, not {expected}")]
     AliasMoved {
@@ -125,6 +133,7 @@ impl ServeError {
             | Self::BadRequest { .. }
             | Self::PromptTooLong { .. }
             | Self::AliasMoved { .. }
+            | Self::Needed { .. }
             | Self::UnknownChatTemplate
             | Self::Run(_) => Blame::Caller,
             Self::TooLarge { .. } => Blame::Caller,

@@ -27,6 +27,7 @@ mod choose;
 mod constrain;
 mod decode;
 mod embedded;
+mod ensemble;
 mod error;
 mod events;
 pub mod http;
@@ -35,7 +36,10 @@ mod metrics;
 pub mod openai;
 mod reexecute;
 mod remote;
+mod residency;
 mod scheduler;
+mod sidecars;
+mod sync;
 
 pub use adapters::{AdapterStats, AdapterStore, Alias, StoreStats};
 pub use backend::{
@@ -45,6 +49,7 @@ pub use backend::{
 pub use chat::{CHAT_TEMPLATE, ChatForm, ChatTemplate, Conversation, Message, Role, SpecialTokens};
 pub use constrain::Grammar;
 pub use embedded::Embedded;
+pub use ensemble::{Ensemble, Member, Weight};
 pub use error::{Blame, ServeError};
 pub use events::{Event, Events, Sender, Started, Token, events};
 pub use metrics::{Clock, Counts, LABELS_MAX, Metrics, MetricsSnapshot, Times};

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openledger_protocol::AdapterHash;
 
+use crate::adapters::AdapterStats;
 use crate::backend::Tenant;
 use crate::scheduler::BASE;
 
@@ -105,6 +106,8 @@ pub struct MetricsSnapshot {
     pub steps: u64,
     /// Sequences in those steps.
     pub step_rows: u64,
+    /// Tokens in those steps: one of each sequence that was being written, several of prompts.
+    pub step_tokens: u64,
 }
 
 /// How a request ended.
@@ -136,8 +139,7 @@ pub struct Metrics {
 #[derive(Default)]
 struct State {
     counts: MetricsSnapshot,
-    /// Tokens of answers and when they were counted, for an estimate of speed.
-    tokens_out: u64,
+    /// How long the steps took, for an estimate of speed.
     busy_micros: u64,
     last_step: Option<u64>,
 }
@@ -158,9 +160,8 @@ impl Metrics {
         self.lock().counts.clone()
     }
 
-    /// The counts in the text form that Prometheus reads.
-    #[must_use]
-    pub fn prometheus(&self) -> String {
+    /// The counts in the text form that Prometheus reads, with what `stored` tells of each adapter that has a line of its own.
+    pub(crate) fn prometheus(&self, stored: &dyn Fn(AdapterHash) -> Option<AdapterStats>) -> String {
         let counts = self.snapshot();
         let mut text = String::new();
         let gauges =
@@ -174,16 +175,30 @@ impl Metrics {
                 counts.write(&mut text, label, &name);
             }
         }
+        // As many as have lines, however many are stored.
+        for name in counts.adapters.keys() {
+            let Some(stats) = name.parse().ok().and_then(stored) else { continue };
+            for (what, value) in [
+                ("resident", u64::from(stats.resident)),
+                ("bytes", stats.bytes as u64),
+                ("hits_total", stats.hits),
+                ("loads_total", stats.loads),
+                ("evictions_total", stats.evictions),
+            ] {
+                let _ = writeln!(text, "openledger_serving_adapter_{what}{{adapter=\"{name}\"}} {value}");
+            }
+        }
         text
     }
 
     /// Seconds until `tokens` waiting tokens are through at the speed so far, 1 to 60.
     pub(crate) fn estimate_secs(&self, tokens: u64) -> u64 {
         let state = self.lock();
-        if state.tokens_out == 0 {
+        let done = state.counts.step_tokens;
+        if done == 0 {
             return 1;
         }
-        let micros = u128::from(tokens) * u128::from(state.busy_micros) / u128::from(state.tokens_out);
+        let micros = u128::from(tokens) * u128::from(state.busy_micros) / u128::from(done);
         u64::try_from(micros / 1_000_000).unwrap_or(60).clamp(1, 60)
     }
 
@@ -197,11 +212,11 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn stepped(&self, now: u64, rows: usize) {
+    pub(crate) fn stepped(&self, now: u64, sequences: usize, tokens: usize) {
         let mut state = self.lock();
         state.counts.steps += 1;
-        state.counts.step_rows += rows as u64;
-        state.tokens_out += rows as u64;
+        state.counts.step_rows += sequences as u64;
+        state.counts.step_tokens += tokens as u64;
         let since = state.last_step.replace(now).map_or(0, |last| now.saturating_sub(last));
         state.busy_micros = state.busy_micros.saturating_add(since);
     }
@@ -322,7 +337,7 @@ mod tests {
         let metrics = Metrics::new(Arc::new(|| 0));
         assert_eq!(metrics.estimate_secs(1000), 1);
         for step in 0..11 {
-            metrics.stepped(step * 100_000, 10);
+            metrics.stepped(step * 100_000, 3, 10);
         }
         assert_eq!(metrics.estimate_secs(1100), 10);
         assert_eq!(metrics.estimate_secs(u64::MAX), 60);
@@ -332,6 +347,6 @@ mod tests {
     fn names_cannot_break_out_of_their_label() {
         let metrics = Metrics::new(Arc::new(|| 0));
         metrics.refused(&Tenant::new("a\"} 7\nforged"), BASE);
-        assert!(metrics.prometheus().lines().all(|line| line.starts_with("openledger_serving_")));
+        assert!(metrics.prometheus(&|_| None).lines().all(|line| line.starts_with("openledger_serving_")));
     }
 }

@@ -25,12 +25,20 @@ pub(crate) struct ServeArgs {
     /// About how many bytes of adapters stay in memory.
     #[arg(long, value_name = "N", default_value_t = 256 << 20)]
     cache_bytes: usize,
+    /// Folder to keep packed adapters in, so that cold ones are mapped at once and unchanged ones not read at the next
+    /// start. Who may write there can answer in the adapters' name: it is made for you alone, and refused if others may
+    /// write it. It may be emptied at any time.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 /// Serves until Ctrl-C.
 pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let base = name(&args.base);
     let backend = Embedded::load(&args.base, &base, args.cache_bytes)?;
+    if let Some(folder) = &args.cache {
+        backend.adapters().keep_packed_in(folder)?;
+    }
     for folder in adapter_folders(args.adapters.as_deref())? {
         let hash = backend.adapters().register(&folder)?;
         backend.adapters().set_alias(&name(&folder), hash, None)?;
@@ -46,7 +54,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
         form: backend.chat_form().clone(),
         eos: backend.model().config().eos.clone(),
         adapters: args.adapters,
-        metrics: Some(Arc::new(move || counted.metrics().prometheus())),
+        metrics: Some(Arc::new(move || counted.prometheus())),
         now: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         backend: Arc::new(backend),
     });

@@ -32,8 +32,11 @@ pub(super) async fn model(
     State(server): State<Arc<Server>>,
     UrlPath(model): UrlPath<String>,
 ) -> Result<Json<ModelEntry>, Refusal> {
-    let found = server.backend().served().into_iter().find(|served| served.name == model);
-    found.map(|served| Json(entry(&server, served))).ok_or_else(|| ServeError::NotFound { model }.into())
+    server
+        .backend()
+        .find(&model)
+        .map(|served| Json(entry(&server, served)))
+        .ok_or_else(|| ServeError::NotFound { model }.into())
 }
 
 /// A model as OpenAI and vLLM list it: `root` is the hash behind the name.
@@ -69,7 +72,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
 }
 
 /// A member of the body that must be a text.
-fn text(body: &Value, name: &str) -> Result<String, Refusal> {
+pub(super) fn text(body: &Value, name: &str) -> Result<String, Refusal> {
     let text = body[name].as_str().filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| ApiError::invalid(name, format!("`{name}` must be a text")).into())
 }
@@ -85,8 +88,7 @@ pub(super) async fn load(State(server): State<Arc<Server>>, body: Body) -> Resul
             Some(hash.ok_or_else(bad)?)
         }
     };
-    let taken = server.backend().served().iter().any(|served| served.name == name);
-    if taken && body["load_inplace"] != Value::Bool(true) {
+    if server.backend().find(&name).is_some() && body["load_inplace"] != Value::Bool(true) {
         let message = format!(
             "The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set \
              'load_inplace' to True."

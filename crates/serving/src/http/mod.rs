@@ -17,6 +17,7 @@
 
 mod adapters;
 mod answers;
+mod ensembles;
 mod refusal;
 mod streams;
 mod texts;
@@ -153,6 +154,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/load_lora_adapter", post(adapters::load))
         .route("/v1/unload_lora_adapter", post(adapters::unload))
         .route("/v1/lora_adapters", get(adapters::list))
+        .route("/v1/ensembles", post(ensembles::load).get(ensembles::list))
         .route("/tokenize", post(texts::tokenize))
         .route("/detokenize", post(texts::detokenize))
         .route("/metrics", get(adapters::metrics))

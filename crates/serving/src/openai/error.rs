@@ -71,6 +71,7 @@ impl From<&ServeError> for ApiError {
             ServeError::BadRequest { param, .. } => caller(400, Some(param), None),
             ServeError::PromptTooLong { .. } => caller(400, Some("messages"), Some("context_length_exceeded")),
             ServeError::AliasMoved { .. } => caller(409, Some("alias"), Some("alias_moved")),
+            ServeError::Needed { .. } => caller(409, Some("lora_name"), Some("adapter_needed")),
             ServeError::UnknownChatTemplate => caller(400, Some("messages"), Some("unknown_chat_template")),
             error => match error.blame() {
                 Blame::Caller => caller(400, None, None),

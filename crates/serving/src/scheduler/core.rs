@@ -20,6 +20,8 @@ use crate::metrics::{Metrics, Outcome};
 
 /// How often a request may be overtaken for lack of memory before nobody passes it any more.
 const OVERTAKES_MAX: u32 = 16;
+/// The oldest prompt has one in so many prompt rows for itself.
+const OLDEST_SHARE: usize = 8;
 
 /// Who runs, who waits for an adapter, and what they share.
 pub(crate) struct Core {
@@ -40,8 +42,6 @@ pub(crate) struct Core {
     stalled: BTreeSet<AdapterHash>,
     /// The request that nobody may pass.
     claim: Option<u64>,
-    /// Counts steps, so that tenants take turns with their prompts.
-    steps: u64,
 }
 
 impl Core {
@@ -67,7 +67,6 @@ impl Core {
             short: BTreeSet::new(),
             stalled: BTreeSet::new(),
             claim: None,
-            steps: 0,
         }
     }
 
@@ -75,7 +74,6 @@ impl Core {
     pub(crate) fn step(&mut self, batch: &mut Batch<'_>) -> bool {
         self.leave();
         self.admit();
-        self.steps += 1;
         self.metrics.set_load(self.running.len(), self.mailbox.lock().queue.len());
         if self.running.is_empty() {
             return false;
@@ -302,40 +300,28 @@ impl Core {
 
     /// How many tokens of each running request go into the next step.
     ///
-    /// Whoever writes has one row. The prompt rows are shared equally among tenants with unread prompts, who take turns for
-    /// what does not divide; within a tenant the older request goes first.
+    /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that a
+    /// tenant's many prompts hardly delay another's few; but one in [`OLDEST_SHARE`] goes to the oldest prompt, so that
+    /// none stands still. Within a tenant the older request goes first.
     fn rows(&self) -> Vec<usize> {
         let mut rows = vec![0; self.running.len()];
-        let mut prompts: BTreeMap<&Tenant, Vec<usize>> = BTreeMap::new();
+        let (mut load, mut prompts) = (BTreeMap::<&Tenant, usize>::new(), Vec::new());
         for (at, running) in self.running.iter().enumerate() {
+            *load.entry(&running.tenant).or_default() += running.cache.len();
             if running.is_writing() {
                 rows[at] = 1;
             } else {
-                prompts.entry(&running.tenant).or_default().push(at);
+                prompts.push(at);
             }
-        }
-        let mut lanes: Vec<Vec<usize>> = prompts.into_values().collect();
-        for lane in &mut lanes {
-            lane.sort_by_key(|at| self.running[*at].ticket);
         }
         let mut left = self.limits.prefill_rows.max(1);
-        let turn = usize::try_from(self.steps).unwrap_or(0);
-        while left > 0 && !lanes.is_empty() {
-            let (count, mut given) = (lanes.len(), 0);
-            for n in 0..count {
-                let share = left.min((self.limits.prefill_rows / count).max(1));
-                let mut share_left = share;
-                for at in &lanes[(turn + n) % count] {
-                    let more = (self.running[*at].pending().len() - rows[*at]).min(share_left);
-                    rows[*at] += more;
-                    share_left -= more;
-                }
-                given += share - share_left;
-                left -= share - share_left;
-            }
-            if given == 0 {
-                break;
-            }
+        prompts.sort_by_key(|at| self.running[*at].ticket);
+        let oldest = prompts.first().map(|at| (*at, left.div_ceil(OLDEST_SHARE)));
+        prompts.sort_by_key(|at| load.get(&self.running[*at].tenant));
+        for (at, most) in oldest.into_iter().chain(prompts.into_iter().map(|at| (at, usize::MAX))) {
+            let more = (self.running[at].pending().len() - rows[at]).min(most).min(left);
+            rows[at] += more;
+            left -= more;
         }
         rows
     }
@@ -380,7 +366,7 @@ impl Core {
                 Err(error) => ended.push((*at, Err(error))),
             }
         }
-        self.metrics.stepped(now, whose.len());
+        self.metrics.stepped(now, whose.len(), rows.iter().sum());
         for (at, how) in ended.into_iter().rev() {
             self.end(at, how);
         }

@@ -11,7 +11,8 @@ use super::{adapter, request, saved, server};
 /// What one of the tests' adapters takes once it is loaded.
 fn loaded_bytes() -> usize {
     let (server, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
-    server.adapters().register(&saved(&server, tmp.path(), 1)).unwrap();
+    let hash = server.adapters().register(&saved(&server, tmp.path(), 1)).unwrap();
+    server.adapters().get(hash).unwrap();
     server.adapters().stats().resident_bytes
 }
 
@@ -25,7 +26,7 @@ fn an_adapter_is_known_by_its_content() {
     std::fs::create_dir(&copy).unwrap();
     adapter(server.model(), 1).save_peft(&copy, "base").unwrap();
     assert_eq!(store.register(&copy).unwrap(), hash);
-    assert_eq!(store.stats().adapters.len(), 1);
+    assert_eq!(store.stats().registered, 1);
 }
 
 #[test]
@@ -47,10 +48,9 @@ fn the_least_recently_used_leaves_first_and_comes_back_from_disk() {
     let store = server.adapters();
     let hashes: Vec<AdapterHash> =
         (1..=3).map(|seed| store.register(&saved(&server, tmp.path(), seed)).unwrap()).collect();
-    let resident = || -> Vec<bool> {
-        let stats = store.stats();
-        hashes.iter().map(|h| stats.adapters.iter().find(|a| a.adapter == *h).unwrap().resident).collect()
-    };
+    let resident = || hashes.iter().map(|hash| store.stats_of(*hash).unwrap().resident).collect::<Vec<bool>>();
+    assert_eq!(resident(), [false; 3], "registered is not resident");
+    hashes.iter().for_each(|hash| drop(store.get(*hash).unwrap()));
     assert_eq!(resident(), [false, true, true]);
     store.get(hashes[1]).unwrap();
     let back = store.get(hashes[0]).unwrap();
@@ -71,9 +71,9 @@ fn an_adapter_in_use_stays_even_beyond_the_budget() {
     assert_eq!(store.stats().resident_bytes, 2 * bytes);
     drop((held, also_held));
     let third = store.register(&saved(&server, tmp.path(), 3)).unwrap();
-    let stats = store.stats();
-    assert_eq!(stats.resident_bytes, bytes, "what nobody holds makes room");
-    assert!(stats.adapters.iter().all(|a| a.resident == (a.adapter == third)));
+    store.get(third).unwrap();
+    assert_eq!(store.stats().resident_bytes, bytes, "what nobody holds makes room");
+    assert_eq!(store.resident().iter().map(|a| a.adapter).collect::<Vec<_>>(), [third]);
 }
 
 #[test]

@@ -3,10 +3,15 @@
 
 mod adapters;
 mod answers;
+mod churn;
 mod client;
+mod ensembles;
 mod faults;
 mod http;
+mod packed;
 mod remote;
+mod scale;
+mod schedules;
 mod stock;
 mod wire;
 
