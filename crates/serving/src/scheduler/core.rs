@@ -20,8 +20,8 @@ use crate::metrics::{Metrics, Outcome};
 
 /// How often a request may be overtaken for lack of memory before nobody passes it any more.
 const OVERTAKES_MAX: u32 = 16;
-/// The oldest prompt has one in so many prompt rows for itself.
-const OLDEST_SHARE: usize = 8;
+/// How many steps a tenant's prompts may stand still before they go first.
+const PASSED_MAX: u32 = 8;
 
 /// Who runs, who waits for an adapter, and what they share.
 pub(crate) struct Core {
@@ -245,6 +245,7 @@ impl Core {
             cache: KvCache::bounded(config, &found, lease),
             bytes,
             kept: found.len(),
+            passed: 0,
             times: [now; 3],
             writer: Written::default(),
             logprobs: Vec::new(),
@@ -300,28 +301,46 @@ impl Core {
 
     /// How many tokens of each running request go into the next step.
     ///
-    /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that a
-    /// tenant's many prompts hardly delay another's few; but one in [`OLDEST_SHARE`] goes to the oldest prompt, so that
-    /// none stands still. Within a tenant the older request goes first.
-    fn rows(&self) -> Vec<usize> {
+    /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that one
+    /// tenant's many prompts hardly delay another's few; a tenant that writes already has at most half of them, so that
+    /// steps stay short for who comes. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes first. Within a
+    /// tenant the older request does.
+    fn rows(&mut self) -> Vec<usize> {
         let mut rows = vec![0; self.running.len()];
-        let (mut load, mut prompts) = (BTreeMap::<&Tenant, usize>::new(), Vec::new());
+        let (mut tokens, mut prompts) = (BTreeMap::<&Tenant, (usize, bool)>::new(), Vec::new());
         for (at, running) in self.running.iter().enumerate() {
-            *load.entry(&running.tenant).or_default() += running.cache.len();
+            let (computed, writes) = tokens.entry(&running.tenant).or_default();
+            *computed += running.cache.len();
+            *writes |= running.is_writing();
             if running.is_writing() {
                 rows[at] = 1;
             } else {
                 prompts.push(at);
             }
         }
-        let mut left = self.limits.prefill_rows.max(1);
-        prompts.sort_by_key(|at| self.running[*at].ticket);
-        let oldest = prompts.first().map(|at| (*at, left.div_ceil(OLDEST_SHARE)));
-        prompts.sort_by_key(|at| load.get(&self.running[*at].tenant));
-        for (at, most) in oldest.into_iter().chain(prompts.into_iter().map(|at| (at, usize::MAX))) {
-            let more = (self.running[at].pending().len() - rows[at]).min(most).min(left);
-            rows[at] += more;
-            left -= more;
+        let most = self.limits.prefill_rows.max(1);
+        let first = |running: &Running| {
+            let computed = tokens.get(&running.tenant).map(|(computed, _)| *computed);
+            (running.passed < PASSED_MAX, computed, running.ticket)
+        };
+        prompts.sort_by_key(|at| first(&self.running[*at]));
+        let mut left: BTreeMap<&Tenant, usize> = tokens
+            .iter()
+            .map(|(tenant, (_, writes))| (*tenant, if *writes { most.div_ceil(2) } else { most }))
+            .collect();
+        let mut all = most;
+        for at in &prompts {
+            let running = &self.running[*at];
+            let Some(own) = left.get_mut(&running.tenant) else { continue };
+            rows[*at] = running.pending().len().min(*own).min(all);
+            *own -= rows[*at];
+            all -= rows[*at];
+        }
+        let served: BTreeSet<Tenant> =
+            prompts.iter().filter(|at| rows[**at] > 0).map(|at| self.running[*at].tenant.clone()).collect();
+        for at in prompts {
+            let running = &mut self.running[at];
+            running.passed = if served.contains(&running.tenant) { 0 } else { running.passed + 1 };
         }
         rows
     }

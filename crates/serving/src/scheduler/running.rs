@@ -85,6 +85,8 @@ pub(crate) struct Running {
     pub(crate) bytes: usize,
     /// Full pages that are kept for others.
     pub(crate) kept: usize,
+    /// Steps that its tenant's prompts have stood still.
+    pub(crate) passed: u32,
     /// When it was admitted, and when its first and latest token came, in microseconds.
     pub(crate) times: [u64; 3],
     pub(crate) writer: Written,

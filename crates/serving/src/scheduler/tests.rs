@@ -296,12 +296,14 @@ fn first_tokens(desk: &mut Desk, batch: &mut Batch<'_>, tokens: usize) -> Vec<u6
             // The step that had just begun.
             let mut time = step(desk, batch);
             let mut quiet = desk.ask("quiet", None, &ids(5000 + n, tokens), 2).unwrap();
-            loop {
+            for _ in 0..100 {
                 time += step(desk, batch);
-                if std::iter::from_fn(|| quiet.try_next()).any(|event| matches!(event, Event::Token(_))) {
+                // An answer may end before it began; then its end is the first that is heard.
+                if std::iter::from_fn(|| quiet.try_next()).any(|event| !matches!(event, Event::Started(_))) {
                     return time;
                 }
             }
+            panic!("request {n} of {tokens} ids has no token after 100 steps")
         })
         .collect();
     times.sort_unstable();
@@ -313,7 +315,7 @@ fn a_hundred_long_requests_of_one_tenant_at_most_double_anothers_time_to_first_t
     let base = base();
     let limits = Limits { memory_bytes: pages(&base, 160) * 40, ..Limits::default() };
     let model = Arc::clone(&base.model);
-    for (tokens, bar) in [(64, 2.2), (100, 2.0), (140, 2.0)] {
+    for (tokens, bar) in [(64, 2.1), (100, 2.0), (140, 2.0)] {
         let mut batch = Batch::new(&model);
         let alone = first_tokens(&mut Desk::new(&base, limits.clone()), &mut batch, tokens);
         let mut desk = Desk::new(&base, limits.clone());
