@@ -15,7 +15,7 @@ use self::checked::residency::{Kept, Miss, Residency, Room, Unmoved, Weigh};
 
 /// Bytes of every value.
 const BYTES: usize = 10;
-const KEYS: usize = 3;
+const KEYS: usize = 5;
 
 /// What happens beside the cache, to be checked against what it promises. Its counts are atomic and no steps of their own.
 #[derive(Default)]
@@ -135,8 +135,8 @@ fn explore(iterations: usize, what: fn()) {
 #[test]
 fn what_is_in_use_is_never_evicted_nor_loaded_twice_and_room_for_all_who_hold_suffices() {
     explore(2000, || {
-        // Each of three threads holds one at a time: room for three is enough, whatever is idle meanwhile.
-        let (cache, world) = cache(3, 1);
+        // Each of three threads holds one at a time: room for three is enough, though idle ones fill it meanwhile.
+        let (cache, world) = cache(3, 3);
         let threads: Vec<_> = (0..3)
             .map(|n| {
                 let (cache, world) = (Arc::clone(&cache), Arc::clone(&world));
@@ -158,7 +158,7 @@ fn what_is_in_use_is_never_evicted_nor_loaded_twice_and_room_for_all_who_hold_su
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        settle(&cache, &world, 1);
+        settle(&cache, &world, 3);
     });
 }
 
@@ -263,11 +263,11 @@ fn a_member_stays_while_what_is_made_of_it_does() {
         let (cache, world) = cache(3, 3);
         let own = Arc::clone(&cache);
         let makes = thread::spawn(move || {
-            let made = own.insert(9, (), BYTES, &[0, 1]);
+            let made = own.insert(KEYS, (), BYTES, &[0, 1]);
             if made.is_ok() {
                 assert!(own.facts(0).is_some() && own.facts(1).is_some());
                 assert_eq!(own.remove(0), Err(Kept::Needed(1)));
-                own.remove(9).unwrap();
+                own.remove(KEYS).unwrap();
             }
             made
         });
@@ -275,7 +275,7 @@ fn a_member_stays_while_what_is_made_of_it_does() {
         let made = makes.join().unwrap();
         assert!(matches!((made, &forgotten), (Ok(()), Ok(()) | Err(Kept::Needed(1))) | (Err(1), Ok(()))));
         assert_eq!(cache.remove(0), Ok(()));
-        assert_eq!(cache.totals().registered, 1 + usize::from(forgotten.is_err()));
+        assert_eq!(cache.totals().registered, KEYS - 2 + usize::from(forgotten.is_err()));
         settle(&cache, &world, 3);
     });
 }
