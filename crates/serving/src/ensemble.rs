@@ -40,7 +40,7 @@ impl Weight {
     /// [`ServeError::BadRequest`] when it is not 0.000001 to 1000 (a member that takes away could not be given its part), or
     /// has more than six decimals.
     pub fn from_decimal(weight: f64) -> Result<Self, ServeError> {
-        if !(weight >= 1e-6 && weight <= 1000.0) {
+        if !(1e-6..=1000.0).contains(&weight) {
             return refuse(format!("has the weight {weight}; a weight is 0.000001 to 1000"));
         }
         let millionths = (weight * 1e6).round();

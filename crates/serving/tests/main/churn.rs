@@ -47,8 +47,11 @@ fn asked(place: u64) -> Value {
     })
 }
 
-/// Text, ids and likelihoods of an answer, whole or in events.
-fn bits(response: &Response, streamed: bool) -> (String, Vec<Value>, Vec<Value>) {
+/// Text, ids and likelihoods of an answer.
+type Bits = (String, Vec<Value>, Vec<Value>);
+
+/// Those of an answer that came whole or in events.
+fn bits(response: &Response, streamed: bool) -> Bits {
     let parts = if streamed { response.events() } else { vec![response.json()] };
     let (mut text, mut ids, mut logprobs) = (String::new(), Vec::new(), Vec::new());
     for choice in parts.iter().filter_map(|part| part["choices"].get(0)) {
@@ -81,13 +84,13 @@ fn churn(running: &Running, stop: &AtomicBool) -> u64 {
 }
 
 /// One client's requests, each compared with the quiet server's answer; how many were answered whole.
-fn client(running: &Running, client: u64, alone: &BTreeMap<(String, u64), (String, Vec<Value>, Vec<Value>)>) -> u64 {
+fn client(running: &Running, client: u64, alone: &BTreeMap<(String, u64), Bits>) -> u64 {
     let mut whole = 0;
     for place in client * REQUESTS..(client + 1) * REQUESTS {
-        let (mut body, streamed) = (asked(place), draw(place, 8, 1) % 2 == 0);
+        let (mut body, streamed) = (asked(place), draw(place, 8, 1).is_multiple_of(2));
         body["model"] = ["moving", "stays", "base"][(draw(place, 9, 1) % 3) as usize].into();
         body["stream"] = streamed.into();
-        if draw(place, 10, 1) % 8 == 0 {
+        if draw(place, 10, 1).is_multiple_of(8) {
             // Hangs up after the first bytes.
             let headers = "content-type: application/json\r\n";
             let mut stream = running.send("POST", "/v1/completions", headers, &body.to_string());
@@ -125,7 +128,7 @@ fn no_answer_differs(mode: NumericMode, isa: Isa, threads: usize, packed: bool) 
         .collect();
     let asks = serve_embedded(&quiet, None);
     let mut alone = BTreeMap::new();
-    let mut seen: BTreeMap<String, (String, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Bits> = BTreeMap::new();
     for place in 0..CLIENTS * REQUESTS {
         for (name, hash) in &names {
             let mut body = asked(place);
