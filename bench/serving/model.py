@@ -1,6 +1,7 @@
 """A base of SmolLM2-135M's shape with random weights, and adapters of rank 8 on all seven projections, by seed.
 
-Usage: model.py FOLDER. Needs numpy alone: bf16 is written as the upper half of f32.
+Usage: model.py FOLDER. Needs numpy alone. All values are bf16 (the upper half of an f32), so that every server computes with
+the same numbers, whatever it keeps weights and adapters in.
 """
 
 import json
@@ -23,20 +24,51 @@ SHAPES = {
 }
 
 
-def safetensors(path, tensors, kind):
-    """Writes `tensors` (name -> float32 array) as BF16 or F32."""
-    header, blobs, at = {}, [], 0
-    for name, values in tensors.items():
-        bits = np.ascontiguousarray(values, dtype=np.float32)
-        blob = (bits.view(np.uint32) >> 16).astype(np.uint16).tobytes() if kind == "BF16" else bits.tobytes()
-        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": [at, at + len(blob)]}
-        blobs.append(blob)
-        at += len(blob)
+def safetensors(path, tensors):
+    """Writes `tensors` (name -> uint16 array: bf16) as one file; its bytes are by name and value alone."""
+    header, at = {}, 0
+    for name, bits in tensors.items():
+        header[name] = {"dtype": "BF16", "shape": list(bits.shape), "data_offsets": [at, at + bits.nbytes]}
+        at += bits.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        file.writelines(blobs)
+        for bits in tensors.values():
+            file.write(np.ascontiguousarray(bits))
+
+
+def bf16(values):
+    """The upper halves of float32 values: rounded towards zero."""
+    return (np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def draws(seed):
+    """A function that draws bf16 values of a shape."""
+    random = np.random.default_rng(seed)
+    return lambda *shape: bf16(random.standard_normal(shape, dtype=np.float32) * 0.03)
+
+
+def write(path, value):
+    path.write_text(json.dumps(value))
+
+
+def adapter(folder, draw, rank=RANK, names=tuple(SHAPES)):
+    """A PEFT folder of an adapter on the projections `names`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    low = {}
+    for layer in range(LAYERS):
+        for name in names:
+            rows, columns = SHAPES[name]
+            stem = f"base_model.model.model.layers.{layer}.{name}"
+            low[f"{stem}.lora_A.weight"] = draw(rank, columns)
+            low[f"{stem}.lora_B.weight"] = draw(rows, rank)
+    safetensors(folder / "adapter_model.safetensors", low)
+    write(folder / "adapter_config.json", {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "base", "r": rank,
+        "lora_alpha": 2 * rank, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+        "target_modules": [name.split(".")[1] for name in names],
+    })
 
 
 def tokenizer():
@@ -57,42 +89,28 @@ def main(folder):
     if (base / "model.safetensors").exists():
         return
     base.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(1)
-    draw = lambda *shape: random.standard_normal(shape, dtype=np.float32) * 0.03
-    tensors = {"model.embed_tokens.weight": draw(VOCAB, HIDDEN), "model.norm.weight": np.ones(HIDDEN, np.float32)}
+    draw, ones = draws(1), bf16(np.ones(HIDDEN))
+    tensors = {"model.embed_tokens.weight": draw(VOCAB, HIDDEN), "model.norm.weight": ones}
     for layer in range(LAYERS):
         for name, shape in SHAPES.items():
             tensors[f"model.layers.{layer}.{name}.weight"] = draw(*shape)
         for name in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"model.layers.{layer}.{name}.weight"] = np.ones(HIDDEN, np.float32)
+            tensors[f"model.layers.{layer}.{name}.weight"] = ones
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": FFN,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD,
         "vocab_size": VOCAB, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
         "tie_word_embeddings": True, "hidden_act": "silu", "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2,
     }
-    write = lambda path, value: path.write_text(json.dumps(value))
     write(base / "config.json", config)
     write(base / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2})
     write(base / "tokenizer.json", tokenizer())
     write(base / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     for number in range(ADAPTERS):
-        adapter = folder / "adapters" / f"a{number:02}"
-        adapter.mkdir(parents=True, exist_ok=True)
-        low = {}
-        for layer in range(LAYERS):
-            for name, (rows, columns) in SHAPES.items():
-                stem = f"base_model.model.model.layers.{layer}.{name}"
-                low[f"{stem}.lora_A.weight"] = draw(RANK, columns)
-                low[f"{stem}.lora_B.weight"] = draw(rows, RANK)
-        safetensors(adapter / "adapter_model.safetensors", low, "F32")
-        write(adapter / "adapter_config.json", {
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "base", "r": RANK,
-            "lora_alpha": 16, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
-            "target_modules": [name.split(".")[1] for name in SHAPES],
-        })
+        adapter(folder / "adapters" / f"a{number:02}", draws(100 + number))
     # Last, so that what is there is whole.
-    safetensors(base / "model.safetensors", tensors, "BF16")
+    safetensors(base / "model.safetensors", tensors)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

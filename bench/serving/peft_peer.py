@@ -1,4 +1,7 @@
-"""torch and PEFT with an adapter a row (`adapter_names`): the rates of bench.py's cases, printed as JSON."""
+"""torch and PEFT with an adapter a row (`adapter_names`), in f32: the rates of bench.py's cases, printed as JSON.
+
+Usage: peft_peer.py MODEL, the cases as JSON on the standard input. PEFT has no server, and pays none.
+"""
 
 import json
 import sys
@@ -9,46 +12,53 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-model_folder, tokens = Path(sys.argv[1]), int(sys.argv[2])
+given = json.load(sys.stdin)
+folder = Path(sys.argv[1])
 torch.set_num_threads(1)
-base = AutoModelForCausalLM.from_pretrained(model_folder / "base", dtype=torch.float32)
-adapters = sorted((model_folder / "adapters").iterdir())
+base = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
+adapters = sorted((folder / "adapters").iterdir())
 model = PeftModel.from_pretrained(base, adapters[0], adapter_name=adapters[0].name)
 for adapter in adapters[1:]:
     model.load_adapter(adapter, adapter_name=adapter.name)
 model.eval()
 
 
-def prompt(seed, length):
-    return [(seed * 7919 + at * 104729 + at * at * 31) % 40000 + 300 for at in range(length)]
+def spent(since):
+    """CPU-seconds and seconds since the two clocks' readings `since`."""
+    return time.process_time() - since[0], time.monotonic() - since[1]
+
+
+def clocks():
+    return time.process_time(), time.monotonic()
 
 
 @torch.no_grad()
-def decode(names, count, length):
-    """CPU-seconds of decoding `count` tokens a row after the prompt, and of the prompt."""
-    ids = torch.tensor([prompt(at, length) for at in range(len(names))])
+def decode(names, prompts, count):
+    """The `count` ids that follow each prompt, and what prompts and steps took; the prompt's own step gives the first id."""
+    ids = torch.tensor(prompts)
     names = [name or "__base__" for name in names]
-    start = time.process_time()
-    out = model(input_ids=ids, use_cache=True, adapter_names=names)
-    read = time.process_time() - start
-    start = time.process_time()
+    since = clocks()
+    out = model(input_ids=ids, use_cache=True, adapter_names=names, logits_to_keep=1)
+    read, since, made = spent(since), clocks(), []
     for _ in range(count):
-        ids = out.logits[:, -1:].argmax(-1)
-        out = model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True, adapter_names=names)
-    return time.process_time() - start, read
+        made.append(out.logits[:, -1:].argmax(-1))
+        out = model(input_ids=made[-1], past_key_values=out.past_key_values, use_cache=True, adapter_names=names)
+    return made, read, spent(since)
 
 
-rates = {}
-first = adapters[0].name
-for case, names in {
-    "n=1, no adapter": [None],
-    "n=1, one adapter": [first],
-    "n=16, no adapter": [None] * 16,
-    "n=16, one adapter": [first] * 16,
-    "n=16, 16 adapters": [adapter.name for adapter in adapters],
-}.items():
-    spent, _ = decode(names, tokens - 1, 64)
-    rates[case] = len(names) * (tokens - 1) / spent
-for case, name in {"prefill, no adapter": None, "prefill, one adapter": first}.items():
-    rates[case] = 1024 / decode([name], 0, 1024)[1]
-print(json.dumps(rates))
+def rate(tokens, times):
+    return {"cpu": tokens / times[0], "wall": tokens / times[1]}
+
+
+rates, greedy = {}, {}
+for case in given["cases"]:
+    made = len(case["adapters"]) * case["tokens"]
+    runs = [decode(case["adapters"], case["prompts"], case["tokens"]) for _ in range(given["repeats"])]
+    rates[case["name"]] = [rate(made, steps) for _, _, steps in runs]
+for case in given["prefills"]:
+    runs = [decode([case["adapter"]], [case["prompt"]], 0) for _ in range(given["repeats"])]
+    rates[case["name"]] = [rate(len(case["prompt"]), read) for _, read, _ in runs]
+for case in given["check"]:
+    made, _, _ = decode([case["adapter"]], [case["prompt"]], case["tokens"])
+    greedy[case["adapter"] or "base"] = [int(one) for one in made]
+print(json.dumps({"rates": rates, "greedy": greedy, "notes": []}))

@@ -1,0 +1,216 @@
+"""What thousands of adapters cost our server, through HTTP: cold loads, a cache far smaller than their number, memory, fairness."""
+
+import functools
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from statistics import median
+
+import install
+from cases import COUNT, LARGE
+from server import Server
+
+HERE = Path(__file__).resolve().parent
+PORT = 18101
+HOT, EXPONENT, ROUNDS, REQUESTS, AT_ONCE = 64, 1.0, 3, 128, 16
+ADAPTER_BYTES = 4_950_000
+CACHE_BYTES, KV_BYTES, BASE_BYTES = HOT * ADAPTER_BYTES, 256 << 20, 270_000_000
+
+
+@functools.cache
+def known(server):
+    """What the server's help tells, so that an older one can be measured too."""
+    words = [server, "serve", "--help"] if server.name == "openledger" else [server, "--help"]
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True).stdout
+
+
+def start(server, base, adapters, **more):
+    """Ours, with one thread for its arithmetic as every peer has; `more` are further arguments, named as Python names them."""
+    command = [server] + (["serve"] if server.name == "openledger" else [])
+    command += ["--base", base, "--adapters", adapters, "--port", PORT]
+    for name, value in {"threads": 1, **more}.items():
+        flag = f"--{name.replace('_', '-')}"
+        if f"{flag} " in known(server):
+            command += [flag, value]
+        elif name == "mode" and value != "f32fma-1":
+            raise RuntimeError(f"this server has no {flag}")
+        else:
+            print(f"    this server has no {flag}", file=sys.stderr)
+    return Server(command, PORT)
+
+
+def large(number):
+    return f"z{number:05}"
+
+
+def zipf(seed, count):
+    """`count` ranks below LARGE by Zipf's law."""
+    weights = [1 / (rank + 1) ** EXPONENT for rank in range(LARGE)]
+    return random.Random(seed).choices(range(LARGE), weights, k=count)
+
+
+def quantile(values, share):
+    """The smallest value that at least `share` of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * int(share * 100) // 100) - 1)]
+
+
+def loads(server):
+    """Adapters read from disk so far."""
+    return sum(int(count) for count in re.findall(r"cold_load_seconds_count\S* (\d+)", server.get("/metrics")))
+
+
+def drop_page_cache(*folders):
+    """Lets the system forget the files' pages, so that the next read is the disk's."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                file = os.open(path, os.O_RDONLY)
+                os.fsync(file)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(file)
+
+
+def cold(server, numbers):
+    """Milliseconds to the first token: of each adapter's first request, and of its second."""
+    pairs = []
+    for number in numbers:
+        first = server.first_token(large(number), server.new_prompt(8))
+        again = median(server.first_token(large(number), server.new_prompt(8)) for _ in range(3))
+        pairs.append((1e3 * first, 1e3 * again))
+    return pairs
+
+
+def traffic(server, log):
+    """Ratios of throughput, by clock and by CPU time, of Zipf's traffic to the same on the hot adapters, and what was read."""
+    ratios, read = [], 0
+    for round in range(ROUNDS):
+        ranks = zipf(round, REQUESTS)
+        rates = {}
+        for name, numbers in (("hot", [rank % HOT for rank in ranks]), ("zipf", ranks)):
+            # What came before must not count: either all hot ones are in memory, or what this traffic leaves there.
+            before = range(HOT) if name == "hot" else zipf(100 + round, 2 * HOT)
+            server.together([large(number) for number in before], 1, 2, AT_ONCE)
+            known = loads(server)
+            cpu, clock, _ = server.together([large(number) for number in numbers], 16, 32, AT_ONCE)
+            rates[name] = (REQUESTS / clock, REQUESTS / cpu)
+            read_now = loads(server) - known
+            read += read_now if name == "zipf" else 0
+            log(f"{name}, round {round + 1}", f"{rates[name][0]:.2f} requests/s, {rates[name][1]:.2f} per CPU-second, {read_now} loads")
+        ratios.append([zipf_rate / hot_rate for zipf_rate, hot_rate in zip(rates["zipf"], rates["hot"])])
+    return median(one[0] for one in ratios), median(one[1] for one in ratios), read
+
+
+def again(server):
+    """Resident bytes after 100 and after 1,000 rounds of loading one adapter, asking it, and unloading it."""
+    memory = {}
+    for round in range(1, 1001):
+        server.text("/v1/load_lora_adapter", {"lora_name": "again", "lora_path": "more/again"})
+        server.ask("again", server.new_prompt(2), 1)
+        server.text("/v1/unload_lora_adapter", {"lora_name": "again"})
+        if round in (100, 1000):
+            memory[round] = server.memory()
+    return memory[100], memory[1000]
+
+
+def noisy(server, log):
+    """p99 in milliseconds of one tenant's time to the first token: alone, beside 16 long requests of another, beside 100."""
+    found = {}
+    for others in (0, 16, 100):
+        crowd = [Long(server, at) for at in range(others)]
+        while busy(server) < others:
+            time.sleep(0.05)
+        times = [server.first_token(large(1), server.new_prompt(16), 2, "tenant-b") for _ in range(60)]
+        for one in crowd:
+            one.hang_up()
+        while busy(server):
+            time.sleep(0.05)
+        found[others] = 1e3 * quantile(times, 0.99)
+        log(f"beside {others} long requests", f"p99 {found[others]:.0f} ms, median {1e3 * median(times):.0f} ms")
+    return found
+
+
+def busy(server):
+    """Requests that run or wait."""
+    text = server.get("/metrics")
+    return sum(int(re.search(rf"openledger_serving_{name} (\d+)", text)[1]) for name in ("running", "waiting"))
+
+
+class Long:
+    """A long request of the noisy tenant, read until it is hung up."""
+
+    def __init__(self, server, at):
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        self.connection.connect()
+        body = json.dumps(server.body(large(at % HOT), server.new_prompt(256), 512) | {"stream": True})
+        headers = {"content-type": "application/json", "authorization": "Bearer tenant-a"}
+        self.connection.request("POST", "/v1/completions", body, headers)
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        try:
+            self.connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+
+    def hang_up(self):
+        self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.connection.close()
+
+
+def measure(program, python, cache, log):
+    """All of it: lines of name, bar, finding."""
+    folder, sidecars = cache / "many", cache / "sidecars"
+    install.run(python, HERE / "many_adapters.py", folder)
+    shutil.rmtree(sidecars, ignore_errors=True)
+    lines = []
+    options = {"cache_bytes": CACHE_BYTES, "kv_bytes": KV_BYTES, "cache": sidecars}
+    judge = lambda ok: "pass" if ok else "MISS"
+
+    def say(name, wanted, told):
+        lines.append((name, wanted, told))
+        log(name, told)
+
+    with start(program, cache / "model" / "base", folder, **options) as server:
+        say(f"start with {COUNT:,} adapters, the first time", "", f"{server.start_seconds:.1f} s, {server.cpu():.1f} CPU-s, "
+            f"RSS {server.memory() >> 20} MiB")
+    drop_page_cache(folder, sidecars)
+    with start(program, cache / "model" / "base", folder, **options) as server:
+        say("again, with what the first start kept", "", f"{server.start_seconds:.1f} s, {server.cpu():.1f} CPU-s, "
+            f"RSS {server.memory() >> 20} MiB")
+        cold(server, range(200, 205))
+        for state, numbers in (("files not in the page cache", range(300, 360)), ("files in the page cache", range(400, 460))):
+            if state == "files in the page cache":
+                for path in [*sidecars.rglob("*"), *(folder / large(number) for number in numbers)]:
+                    for file in path.glob("*") if path.is_dir() else [path]:
+                        file.is_file() and file.read_bytes()
+            pairs = cold(server, numbers)
+            more = [first - again for first, again in pairs]
+            say(f"cold adapter's first token later than a hot one's, {state}", "≤ 5 ms",
+                f"median {median(more):.1f} ms, p95 {quantile(more, 0.95):.1f} ms over {len(more)} (hot "
+                f"{median(again for _, again in pairs):.1f} ms) {judge(median(more) <= 5)}")
+        clock, cpu, read = traffic(server, log)
+        say(f"Zipf traffic (exponent {EXPONENT}) over {LARGE:,} adapters, cache of {HOT}, against hot-only", "≥ 0.90",
+            f"{clock:.2f} by clock {judge(clock >= 0.9)}, {cpu:.2f} by CPU time; {read} loads in {ROUNDS * REQUESTS} requests")
+        used, most = server.memory(), BASE_BYTES + CACHE_BYTES + KV_BYTES + (150 << 20)
+        say("RSS after that traffic", f"< {most >> 20} MiB", f"{used >> 20} MiB {judge(used < most)}")
+        early, late = again(server)
+        say("RSS after one adapter was loaded and unloaded 1,000 times, against 100 times", "flat (5 MiB)",
+            f"{early >> 20} MiB, then {late >> 20} MiB {judge(late - early < 5 << 20)}")
+        found = noisy(server, log)
+        say("p99 of a tenant's first token beside 100 long requests of another, against alone", "≤ 2",
+            f"{found[100]:.0f} ms / {found[0]:.0f} ms = {found[100] / found[0]:.2f} {judge(found[100] <= 2 * found[0])}")
+        say("the same against beside 16, which fill the batch and leave none waiting", "",
+            f"{found[100]:.0f} ms / {found[16]:.0f} ms = {found[100] / found[16]:.2f}")
+    return {"lines": lines}
