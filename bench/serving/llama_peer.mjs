@@ -81,5 +81,7 @@ for (const { name, adapter, prompt } of prefills) {
 }
 const greedy = {};
 for (const { adapter, prompt, tokens } of check) greedy[adapter ?? "base"] = (await decode([adapter], [prompt], tokens)).ids[0];
-console.log(JSON.stringify({ rates, greedy, notes: [llama.systemInfo] }));
+// Which of the prebuilt libraries it chose for this processor.
+const variant = /libggml-cpu\S*\.so/.exec(readFileSync("/proc/self/maps", "utf8"))?.[0] ?? "no variant found";
+console.log(JSON.stringify({ rates, greedy, notes: [`prebuilt ${variant}; ${llama.systemInfo.trim()}`] }));
 process.exit(0);

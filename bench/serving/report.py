@@ -106,6 +106,8 @@ def tell(figures):
             print(f"{name}: open, {told['open']}")
         for note in told.get("notes", []):
             print(f"{name}: {note}")
+    if len({told["run"] for told in figures.values()}) > 1:
+        print("The parts come from more than one run.")
     print(f"Measured in {sum(told.get('seconds', 0) for told in figures.values()):.0f} s, installation of peers included.")
 
 
