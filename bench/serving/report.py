@@ -79,24 +79,28 @@ def best_bf16(found):
 
 
 def tell(figures):
+    """Prints what was asked for: a part that could not be measured is open, one that nobody asked for is left out."""
     found = Figures(figures)
-    who = [*MODES, *PEERS]
-    for kind, unit in (("cpu", "tokens per CPU-second"), ("wall", "tokens per second, for information")):
+    modes, peers = ([name for name in names if name in figures] for names in (MODES, PEERS))
+    who = modes + peers
+    for kind, unit in (("cpu", "tokens per CPU-second"), ("wall", "tokens per second, for information")) if who else ():
         head(unit, *(f"ours, {name}" if name in MODES else name for name in who))
         for case in CASES:
             line(case, *(cell(found.rate(name, case, kind), "{:.1f}") for name in who))
-    head("ratio, per CPU-second", *(f"{mode} / {peer}" for mode in MODES for peer in PEERS))
-    for case in CASES:
-        line(case, *(cell(found.ratio((mode, case), (peer, case))) for mode in MODES for peer in PEERS))
-    head("bar", "wanted", *MODES)
-    for name, bar, more, value in bars(found):
-        values = [value(mode) for mode in MODES]
-        line(name, f"{'≥' if more else '≤'} {bar}", *(judged(one, bar, more) for one in values))
-    head("adapters", "wanted", "found")
-    for name, wanted, told in figures.get("adapters", {}).get("lines", []):
-        line(name, wanted, told)
-    bandwidth = figures.get("bandwidth", {})
+    if modes and peers:
+        head("ratio, per CPU-second", *(f"{mode} / {peer}" for mode in modes for peer in peers))
+        for case in CASES:
+            line(case, *(cell(found.ratio((mode, case), (peer, case))) for mode in modes for peer in peers))
+    if modes:
+        head("bar", "wanted", *modes)
+        for name, bar, more, value in bars(found):
+            line(name, f"{'≥' if more else '≤'} {bar}", *(judged(value(mode), bar, more) for mode in modes))
+    if "adapters" in figures:
+        head("adapters", "wanted", "found")
+        for name, wanted, told in figures["adapters"].get("lines", []):
+            line(name, wanted, told)
     print()
+    bandwidth = figures.get("bandwidth", {})
     if "loop" in bandwidth:
         print(f"Read bandwidth {bandwidth['bytes_per_cpu_second'] * 1e-9:.1f} GB per CPU-second (numpy's {bandwidth['loop']}); "
               f"a step reads {STEP_BYTES * 1e-6:.0f} MB of bf16 weights.")
@@ -108,7 +112,7 @@ def tell(figures):
             print(f"{name}: {note}")
     if len({told["run"] for told in figures.values()}) > 1:
         print("The parts come from more than one run.")
-    print(f"Measured in {sum(told.get('seconds', 0) for told in figures.values()):.0f} s, installation of peers included.")
+    print(f"Measured in {sum(told['seconds'] for told in figures.values()):.0f} s, installation of peers included.")
 
 
 def agree(figures, who):
