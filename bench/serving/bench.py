@@ -11,6 +11,7 @@ reason is told.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,8 @@ def main():
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     kept = given.json or given.cache / "figures.json"
+    # Servers are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     bench = Bench(given)
     parts = bench.parts()
     wanted = given.only.replace("ours", ",".join(report.MODES)).split(",") if given.only else list(parts)
