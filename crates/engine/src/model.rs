@@ -100,6 +100,15 @@ impl Model {
         Ok(model)
     }
 
+    /// Configuration and hash of the model in `dir`, its weights read but not kept: what [`Model::load`] would know it by.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`], except that tensors are not looked at.
+    pub fn identify(dir: &Path) -> Result<(ModelConfig, [u8; 32]), LoadError> {
+        hash_files(dir)
+    }
+
     /// As [`Model::load`] in numeric mode `mode`, with the packed weights kept in folder `cache` (made if need be) and
     /// mapped from there: the first load packs and writes, later ones check the checkpoint's hash and map.
     ///

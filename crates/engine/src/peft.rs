@@ -26,12 +26,21 @@ impl Lora {
     ///
     /// [`LoadError`] naming the setting or tensor that is unknown, missing, of another shape or not finite.
     pub fn load_peft(dir: &Path, model: &Model) -> Result<Self, LoadError> {
+        Self::read_peft(dir, model.config())
+    }
+
+    /// As [`Lora::load_peft`], for a base of which only the shape is at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lora::load_peft`].
+    pub fn read_peft(dir: &Path, model: &ModelConfig) -> Result<Self, LoadError> {
         let weights = files::within(dir, WEIGHTS);
         if !weights.exists() && files::within(dir, "adapter_model.bin").exists() {
             return Err(LoadError::Unsupported { what: "adapter_model.bin (a pickle; export safetensors)".into() });
         }
         let bytes = files::read_limited(&files::within(dir, CONFIG), files::MAX_JSON_BYTES)?;
-        let plan = Plan::parse(&bytes, model.config())?;
+        let plan = Plan::parse(&bytes, model)?;
         let bytes = files::read_limited(&weights, MAX_ADAPTER_BYTES)?;
         let mut tensors = files::parse_safetensors(&bytes, &weights)?;
         // Ranks come from the small file; what is allocated for them is first found in the large one.
@@ -39,7 +48,7 @@ impl Lora {
             let (layer, target) = (place / Target::ALL.len(), Target::ALL[place % Target::ALL.len()]);
             let name = format!("base_model.model.{}.lora_A.weight", module_name(layer, target));
             let Some(low) = low else { continue };
-            let expected = vec![low.rank, target.dims(model.config()).1];
+            let expected = vec![low.rank, target.dims(model).1];
             match tensors.get(&name) {
                 None => return Err(LoadError::MissingTensor { name }),
                 Some(tensor) if tensor.shape != expected => {
@@ -48,7 +57,7 @@ impl Lora {
                 Some(_) => {}
             }
         }
-        let mut lora = Lora::with_maps(model.config(), plan.config, &plan.maps);
+        let mut lora = Lora::with_maps(model, plan.config, &plan.maps);
         let mut params = vec![0.0; lora.num_params()];
         for module in lora.modules() {
             let values = files::take(&mut tensors, &module.peft_name(), &[module.rows, module.cols])?;

@@ -10,6 +10,7 @@ use crate::adapters::Alias;
 use crate::ensemble::{Ensemble, Weight};
 use crate::error::ServeError;
 use crate::events::Events;
+use crate::openai::ResponseFormat;
 
 /// What the model is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,8 @@ pub struct Asked {
     pub decoding: Decoding,
     /// A rule that the answer keeps to.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// The form that such a rule was made from: for backends whose peer makes its own ([`Backend::takes_formats`]).
+    pub format: ResponseFormat,
 }
 
 /// A model that can be asked for.
@@ -296,6 +299,11 @@ pub trait Backend: Send + Sync {
         let own = |(id, logprob): (&u32, f32)| TokenLogprob { id: *id, bytes: Vec::new(), logprob, top: Vec::new() };
         let scored = ids.iter().skip(1).zip(scores).map(|pair| Some(own(pair)));
         Ok(std::iter::once(None).chain(scored).take(ids.len()).collect())
+    }
+
+    /// Whether it honours [`Asked::format`] itself; others need the constraint made from it.
+    fn takes_formats(&self) -> bool {
+        false
     }
 
     /// What this backend can do.

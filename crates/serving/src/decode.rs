@@ -4,7 +4,7 @@
 //!
 //! - The text is what the ids decode to, cut before the first stop text; offsets are byte ranges of it, in order, on
 //!   character boundaries, and together cover it.
-//! - What [`Writer::push`] has shown is never taken back: it is a prefix of the final text.
+//! - What [`Written::push`] has shown is never taken back: it is a prefix of the final text.
 
 use openledger_engine::Tokenizer;
 
@@ -54,28 +54,6 @@ impl Written {
     }
 }
 
-/// Writes an answer as it comes.
-pub(crate) struct Writer<'a> {
-    tokenizer: &'a Tokenizer,
-    stop: &'a [String],
-    written: Written,
-}
-
-impl<'a> Writer<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer, stop: &'a [String]) -> Self {
-        Self { tokenizer, stop, written: Written::default() }
-    }
-
-    /// As [`Written::push`].
-    pub(crate) fn push(&mut self, id: u32) -> (&str, bool) {
-        self.written.push(self.tokenizer, self.stop, id)
-    }
-
-    pub(crate) fn into_ids(self) -> Vec<u32> {
-        self.written.into_ids()
-    }
-}
-
 /// How much of `text` no later id can change: not an incomplete character at its end, nor what may begin a stop text.
 fn certain(text: &str, stop: &[String]) -> usize {
     let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
@@ -96,10 +74,10 @@ mod tests {
 
     /// Pushes `ids` one by one until a stop; the text shown and the final text.
     fn write(tokenizer: &Tokenizer, ids: &[u32], stop: &[String]) -> (String, String, Vec<(u32, u32)>) {
-        let mut writer = Writer::new(tokenizer, stop);
+        let mut writer = Written::default();
         let mut shown = String::new();
         for id in ids {
-            let (text, stopped) = writer.push(*id);
+            let (text, stopped) = writer.push(tokenizer, stop, *id);
             shown.push_str(text);
             if stopped {
                 break;

@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use openledger_engine::{
     KvCache, KvPrefixes, Lora, Model, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score,
@@ -26,7 +25,7 @@ use crate::ensemble::{Ensemble, Member, Weight};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Sender, Started, Token, events};
 use crate::memory::Memory;
-use crate::metrics::{Clock, Metrics};
+use crate::metrics::{Clock, Metrics, machine_clock};
 use crate::openai::{ModelEntry, ModelList};
 use crate::scheduler::queue::Full;
 use crate::scheduler::thread::Engine;
@@ -60,9 +59,7 @@ impl Embedded {
         let limits = Limits::default();
         let memory_bytes = limits.memory_bytes.saturating_add(adapter_bytes);
         let limits = Limits { memory_bytes, idle_adapter_bytes: adapter_bytes, ..limits };
-        let start = Instant::now();
-        let clock = move || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Self::with_limits(model, tokenizer, form, name, &limits, Arc::new(clock))
+        Self::with_limits(model, tokenizer, form, name, &limits, machine_clock())
     }
 
     /// Serves a model within `limits`; times are told by `clock`.
@@ -209,7 +206,7 @@ impl Embedded {
             let reason = format!("is {}, at most {MAX_TOP} are reported", request.top_logprobs);
             return Err(ServeError::BadRequest { param: "top_logprobs", reason });
         }
-        let Asked { tenant, decoding, constraint } = asked;
+        let Asked { tenant, decoding, constraint, format: _ } = asked;
         let sampling = self.base.sampling(&request.sampling)?;
         let prompt = self.base.prompt(&request.prompt)?;
         let adapter = self.resolve(&request.model)?;

@@ -27,6 +27,13 @@ const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5
 /// Microseconds since some fixed moment.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// The machine's own clock, from now on.
+#[must_use]
+pub fn machine_clock() -> Clock {
+    let start = std::time::Instant::now();
+    Arc::new(move || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
 /// How long something took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Times {

@@ -8,12 +8,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use openledger_engine::Tokenizer;
 use openledger_protocol::{AdapterHash, ModelId};
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, blocking, json as read_json};
 use super::{ADAPTER_HEADER, IGNORED_HEADER, Server, streams, tenant};
-use crate::backend::{Answer, CompletionRequest};
+use crate::backend::{Answer, Backend, CompletionRequest};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Started};
 use crate::openai::{
@@ -33,7 +34,8 @@ pub(super) async fn chat(
     let tenant = tenant(&headers);
     let own = Arc::clone(&server);
     let (asked, mut runs) = blocking(move || {
-        let request = asked.ask(&own.setup.form, &own.setup.tokenizer, (own.setup.now)())?;
+        let mut request = asked.ask(&own.setup.form, &own.setup.tokenizer, (own.setup.now)())?;
+        request.prompt = own.truncated(request.prompt, asked.truncate);
         let requests = choices(&request, asked.n);
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
         Ok((asked, runs))
@@ -72,8 +74,9 @@ pub(super) async fn completions(
     let tenant = tenant(&headers);
     let own = Arc::clone(&server);
     let (asked, mut runs) = blocking(move || {
-        let requests: Vec<CompletionRequest> =
-            asked.to_completions(ModelId(0)).iter().flat_map(|request| choices(request, asked.n)).collect();
+        let mut prompts = asked.to_completions(ModelId(0));
+        prompts.iter_mut().for_each(|one| one.prompt = own.truncated(one.prompt.clone(), asked.truncate));
+        let requests: Vec<CompletionRequest> = prompts.iter().flat_map(|request| choices(request, asked.n)).collect();
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
         Ok((asked, runs))
     })
@@ -117,16 +120,27 @@ pub(super) async fn completions(
 async fn echoed(server: &Arc<Server>, asked: &CompletionsRequest, answer: &Answer) -> Result<Vec<EchoToken>, Refusal> {
     let (server, model) = (Arc::clone(server), asked.model.clone());
     let (ids, top) = (answer.completion.prompt_ids.clone(), asked.logprobs);
-    blocking(move || {
-        let scored = match top {
-            // Nobody asked how likely they were.
-            None => ids.iter().map(|_| None).collect(),
-            Some(top) => server.backend().prompt_logprobs(&model, &ids, top)?,
-        };
-        let pieces = ids.iter().map(|id| server.setup.tokenizer.piece(*id).to_vec());
-        Ok(pieces.zip(scored).collect())
-    })
-    .await
+    blocking(move || echo(server.backend(), &server.setup.tokenizer, &model, &ids, top)).await
+}
+
+/// The tokens of the prompt `ids` of `model`, for an answer that echoes it; how likely each was, and the `top` likeliest in
+/// its place, where that is asked for.
+///
+/// # Errors
+/// Those of [`Backend::prompt_logprobs`].
+pub fn echo(
+    backend: &dyn Backend,
+    tokenizer: &Tokenizer,
+    model: &str,
+    ids: &[u32],
+    top: Option<usize>,
+) -> Result<Vec<EchoToken>, ServeError> {
+    let scored = match top {
+        None => ids.iter().map(|_| None).collect(),
+        Some(top) => backend.prompt_logprobs(model, ids, top)?,
+    };
+    let pieces = ids.iter().map(|id| tokenizer.piece(*id).to_vec());
+    Ok(pieces.zip(scored).collect())
 }
 
 /// Waits until the first of `runs` has begun: what is wrong with a request is known by then.

@@ -22,6 +22,8 @@ mod refusal;
 mod streams;
 mod texts;
 
+pub use answers::echo;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -33,12 +35,12 @@ use axum::routing::{get, post};
 use openledger_engine::Tokenizer;
 use openledger_protocol::{AdapterHash, BaseHash, sha256};
 
-use crate::backend::{Asked, Backend, CompletionRequest, Constraint, Decoding, Tenant};
+use crate::backend::{Asked, Backend, CompletionRequest, Constraint, Decoding, Prompt, Tenant};
 use crate::chat::ChatForm;
 use crate::constrain::Grammar;
 use crate::error::ServeError;
 use crate::events::Events;
-use crate::openai::ResponseFormat;
+use crate::openai::{ResponseFormat, truncated};
 
 /// Largest body of a request.
 const BODY_MAX: usize = 16 << 20;
@@ -85,6 +87,17 @@ impl Server {
         &*self.setup.backend
     }
 
+    /// The part of a prompt that its request keeps.
+    fn truncated(&self, prompt: Prompt, kept: Option<usize>) -> Prompt {
+        match kept {
+            None => prompt,
+            Some(kept) => {
+                let most = self.backend().capabilities().max_tokens.saturating_sub(1);
+                truncated(prompt, kept.min(most), &self.setup.tokenizer)
+            }
+        }
+    }
+
     /// A new answer's id and the time.
     fn stamp(&self) -> (String, u64) {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
@@ -117,8 +130,9 @@ impl Server {
         tenant: &Tenant,
     ) -> Result<Vec<Events>, ServeError> {
         let one = |request| {
-            let constraint = self.constraint(format)?;
-            let asked = Asked { tenant: tenant.clone(), decoding: decoding.clone(), constraint };
+            let constraint = if self.backend().takes_formats() { None } else { self.constraint(format)? };
+            let (decoding, format) = (decoding.clone(), format.clone());
+            let asked = Asked { tenant: tenant.clone(), decoding, constraint, format };
             self.backend().generate(request, asked)
         };
         requests.into_iter().map(one).collect()
@@ -155,13 +169,23 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/unload_lora_adapter", post(adapters::unload))
         .route("/v1/lora_adapters", get(adapters::list))
         .route("/v1/ensembles", post(ensembles::load).get(ensembles::list))
-        .route("/tokenize", post(texts::tokenize))
-        .route("/detokenize", post(texts::detokenize))
         .route("/metrics", get(adapters::metrics))
         .route("/health", get(|| async {}))
         .route("/health/live", get(|| async { "ok\n" }))
         .route("/version", get(|| async { concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n") }))
         .fallback(refusal::no_route)
+        .method_not_allowed_fallback(refusal::no_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(Arc::clone(&server))
+        .merge(tokens(server))
+}
+
+/// The routes that only turn texts into tokens and back, `/tokenize` and `/detokenize`: for those who answer by routes of
+/// their own.
+pub fn tokens(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/tokenize", post(texts::tokenize))
+        .route("/detokenize", post(texts::detokenize))
         .method_not_allowed_fallback(refusal::no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(server)

@@ -76,7 +76,7 @@ pub(super) async fn embeddings(State(server): State<Arc<Server>>, body: Body) ->
         let mut vectors = Vec::with_capacity(asked.inputs.len());
         let mut tokens = 0;
         for input in &asked.inputs {
-            let ids = server.ids(input);
+            let ids = server.ids(&server.truncated(input.clone(), asked.truncate));
             tokens += ids.len();
             vectors.push(server.backend().embed(&asked.model, &ids)?);
         }

@@ -28,6 +28,8 @@ pub struct EmbeddingsRequest {
     pub encoding: Encoding,
     /// How many numbers the caller expects; another width than the model's is refused.
     pub dimensions: Option<usize>,
+    /// How many tokens of a prompt are kept, its last ones.
+    pub truncate: Option<usize>,
     /// Who asks, as the client says.
     pub user: Option<String>,
 }
@@ -52,7 +54,8 @@ impl EmbeddingsRequest {
             }
         };
         let dimensions = fields.whole("dimensions", 1, 1 << 24)?.map(|n| n as usize);
-        let request = Self { model, inputs, encoding, dimensions, user: fields.string("user")? };
+        let truncate = fields.truncate()?;
+        let request = Self { model, inputs, encoding, dimensions, truncate, user: fields.string("user")? };
         Ok(Parsed { request, ignored: fields.left() })
     }
 }

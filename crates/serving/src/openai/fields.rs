@@ -149,6 +149,19 @@ impl Fields {
         Ok(biases)
     }
 
+    /// `truncate_prompt_tokens`: how many tokens of a prompt are kept, its last ones; -1, all that the model reads.
+    pub(super) fn truncate(&mut self) -> Result<Option<usize>, ApiError> {
+        let Some(value) = self.take("truncate_prompt_tokens") else { return Ok(None) };
+        match value.as_i64() {
+            Some(-1) => Ok(Some(usize::MAX)),
+            Some(kept @ 1..=0xffff_ffff) => Ok(Some(usize::try_from(kept).unwrap_or(usize::MAX))),
+            _ => {
+                let message = format!("`truncate_prompt_tokens` must be a whole number from 1 on, or -1, not {value}");
+                Err(ApiError::invalid("truncate_prompt_tokens", message))
+            }
+        }
+    }
+
     /// `n`: how many answers.
     pub(super) fn count(&mut self) -> Result<u32, ApiError> {
         Ok(self.whole("n", 1, CHOICES_MAX)?.unwrap_or(1) as u32)

@@ -18,7 +18,9 @@ mod stream;
 
 pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
-pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, ResponseFormat, choice_seed, choices};
+pub use request::{
+    ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, ResponseFormat, choice_seed, choices, truncated,
+};
 pub use response::{
     ChatChoice, ChatLogprobs, ChatMessage, ChatResponse, CompletionsChoice, CompletionsLogprobs, CompletionsResponse,
     EchoToken, ModelEntry, ModelList, PromptDetails, TokenChoice, TopToken, Usage, finish_reason,

@@ -64,6 +64,8 @@ pub struct ChatRequest {
     pub logprobs: bool,
     /// How many alternatives to report.
     pub top_logprobs: usize,
+    /// How many tokens of a prompt are kept, its last ones.
+    pub truncate: Option<usize>,
     /// Whether to answer as a stream.
     pub stream: bool,
     /// Whether the stream ends with the usage.
@@ -95,6 +97,8 @@ pub struct CompletionsRequest {
     pub echo: bool,
     /// Whether the answer's token ids are told, as vLLM does.
     pub token_ids: bool,
+    /// How many tokens of a prompt are kept, its last ones.
+    pub truncate: Option<usize>,
     /// Whether to answer as a stream.
     pub stream: bool,
     /// Whether the stream ends with the usage.
@@ -151,6 +155,7 @@ impl ChatRequest {
             n: fields.count()?,
             logprobs,
             top_logprobs: top as usize,
+            truncate: fields.truncate()?,
             stream: fields.boolean("stream")?,
             include_usage: include_usage(&mut fields)?,
             user: fields.string("user")?,
@@ -165,41 +170,14 @@ impl ChatRequest {
     /// # Errors
     /// [`ApiError`] with the member.
     pub fn refuse_beyond_receipts(&self) -> Result<(), ApiError> {
-        let neutral = Decoding::default();
-        let own = &self.decoding;
-        let beyond = [
+        beyond_receipts(&[
             ("n", self.n != 1),
             ("tools", self.tools.is_some()),
             ("chat_template_kwargs", self.template_extra.is_some()),
             ("response_format", self.response_format != ResponseFormat::Text),
             ("logprobs", self.stream && self.logprobs),
-            ("top_k", own.top_k != neutral.top_k),
-            ("min_p", own.min_p != neutral.min_p),
-            ("repetition_penalty", own.repetition_penalty != neutral.repetition_penalty),
-            ("presence_penalty", own.presence_penalty != neutral.presence_penalty),
-            ("frequency_penalty", own.frequency_penalty != neutral.frequency_penalty),
-            ("logit_bias", own.logit_bias != neutral.logit_bias),
-            ("min_tokens", own.min_tokens != neutral.min_tokens),
-            ("ignore_eos", own.ignore_eos),
-            ("stop_token_ids", own.stop_ids != neutral.stop_ids),
-            ("include_stop_str_in_output", own.include_stop),
-        ];
-        match beyond.into_iter().find(|(_, set)| *set) {
-            None => Ok(()),
-            Some((name, _)) => {
-                let message = format!("`{name}` is not supported in answers that carry a receipt; leave it out");
-                Err(ApiError { code: Some("unsupported_parameter".into()), ..ApiError::invalid(name, message) })
-            }
-        }
-    }
-
-    /// The request for a backend whose base is asked in `form`, without tools or further variables.
-    ///
-    /// # Errors
-    /// Those of [`ChatForm::prompt`].
-    pub fn to_completion(&self, model_id: ModelId, form: &ChatForm) -> Result<CompletionRequest, ServeError> {
-        self.refuse_unread_tools(form)?;
-        Ok(self.completion(model_id, Prompt::Text(form.prompt(&self.messages)?)))
+        ])?;
+        self.decoding.refuse_beyond_receipts()
     }
 
     /// Refuses tools, and messages about them, where the base would never see them.
@@ -277,12 +255,28 @@ impl CompletionsRequest {
             logprobs: logprobs.map(|top| top as usize),
             echo,
             token_ids: fields.boolean("return_token_ids")?,
+            truncate: fields.truncate()?,
             stream,
             include_usage: include_usage(&mut fields)?,
             user: fields.string("user")?,
             extension: fields.take("openledger"),
         };
         Ok(Parsed { request, ignored: fields.left() })
+    }
+
+    /// As [`ChatRequest::refuse_beyond_receipts`]; further, each prompt needs a receipt of its own.
+    ///
+    /// # Errors
+    /// [`ApiError`] with the member.
+    pub fn refuse_beyond_receipts(&self) -> Result<(), ApiError> {
+        beyond_receipts(&[
+            ("n", self.n != 1),
+            ("prompt", self.prompts.len() != 1),
+            ("response_format", self.response_format != ResponseFormat::Text),
+            ("logprobs", self.stream && self.logprobs.is_some()),
+            ("return_token_ids", self.stream && self.token_ids),
+        ])?;
+        self.decoding.refuse_beyond_receipts()
     }
 
     /// The requests for a backend, one a prompt.
@@ -297,6 +291,46 @@ impl CompletionsRequest {
         };
         self.prompts.iter().map(one).collect()
     }
+}
+
+impl Decoding {
+    /// Refuses by name what no receipt says: a receipt's sampling is temperature, nucleus, seed, stop texts and length.
+    fn refuse_beyond_receipts(&self) -> Result<(), ApiError> {
+        let neutral = Decoding::default();
+        beyond_receipts(&[
+            ("top_k", self.top_k != neutral.top_k),
+            ("min_p", self.min_p != neutral.min_p),
+            ("repetition_penalty", self.repetition_penalty != neutral.repetition_penalty),
+            ("presence_penalty", self.presence_penalty != neutral.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty != neutral.frequency_penalty),
+            ("logit_bias", self.logit_bias != neutral.logit_bias),
+            ("min_tokens", self.min_tokens != neutral.min_tokens),
+            ("ignore_eos", self.ignore_eos),
+            ("stop_token_ids", self.stop_ids != neutral.stop_ids),
+            ("include_stop_str_in_output", self.include_stop),
+        ])
+    }
+}
+
+/// Refuses the first of `members` that is set.
+fn beyond_receipts(members: &[(&str, bool)]) -> Result<(), ApiError> {
+    match members.iter().find(|(_, set)| *set) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = format!("`{name}` is not supported in answers that carry a receipt; leave it out");
+            Err(ApiError { code: Some("unsupported_parameter".into()), ..ApiError::invalid(name, message) })
+        }
+    }
+}
+
+/// The last `kept` tokens of a prompt; a shorter one as it is.
+#[must_use]
+pub fn truncated(prompt: Prompt, kept: usize, tokenizer: &Tokenizer) -> Prompt {
+    let ids = match &prompt {
+        Prompt::Text(text) => tokenizer.encode(text, true),
+        Prompt::Ids(ids) => ids.clone(),
+    };
+    if ids.len() <= kept { prompt } else { Prompt::Ids(ids[ids.len() - kept..].to_vec()) }
 }
 
 /// `request` `n` times: the first as it is, the others with seeds of their own, so that each can be asked for alone again.
@@ -381,11 +415,16 @@ fn sampling(fields: &mut Fields, max_tokens: u64) -> Result<Sampling, ApiError> 
 fn include_usage(fields: &mut Fields) -> Result<bool, ApiError> {
     match fields.take("stream_options") {
         None => Ok(false),
-        Some(Value::Object(mut options)) => match options.remove("include_usage") {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(include)) => Ok(include),
-            Some(_) => Err(ApiError::invalid("stream_options", "`include_usage` must be true or false")),
-        },
+        Some(Value::Object(mut options)) => {
+            if options.remove("continuous_usage_stats") == Some(Value::Bool(true)) {
+                return Err(ApiError::unsupported("stream_options.continuous_usage_stats", &Value::Bool(true)));
+            }
+            match options.remove("include_usage") {
+                None | Some(Value::Null) => Ok(false),
+                Some(Value::Bool(include)) => Ok(include),
+                Some(_) => Err(ApiError::invalid("stream_options", "`include_usage` must be true or false")),
+            }
+        }
         Some(_) => Err(ApiError::invalid("stream_options", "`stream_options` must be an object")),
     }
 }

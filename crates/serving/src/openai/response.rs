@@ -305,7 +305,7 @@ pub struct CompletionsResponse {
 
 impl CompletionsResponse {
     /// The response for `answer`. `logprobs` are reported when asked. `echo` holds the prompt's tokens (bytes and
-    /// log-probability) when the prompt is to stand before the answer: [`crate::Embedded::echo`] gives them.
+    /// log-probability) when the prompt is to stand before the answer: [`crate::http::echo`] gives them.
     #[must_use]
     pub fn new(
         id: &str,

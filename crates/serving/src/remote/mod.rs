@@ -12,59 +12,40 @@
 //! - **Retries before the first token only.** What a reader has seen is never made anew.
 //! - **No fallback.** An adapter that is not registered here is not found, whatever the peer would answer.
 //! - **Residency is the peer's.** An adapter is loaded there at its first use, and again when the peer says it has lost it.
+//! - **A reader that leaves hangs up.** The connection of its request is cut at once, whatever the peer is doing.
+//! - **Bounded.** At most [`PeerSetup::running`] requests are with the peer; the next is refused with a time to come back.
 //!
 //! Not here: TLS, and what the peer's tokens cost.
 
+mod incoming;
+mod residency;
+mod setup;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use openledger_engine::Tokenizer;
-use openledger_protocol::{AdapterHash, B256, BaseHash, Completion, FinishReason, Usage};
+use openledger_engine::{Lora, Tokenizer};
+use openledger_protocol::{AdapterHash, B256};
 use serde_json::{Value, json};
 
 use crate::backend::{
-    Answer, Asked, Backend, Capabilities, CompletionRequest, Decoding, LoadAdapter, Prompt, Served, TokenEvent,
-    TokenLogprob,
+    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Prompt, Served, TokenEvent, TokenLogprob,
 };
-use crate::decode::{Writer, render};
 use crate::error::ServeError;
-use crate::events::{Event, Events, Sender, Started, Token, events};
-use wire::Peer;
+use crate::events::{Event, Events, Started, events};
+use crate::metrics::{Metrics, machine_clock};
+use incoming::{Incoming, told_logprob};
+use residency::{Failure, Residency};
+pub use setup::{PeerSetup, RemoteSetup, Secret};
+use wire::{Line, Peer};
 
 /// The numeric mode of answers that another server made.
 pub const REMOTE_MODE: &str = "remote";
-/// How often a request is sent that has shown no token yet.
-const TRIES: u32 = 4;
-/// The longest wait between two tries.
-const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a [`Remote`] is made of.
-#[derive(Debug, Clone)]
-pub struct RemoteSetup {
-    /// Where the peer listens: `http://host:port`.
-    pub url: String,
-    /// Its key, where it wants one.
-    pub key: Option<String>,
-    /// The base's name here.
-    pub base_name: String,
-    /// The base's name there.
-    pub peer_base: String,
-    /// The base's hash, which the operator vouches for.
-    pub base: BaseHash,
-    /// Largest number of tokens of prompt and answer together.
-    pub max_tokens: usize,
-    /// Number of token ids.
-    pub vocab: usize,
-    /// How long the peer may say nothing.
-    pub silence: Duration,
-}
-
-/// A server of vLLM's dialect as a backend.
+/// A server of vLLM's dialect as a backend. Clones share everything.
 #[derive(Clone)]
 pub struct Remote(Arc<Shared>);
 
@@ -74,25 +55,19 @@ struct Shared {
     tokenizer: Arc<Tokenizer>,
     /// Waits between tries; tests hand in one that does not wait.
     pause: fn(Duration),
-    adapters: Mutex<Adapters>,
+    adapters: Residency,
+    metrics: Arc<Metrics>,
+    running: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Adapters {
-    names: BTreeMap<String, (AdapterHash, u64)>,
-    paths: BTreeMap<AdapterHash, PathBuf>,
-    /// Those that the peer was told to load.
-    resident: BTreeSet<AdapterHash>,
-}
+/// A place among the requests that are with the peer.
+struct Place(Arc<Shared>);
 
-/// Why a try failed.
-enum Failure {
-    /// Another try may succeed, after so many seconds if the peer said so.
-    Passing(String, Option<u64>),
-    /// The peer does not know the adapter.
-    Lost,
-    /// It will not.
-    Final(ServeError),
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.set_load(before.saturating_sub(1), 0);
+    }
 }
 
 impl Remote {
@@ -109,8 +84,52 @@ impl Remote {
     /// # Errors
     /// As [`Remote::new`].
     pub fn with_pause(setup: RemoteSetup, tokenizer: Arc<Tokenizer>, pause: fn(Duration)) -> Result<Self, ServeError> {
-        let peer = Peer::parse(&setup.url, setup.key.clone(), setup.silence).map_err(failed)?;
-        Ok(Self(Arc::new(Shared { setup, peer, tokenizer, pause, adapters: Mutex::default() })))
+        let peer = Peer::parse(&setup.peer).map_err(failed)?;
+        let metrics = Metrics::new(machine_clock());
+        let adapters = Residency::default();
+        let running = AtomicUsize::new(0);
+        Ok(Self(Arc::new(Shared { setup, peer, tokenizer, pause, adapters, metrics, running })))
+    }
+
+    /// Asks the peer whether it serves the base that it is named for, with this tokenizer: what can be known before the
+    /// first request.
+    ///
+    /// # Errors
+    /// [`ServeError::Remote`] when it cannot be reached, serves no such model or cuts text into other tokens.
+    pub fn check(&self) -> Result<(), ServeError> {
+        let shared = &self.0;
+        let wanted = &shared.setup.peer.model;
+        let list = shared.peer.get("/v1/models").and_then(wire::Response::json).map_err(failed)?;
+        let entries = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<&str> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+        if !names.contains(&wanted.as_str()) {
+            return Err(failed(format!("it serves {names:?} and no `{wanted}`")));
+        }
+        let text = "two feet \u{6c34} \u{1f30a} 3.14";
+        let asked = json!({ "model": wanted, "prompt": text, "add_special_tokens": false });
+        let response = shared.peer.post("/tokenize", &asked, None).map_err(failed)?;
+        // Servers without that endpoint are taken at their word.
+        if response.status == 200 {
+            let told = response.json().map_err(failed)?;
+            let ids = told["tokens"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect::<Vec<u64>>());
+            let own: Vec<u64> = shared.tokenizer.encode(text, false).into_iter().map(u64::from).collect();
+            if ids.as_ref() != Some(&own) {
+                return Err(failed(format!("`{wanted}` cuts text into other tokens there: it is another base")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The counts in the text form that Prometheus reads.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        self.0.metrics.prometheus(&|_| None)
     }
 }
 
@@ -122,31 +141,17 @@ fn not_found(model: &str) -> ServeError {
     ServeError::NotFound { model: model.to_owned() }
 }
 
-/// The adapter's name at the peer.
-fn peer_name(adapter: AdapterHash) -> String {
-    format!("openledger-{}", &adapter.to_string()[2..])
+/// The start of what a peer said.
+fn brief(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+fn count(ids: &[u32]) -> u32 {
+    u32::try_from(ids.len()).unwrap_or(u32::MAX)
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Adapters> {
-        self.adapters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What `model` names; `None` is the base.
-    fn resolve(&self, model: &str) -> Result<Option<AdapterHash>, ServeError> {
-        let base = &self.setup.base_name;
-        if model == base {
-            return Ok(None);
-        }
-        let adapters = self.lock();
-        if let Some(hex) = model.strip_prefix("sha256:").or_else(|| model.strip_prefix("0x")) {
-            let hash: Option<AdapterHash> = hex.parse().ok();
-            return hash.filter(|hash| adapters.paths.contains_key(hash)).map(Some).ok_or_else(|| not_found(model));
-        }
-        let name = model.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix(':')).unwrap_or(model);
-        adapters.names.get(name).map(|(hash, _)| Some(*hash)).ok_or_else(|| not_found(model))
-    }
-
+    /// The prompt's text and ids, fit to be run.
     fn ids(&self, prompt: &Prompt) -> Result<(String, Vec<u32>), ServeError> {
         let (text, ids) = match prompt {
             Prompt::Text(text) => (text.clone(), self.tokenizer.encode(text, true)),
@@ -155,74 +160,16 @@ impl Shared {
         if ids.is_empty() {
             return Err(ServeError::BadRequest { param: "prompt", reason: "is empty".into() });
         }
-        if ids.len() >= self.setup.max_tokens {
-            return Err(ServeError::PromptTooLong { tokens: ids.len(), limit: self.setup.max_tokens });
+        let limit = self.setup.config.max_positions;
+        if ids.len() >= limit {
+            return Err(ServeError::PromptTooLong { tokens: ids.len(), limit });
         }
         Ok((text, ids))
     }
 
-    /// The name that the peer knows `adapter` by, loaded there unless it was before.
-    fn at_peer(&self, adapter: Option<AdapterHash>) -> Result<String, Failure> {
-        let Some(hash) = adapter else { return Ok(self.setup.peer_base.clone()) };
-        let path = {
-            let adapters = self.lock();
-            if adapters.resident.contains(&hash) {
-                return Ok(peer_name(hash));
-            }
-            let gone = || Failure::Final(not_found(&hash.to_string()));
-            adapters.paths.get(&hash).cloned().ok_or_else(gone)?
-        };
-        let body = json!({ "lora_name": peer_name(hash), "lora_path": path });
-        let response =
-            self.peer.post("/v1/load_lora_adapter", &body).map_err(|e| Failure::Passing(e.to_string(), None))?;
-        let (status, retry_after) = (response.status, response.retry_after);
-        let told = response.text().map_err(|error| Failure::Passing(error.to_string(), None))?;
-        // A peer that has it already, such as one that outlived us, says so with an error.
-        if status == 200 || (status == 400 && told.contains("already been loaded")) {
-            self.lock().resident.insert(hash);
-            return Ok(peer_name(hash));
-        }
-        Err(match status {
-            429 | 500.. => Failure::Passing(format!("loading an adapter gave {status}"), retry_after),
-            _ => Failure::Final(failed(format!("the peer does not load the adapter: {status} {}", brief(&told)))),
-        })
-    }
-
-    /// Tries `attempt` until it succeeds, fails for good, or has begun to show something.
-    fn with_retries<T>(
-        &self,
-        adapter: Option<AdapterHash>,
-        mut attempt: impl FnMut(&str) -> Result<T, Failure>,
-    ) -> Result<T, ServeError> {
-        let mut last = String::new();
-        for number in 0..TRIES {
-            let failure = match self.at_peer(adapter).and_then(|model| attempt(&model)) {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            match failure {
-                Failure::Final(error) => return Err(error),
-                Failure::Lost => {
-                    last = "the peer has lost the adapter".to_owned();
-                    if let Some(hash) = adapter {
-                        self.lock().resident.remove(&hash);
-                    }
-                }
-                Failure::Passing(reason, after) => {
-                    last = reason;
-                    let asked = after.map(Duration::from_secs);
-                    if number + 1 < TRIES {
-                        (self.pause)(asked.unwrap_or(Duration::from_millis(100 << number)).min(PATIENCE));
-                    }
-                }
-            }
-        }
-        Err(failed(format!("{last}, {TRIES} times")))
-    }
-
     /// Posts and gives the body of a success.
-    fn ask(&self, path: &str, body: &Value) -> Result<wire::Response, Failure> {
-        let response = self.peer.post(path, body).map_err(|error| Failure::Passing(error.to_string(), None))?;
+    fn ask(&self, path: &str, body: &Value, line: Option<&Line>) -> Result<wire::Response, Failure> {
+        let response = self.peer.post(path, body, line).map_err(|error| Failure::Passing(error.to_string(), None))?;
         match response.status {
             200 => Ok(response),
             404 => Err(Failure::Lost),
@@ -230,177 +177,71 @@ impl Shared {
                 Err(Failure::Passing(format!("the peer answered {}", response.status), response.retry_after))
             }
             status => {
-                let told = response.text().unwrap_or_default();
-                Err(Failure::Final(failed(format!("the peer refused the request: {status} {}", brief(&told)))))
+                let told = brief(&response.text().unwrap_or_default());
+                Err(Failure::Final(match status {
+                    400 | 413 | 422 => {
+                        let reason = format!("was refused by the server that answers: {told}");
+                        ServeError::BadRequest { param: "request", reason }
+                    }
+                    _ => failed(format!("the peer refused the request: {status} {told}")),
+                }))
             }
         }
     }
 
     fn json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let text = self.ask(path, body)?.text().map_err(|error| Failure::Passing(error.to_string(), None))?;
+        let told = self.ask(path, body, None)?;
+        let text = told.text().map_err(|error| Failure::Passing(error.to_string(), None))?;
         serde_json::from_str(&text)
             .map_err(|error| Failure::Final(failed(format!("the peer's answer is no JSON: {error}"))))
     }
-}
 
-/// The start of what a peer said.
-fn brief(text: &str) -> String {
-    text.chars().take(200).collect()
-}
-
-/// A request in the peer's words.
-fn body(request: &CompletionRequest, decoding: &Decoding, ids: &[u32]) -> Value {
-    let sampling = &request.sampling;
-    let milli = |value: u32| f64::from(value) / 1000.0;
-    let bias: serde_json::Map<String, Value> =
-        decoding.logit_bias.iter().map(|(id, bias)| (id.to_string(), json!(bias))).collect();
-    json!({
-        "prompt": ids, "stream": true, "stream_options": { "include_usage": true }, "return_token_ids": true,
-        "max_tokens": sampling.max_tokens, "temperature": milli(sampling.temperature_milli),
-        "top_p": milli(sampling.top_p_milli), "stop": sampling.stop, "logprobs": request.top_logprobs,
-        // Others read seeds as signed.
-        "seed": sampling.seed >> 1,
-        "top_k": if decoding.top_k == 0 { -1 } else { i64::from(decoding.top_k) }, "min_p": decoding.min_p,
-        "repetition_penalty": decoding.repetition_penalty, "presence_penalty": decoding.presence_penalty,
-        "frequency_penalty": decoding.frequency_penalty, "logit_bias": bias, "min_tokens": decoding.min_tokens,
-        "ignore_eos": decoding.ignore_eos, "stop_token_ids": decoding.stop_ids,
-    })
-}
-
-/// An answer as it comes from the peer.
-struct Incoming<'a> {
-    writer: Writer<'a>,
-    logprobs: Vec<TokenLogprob>,
-    finish: Option<FinishReason>,
-    cached: u32,
-    broken: Option<String>,
-    stopped: bool,
-}
-
-impl Incoming<'_> {
-    /// Takes a chunk; whether the run goes on.
-    fn on_chunk(&mut self, shared: &Shared, sender: &Sender, data: &str) -> ControlFlow<()> {
-        if data == "[DONE]" {
-            return ControlFlow::Break(());
+    /// A place with the peer for one more request.
+    fn place(self: &Arc<Self>) -> Result<Place, ServeError> {
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self));
+        if before >= self.setup.peer.running {
+            return Err(ServeError::Overloaded { waiting: before, retry_after: 1 });
         }
-        let Ok(chunk) = serde_json::from_str::<Value>(data) else {
-            self.broken = Some("a chunk is no JSON".to_owned());
-            return ControlFlow::Break(());
-        };
-        if let Some(message) = chunk["error"]["message"].as_str() {
-            self.broken = Some(brief(message));
-            return ControlFlow::Break(());
-        }
-        if let Some(cached) = chunk["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64() {
-            self.cached = u32::try_from(cached).unwrap_or(u32::MAX);
-        }
-        let choice = &chunk["choices"][0];
-        let ids = choice["token_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for (at, id) in ids.iter().enumerate() {
-            let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| (*id as usize) < shared.setup.vocab);
-            let Some(id) = id else {
-                self.broken = Some("a token id is none of this base".to_owned());
-                return ControlFlow::Break(());
-            };
-            if self.stopped {
-                break;
-            }
-            let logprob = told_logprob(shared, id, &choice["logprobs"], at);
-            self.logprobs.push(logprob.clone());
-            let (text, stopped) = self.writer.push(id);
-            self.stopped = stopped;
-            sender.send(Event::Token(Token { id, text: text.to_owned(), logprob }));
-        }
-        if ids.is_empty() && choice["text"].as_str().is_some_and(|text| !text.is_empty()) {
-            self.broken = Some("the peer tells no token ids (it must know `return_token_ids`)".to_owned());
-            return ControlFlow::Break(());
-        }
-        match choice["finish_reason"].as_str() {
-            None => {}
-            Some("length") => self.finish = Some(FinishReason::Length),
-            Some(_) => self.finish = Some(FinishReason::Stop),
-        }
-        if sender.is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        self.metrics.set_load(before + 1, 0);
+        Ok(place)
     }
-}
 
-/// What the peer told of the token at place `at` of a chunk.
-fn told_logprob(shared: &Shared, id: u32, columns: &Value, at: usize) -> TokenLogprob {
-    let logprob = columns["token_logprobs"][at].as_f64().unwrap_or_default() as f32;
-    let bytes = shared.tokenizer.piece(id).to_vec();
-    // Alternatives come by text; which ids they had is not told.
-    let others = columns["top_logprobs"][at].as_object().into_iter().flatten();
-    let mut top: Vec<(u32, Vec<u8>, f32)> = others
-        .filter_map(|(text, logprob)| {
-            let other = shared.tokenizer.token_to_id(text).unwrap_or(id);
-            Some((other, text.clone().into_bytes(), logprob.as_f64()? as f32))
-        })
-        .collect();
-    top.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-    TokenLogprob { id, bytes, logprob, top }
-}
-
-impl Shared {
     /// Runs one request to its end.
     fn run(
         &self,
         request: &CompletionRequest,
-        decoding: &Decoding,
+        asked: &Asked,
         adapter: Option<AdapterHash>,
-        sender: &Sender,
+        line: &Line,
+        incoming: &mut Incoming<'_>,
     ) -> Result<Answer, ServeError> {
         let (prompt, prompt_ids) = self.ids(&request.prompt)?;
-        let mut wanted = body(request, decoding, &prompt_ids);
-        let response = self.with_retries(adapter, |model| {
-            wanted["model"] = model.into();
-            self.ask("/v1/completions", &wanted)
-        })?;
+        let mut wanted = incoming::body(request, asked, &prompt_ids);
+        let answered = self.with_retries(
+            adapter,
+            || incoming.is_wanted(),
+            |model| {
+                wanted["model"] = model.into();
+                self.ask("/v1/completions", &wanted, Some(line))
+            },
+        );
         let hash = adapter.unwrap_or(AdapterHash(B256::ZERO));
-        let count = |ids: &[u32]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        sender.send(Event::Started(Started { adapter: hash, prompt_tokens: count(&prompt_ids), cached_tokens: 0 }));
-        let mut incoming = Incoming {
-            writer: Writer::new(&self.tokenizer, &request.sampling.stop),
-            logprobs: Vec::new(),
-            finish: None,
-            cached: 0,
-            broken: None,
-            stopped: false,
+        let read = match answered {
+            Ok(response) => {
+                let started = Started { adapter: hash, prompt_tokens: count(&prompt_ids), cached_tokens: 0 };
+                incoming.send(Event::Started(started));
+                response
+                    .events(|data| incoming.on_chunk(data))
+                    .map_err(|e| failed(format!("the stream broke off: {e}")))
+            }
+            Err(error) => Err(error),
         };
-        response
-            .events(|data| incoming.on_chunk(self, sender, data))
-            .map_err(|e| failed(format!("the stream broke off: {e}")))?;
-        if let Some(reason) = incoming.broken {
-            return Err(failed(reason));
+        // Who leaves cuts the connection, so that what the peer said last means nothing.
+        if !incoming.is_cancelled() {
+            read?;
         }
-        let cancelled = incoming.finish.is_none() && !sender.is_wanted();
-        let finish_reason = match incoming.finish {
-            Some(finish) => finish,
-            None if cancelled => FinishReason::Length,
-            None => return Err(failed("the stream ended before the answer did")),
-        };
-        let output_ids = incoming.writer.into_ids();
-        let (text, offsets, _) = render(&self.tokenizer, &output_ids, &request.sampling.stop);
-        let usage = Usage { prompt_tokens: count(&prompt_ids), completion_tokens: count(&output_ids) };
-        let mut sampling = request.sampling.clone();
-        if cancelled {
-            sampling.max_tokens = usage.completion_tokens;
-        }
-        let completion = Completion {
-            model: request.model_id,
-            base: self.setup.base,
-            adapter: hash,
-            tokenizer: B256::from(self.tokenizer.hash()),
-            numeric_mode: REMOTE_MODE.to_owned(),
-            sampling,
-            prompt,
-            prompt_ids,
-            text,
-            output_ids,
-            offsets,
-            finish_reason,
-            usage,
-        };
-        Ok(Answer { completion, logprobs: incoming.logprobs, cancelled })
+        incoming.answer(request, &self.setup, hash, prompt, prompt_ids)
     }
 }
 
@@ -431,60 +272,59 @@ impl Backend for Remote {
             let reason = "cannot be enforced by the server that answers; leave it out".to_owned();
             return Err(ServeError::BadRequest { param: "response_format", reason });
         }
-        if asked.decoding.include_stop {
-            let reason = "cannot be honoured by the server that answers; leave it out".to_owned();
-            return Err(ServeError::BadRequest { param: "include_stop_str_in_output", reason });
-        }
         let adapter = self.0.resolve(&request.model)?;
+        let hash = adapter.unwrap_or(AdapterHash(B256::ZERO));
         self.0.ids(&request.prompt)?;
-        let (sender, receiver) = events(Arc::new(|| {}));
-        let shared = Arc::clone(&self.0);
+        let place = self.0.place().inspect_err(|_| self.0.metrics.refused(&asked.tenant, hash))?;
+        let line = Arc::new(Line::default());
+        let (sender, receiver) = events(Arc::new({
+            let line = Arc::clone(&line);
+            move || line.cut()
+        }));
         std::thread::spawn(move || {
-            let answer = shared.run(&request, &asked.decoding, adapter, &sender);
+            let shared = &place.0;
+            let arrived = Instant::now();
+            let mut incoming = Incoming::new(&request, &asked, shared, &sender, arrived);
+            let answer = shared.run(&request, &asked, adapter, &line, &mut incoming);
+            incoming.note(&asked.tenant, hash, answer.as_ref().ok());
+            drop(incoming);
             sender.send(answer.map_or_else(Event::Failed, |answer| Event::Finished(Box::new(answer))));
         });
         Ok(receiver)
     }
 
     fn served(&self) -> Vec<Served> {
-        let adapters = self.0.lock();
-        let base = Served { name: self.0.setup.base_name.clone(), adapter: None, generation: 0, resident: true };
-        let named = adapters.names.iter().map(|(name, (hash, generation))| Served {
-            name: name.clone(),
-            adapter: Some(*hash),
-            generation: *generation,
-            resident: adapters.resident.contains(hash),
-        });
-        std::iter::once(base).chain(named).collect()
+        let name = self.0.setup.base_name.clone();
+        let base = Served { name, adapter: None, generation: 0, resident: true };
+        std::iter::once(base).chain(self.0.adapters.served()).collect()
     }
 
-    /// Registers a folder at the peer under the hash that the caller gives, which cannot be computed from afar.
+    /// Registers a folder. Where it lies here its hash is computed; a path that only the peer knows needs the hash that
+    /// the caller expects.
     fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError> {
-        let Some(hash) = adapter.expected else {
-            let reason = "must be given: the files lie at the server that answers".to_owned();
-            return Err(ServeError::BadRequest { param: "adapter_hash", reason });
+        let (path, expected) = (&adapter.path, adapter.expected);
+        let hash = if path.is_dir() {
+            let found = AdapterHash(B256::from(Lora::read_peft(path, &self.0.setup.config)?.hash()));
+            if let Some(expected) = expected.filter(|expected| *expected != found) {
+                return Err(ServeError::Changed { path: path.clone(), expected, found });
+            }
+            found
+        } else {
+            expected.ok_or_else(|| {
+                let reason = "must be given: the files lie at the server that answers".to_owned();
+                ServeError::BadRequest { param: "adapter_hash", reason }
+            })?
         };
-        let mut adapters = self.0.lock();
-        adapters.paths.insert(hash, adapter.path.clone());
-        if let Some(name) = &adapter.name {
-            let generation = adapters.names.get(name).map_or(1, |(_, generation)| generation + 1);
-            adapters.names.insert(name.clone(), (hash, generation));
-        }
+        self.0.adapters.register(hash, self.0.setup.peer.path_there(path), adapter.name.as_deref());
         Ok(hash)
     }
 
     fn unload_adapter(&self, model: &str) -> Result<AdapterHash, ServeError> {
         let hash = self.0.resolve(model)?.ok_or_else(|| not_found(model))?;
-        let resident = {
-            let mut adapters = self.0.lock();
-            adapters.paths.remove(&hash);
-            adapters.names.retain(|_, (named, _)| *named != hash);
-            adapters.resident.remove(&hash)
-        };
-        if resident {
+        if self.0.adapters.forget(hash) {
             // Here it is forgotten in any case; a peer that keeps it only keeps memory.
-            let told = self.0.peer.post("/v1/unload_lora_adapter", &json!({ "lora_name": peer_name(hash) }));
-            if let Err(error) = told {
+            let body = json!({ "lora_name": residency::peer_name(hash) });
+            if let Err(error) = self.0.peer.post("/v1/unload_lora_adapter", &body, None) {
                 tracing::warn!(%error, adapter = %hash, "the peer was not told to unload");
             }
         }
@@ -493,9 +333,11 @@ impl Backend for Remote {
 
     fn embed(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
         let adapter = self.0.resolve(model)?;
-        let answer = self.0.with_retries(adapter, |model| {
-            self.0.json("/v1/embeddings", &json!({ "model": model, "input": ids, "encoding_format": "float" }))
-        })?;
+        let answer = self.0.with_retries(
+            adapter,
+            || true,
+            |model| self.0.json("/v1/embeddings", &json!({ "model": model, "input": ids, "encoding_format": "float" })),
+        )?;
         let numbers = answer["data"][0]["embedding"].as_array();
         let numbers: Option<Vec<f32>> =
             numbers.and_then(|numbers| numbers.iter().map(|n| n.as_f64().map(|n| n as f32)).collect());
@@ -503,17 +345,33 @@ impl Backend for Remote {
     }
 
     fn score(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
+        let told = self.prompt_logprobs(model, ids, 0)?;
+        Ok(told.into_iter().skip(1).flatten().map(|token| token.logprob).collect())
+    }
+
+    fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
         let adapter = self.0.resolve(model)?;
         self.0.ids(&Prompt::Ids(ids.to_vec()))?;
-        let answer = self.0.with_retries(adapter, |model| {
-            let asked = json!({ "model": model, "prompt": ids, "max_tokens": 1, "echo": true, "logprobs": 0 });
-            self.0.json("/v1/completions", &asked)
-        })?;
-        let column = answer["choices"][0]["logprobs"]["token_logprobs"].as_array();
-        let scores: Option<Vec<f32>> = column.and_then(|column| {
-            column.get(1..ids.len())?.iter().map(|logprob| logprob.as_f64().map(|logprob| logprob as f32)).collect()
-        });
-        scores.ok_or_else(|| failed("the peer's answer does not score the prompt"))
+        let answer = self.0.with_retries(
+            adapter,
+            || true,
+            |model| {
+                let asked = json!({ "model": model, "prompt": ids, "max_tokens": 1, "echo": true, "logprobs": top });
+                self.0.json("/v1/completions", &asked)
+            },
+        )?;
+        let columns = &answer["choices"][0]["logprobs"];
+        let told = |(at, id): (usize, &u32)| {
+            columns["token_logprobs"][at].as_f64()?;
+            Some(told_logprob(&self.0.tokenizer, *id, columns, at))
+        };
+        let scored: Option<Vec<TokenLogprob>> = ids.iter().enumerate().skip(1).map(told).collect();
+        let scored = scored.ok_or_else(|| failed("the peer's answer does not score the prompt"))?;
+        Ok(std::iter::once(None).chain(scored.into_iter().map(Some)).collect())
+    }
+
+    fn takes_formats(&self) -> bool {
+        true
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -523,8 +381,8 @@ impl Backend for Remote {
             numeric_mode: REMOTE_MODE,
             base: setup.base,
             base_name: setup.base_name.clone(),
-            max_tokens: setup.max_tokens,
-            vocab: setup.vocab,
+            max_tokens: setup.config.max_positions,
+            vocab: setup.config.vocab,
         }
     }
 }

@@ -4,10 +4,13 @@
 //! or behind a tunnel. **Invariant:** what a peer sends is bounded: heads, lines and whole bodies have limits, reads a timeout.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use super::PeerSetup;
 
 /// Largest head, line or whole body of a response.
 const BYTES_MAX: u64 = 64 << 20;
@@ -39,11 +42,13 @@ struct BodyReader {
 }
 
 impl Peer {
-    /// From `http://host:port[/prefix]`; `silence` is how long the peer may say nothing.
+    /// The peer of `setup`.
     ///
     /// # Errors
-    /// What is wrong with the address, as text.
-    pub(super) fn parse(url: &str, key: Option<String>, silence: Duration) -> Result<Self, String> {
+    /// What is wrong with its address or key, as text.
+    pub(super) fn parse(setup: &PeerSetup) -> Result<Self, String> {
+        let (url, silence) = (&setup.url, setup.silence);
+        let key = setup.key.clone().map(|key| key.0);
         let rest = url.strip_prefix("http://").ok_or_else(|| format!("`{url}` is no http:// address"))?;
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
@@ -56,30 +61,32 @@ impl Peer {
         Ok(Self { authority, prefix, key, silence })
     }
 
-    /// Posts `body` to `path`; the response's head.
+    /// Posts `body` to `path`; the response's head. Cutting `line` ends it, also while the peer is silent.
     ///
     /// # Errors
     /// [`std::io::Error`] when the peer cannot be reached, says nothing in time, or speaks no HTTP.
-    pub(super) fn post(&self, path: &str, body: &Value) -> std::io::Result<Response> {
-        let mut refused = None;
-        let mut stream = None;
-        for address in self.authority.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT) {
-                Ok(connected) => {
-                    stream = Some(connected);
-                    break;
-                }
-                Err(error) => refused = Some(error),
-            }
+    pub(super) fn post(&self, path: &str, body: &Value, line: Option<&Line>) -> std::io::Result<Response> {
+        self.send("POST", path, &body.to_string(), line)
+    }
+
+    /// Asks for `path`.
+    ///
+    /// # Errors
+    /// As [`Peer::post`].
+    pub(super) fn get(&self, path: &str) -> std::io::Result<Response> {
+        self.send("GET", path, "", None)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str, line: Option<&Line>) -> std::io::Result<Response> {
+        let mut stream = self.connect()?;
+        if let Some(line) = line {
+            line.attach(&stream)?;
         }
-        let none = || std::io::Error::other("the host has no address");
-        let mut stream = stream.ok_or_else(|| refused.unwrap_or_else(none))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(self.silence))?;
         stream.set_write_timeout(Some(self.silence))?;
-        let body = body.to_string();
         let mut head = format!(
-            "POST {}{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            "{method} {}{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
             self.prefix,
             self.authority,
             body.len()
@@ -87,8 +94,50 @@ impl Peer {
         if let Some(key) = &self.key {
             head.push_str(&format!("authorization: Bearer {key}\r\n"));
         }
-        stream.write_all((head + "\r\n" + &body).as_bytes())?;
+        stream.write_all((head + "\r\n" + body).as_bytes())?;
         Response::read(stream)
+    }
+
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        let mut refused = std::io::Error::other("the host has no address");
+        for address in self.authority.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, CONNECT) {
+                Ok(connected) => return Ok(connected),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// The connection of one request, so that it can be cut from another thread.
+#[derive(Default)]
+pub(super) struct Line(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    cut: bool,
+    stream: Option<TcpStream>,
+}
+
+impl Line {
+    /// Ends what runs over it, now and later.
+    pub(super) fn cut(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.cut = true;
+        if let Some(stream) = state.stream.take() {
+            // A connection that is closed already needs no closing.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn attach(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.cut {
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
+        state.stream = Some(stream.try_clone()?);
+        Ok(())
     }
 }
 
@@ -126,6 +175,18 @@ impl Response {
         let mut bytes = Vec::new();
         self.body.read_to_end(&mut bytes)?;
         String::from_utf8(bytes).map_err(|_| malformed("the body is no UTF-8"))
+    }
+
+    /// The body of a success, as JSON.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] for another status, and as [`Response::text`].
+    pub(super) fn json(self) -> std::io::Result<Value> {
+        if self.status != 200 {
+            return Err(malformed(&format!("the peer answered {}", self.status)));
+        }
+        serde_json::from_str(&self.text()?)
+            .map_err(|error| malformed(&format!("the peer's answer is no JSON: {error}")))
     }
 
     /// Hands each event's data to `on_event` until that says to stop or the stream ends; events' names are passed over.

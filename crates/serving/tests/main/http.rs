@@ -337,3 +337,26 @@ fn other_servers_extensions_are_honoured() {
     bias[first.to_string()] = json!(-100);
     assert_ne!(ask(json!({ "logit_bias": bias, "return_token_ids": true }))["token_ids"][0], first);
 }
+
+#[test]
+fn a_prompt_is_cut_to_its_last_tokens_where_that_is_asked_for() {
+    let embedded = server(0);
+    let running = serve_embedded(&embedded, None);
+    let ids = embedded.tokenizer().encode("the owl sat", true);
+    let ask = |kept: Value| {
+        let body = completion(json!({ "return_token_ids": true, "truncate_prompt_tokens": kept }));
+        running.post("/v1/completions", &body).json()["choices"][0].clone()
+    };
+    assert_eq!(ask(json!(2))["prompt_token_ids"], json!(ids[ids.len() - 2..]));
+    for all in [json!(999), json!(-1), Value::Null] {
+        assert_eq!(ask(all)["prompt_token_ids"], json!(ids));
+    }
+    // A prompt beyond what the model reads is refused whole, and answered by its end.
+    let long = json!({ "prompt": vec![5; 200], "truncate_prompt_tokens": -1, "max_tokens": 1 });
+    let told = running.post("/v1/completions", &completion(long));
+    assert_eq!((told.status, &told.json()["usage"]["prompt_tokens"]), (200, &json!(47)), "{}", told.body);
+    let bad = completion(json!({ "truncate_prompt_tokens": 0 }));
+    refused(&running, "/v1/completions", &bad, 400, None, Some("truncate_prompt_tokens"));
+    let input = json!({ "model": "base", "input": "the owl sat", "truncate_prompt_tokens": 1 });
+    assert_eq!(running.post("/v1/embeddings", &input).json()["usage"]["prompt_tokens"], 1);
+}

@@ -8,25 +8,22 @@ use std::time::Duration;
 
 use openledger_protocol::{AdapterHash, B256};
 use openledger_serving::{
-    Asked, Backend, Decoding, Embedded, Event, LoadAdapter, REMOTE_MODE, Remote, RemoteSetup, ServeError,
+    Asked, Backend, ChatForm, Decoding, Embedded, Event, LoadAdapter, PeerSetup, REMOTE_MODE, Remote, RemoteSetup,
+    ServeError, Tenant,
 };
+use serde_json::json;
 
-use super::client::serve_embedded;
+use super::client::{serve, serve_embedded};
 use super::{request, saved, server};
 
 /// A backend that asks the server at `url` for the base of `embedded`.
 fn remote(url: &str, embedded: &Embedded) -> Remote {
-    let own = embedded.capabilities();
-    let setup = RemoteSetup {
-        url: url.to_owned(),
-        key: None,
-        base_name: "far".into(),
-        peer_base: "base".into(),
-        base: own.base,
-        max_tokens: own.max_tokens,
-        vocab: own.vocab,
-        silence: Duration::from_secs(20),
-    };
+    remote_with(PeerSetup { silence: Duration::from_secs(20), ..PeerSetup::new(url, "base") }, embedded)
+}
+
+fn remote_with(peer: PeerSetup, embedded: &Embedded) -> Remote {
+    let base = embedded.capabilities().base;
+    let setup = RemoteSetup { peer, base_name: "far".into(), base, config: embedded.model().config().clone() };
     Remote::with_pause(setup, Arc::clone(embedded.tokenizer()), |_| {}).unwrap()
 }
 
@@ -84,9 +81,6 @@ fn what_the_peer_cannot_do_is_refused_before_it_is_asked() {
     let remote = remote("http://127.0.0.1:1", &embedded);
     let error = remote.generate(request("herons", "a"), Asked::default()).unwrap_err();
     assert!(matches!(error, ServeError::NotFound { .. }), "{error}");
-    let decoding = Decoding { include_stop: true, ..Decoding::default() };
-    let error = remote.generate(request("far", "a"), Asked { decoding, ..Asked::default() }).unwrap_err();
-    assert!(matches!(error, ServeError::BadRequest { .. }), "{error}");
     let nameless = LoadAdapter { name: None, path: "1".into(), expected: None };
     assert!(matches!(remote.load_adapter(&nameless), Err(ServeError::BadRequest { param: "adapter_hash", .. })));
 }
@@ -149,7 +143,7 @@ fn what_a_peer_says_wrongly_is_an_error_and_never_an_answer() {
         format!("{OK}{}", chunk("[]", "\"length\"")),
         format!("{OK}data: nonsense\n\n"),
         format!("{OK}data: {{\"error\":{{\"message\":\"out of memory\"}}}}\n\n"),
-        "HTTP/1.1 400 Bad\r\ncontent-length: 2\r\n\r\nno".to_owned(),
+        "HTTP/1.1 401 Who\r\ncontent-length: 2\r\n\r\nno".to_owned(),
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(),
     ] {
         let (url, peer) = scripted(vec![wrong.clone()]);
@@ -162,4 +156,130 @@ fn what_a_peer_says_wrongly_is_an_error_and_never_an_answer() {
     let adapter = LoadAdapter { name: Some("owls".into()), path: "1".into(), expected: Some(elsewhere) };
     remote.load_adapter(&adapter).unwrap();
     assert!(matches!(remote.score("owls", &[5, 9]), Err(ServeError::Remote { .. })));
+}
+
+#[test]
+fn what_the_peer_refuses_about_a_request_is_the_callers_to_mend() {
+    let embedded = server(0);
+    let (url, peer) = scripted(vec!["HTTP/1.1 400 Bad\r\ncontent-length: 8\r\n\r\ntoo long".to_owned()]);
+    let error = remote(&url, &embedded).complete(&request("far", "a"), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, ServeError::BadRequest { .. }) && error.to_string().contains("too long"), "{error}");
+    assert_eq!(peer.join().unwrap(), 1);
+}
+
+#[test]
+fn a_folder_that_lies_here_is_hashed_here_and_told_by_the_path_it_has_there() {
+    let (embedded, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
+    let folder = saved(&embedded, tmp.path(), 1);
+    let hash = embedded.adapters().register(&folder).unwrap();
+    let running = serve_embedded(&embedded, Some(tmp.path().to_owned()));
+    let url = format!("http://{}", running.address);
+    // A link stands for a mount: the same folder under the peer's own path.
+    let mount = tempfile::tempdir().unwrap();
+    let here = mount.path().join("here");
+    std::os::unix::fs::symlink(tmp.path(), &here).unwrap();
+    let peer = PeerSetup { adapters: Some((here.clone(), tmp.path().to_owned())), ..PeerSetup::new(&url, "base") };
+    let remote = remote_with(peer, &embedded);
+    let adapter = LoadAdapter { name: Some("owls".into()), path: here.join("1"), expected: None };
+    assert_eq!(remote.load_adapter(&adapter).unwrap(), hash);
+    assert_eq!(remote.load_adapter(&adapter).unwrap(), hash, "the same again is the same generation");
+    assert_eq!(remote.served()[1].generation, 1);
+    let answer = remote.complete(&request("owls", "the owl"), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(answer.completion.adapter, hash);
+    let wrong = LoadAdapter { expected: Some(AdapterHash(B256::repeat_byte(3))), ..adapter };
+    assert!(matches!(remote.load_adapter(&wrong), Err(ServeError::Changed { .. })));
+}
+
+#[test]
+fn a_peer_of_another_name_or_tokenizer_is_found_out_before_the_first_request() {
+    let embedded = server(0);
+    let running = serve_embedded(&embedded, None);
+    let url = format!("http://{}", running.address);
+    remote(&url, &embedded).check().unwrap();
+    let error = remote_with(PeerSetup::new(&url, "heron-7b"), &embedded).check().unwrap_err();
+    assert!(error.to_string().contains("[\"base\"] and no `heron-7b`"), "{error}");
+    let whole = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("http://{}", listener.local_addr().unwrap());
+    let replies = [whole(r#"{"data":[{"id":"base"}]}"#), whole(r#"{"tokens":[1,2,3]}"#)];
+    let peer = std::thread::spawn(move || {
+        for reply in replies {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    let error = remote(&other, &embedded).check().unwrap_err();
+    assert!(error.to_string().contains("other tokens"), "{error}");
+    peer.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_leaves_cuts_the_connection_even_before_the_first_token() {
+    let embedded = server(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let remote = remote(&url, &embedded);
+    let events = remote.generate(request("far", "a"), Asked::default()).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // It has asked and waits; the peer says nothing.
+    let mut buffer = [0; 4096];
+    assert!(stream.read(&mut buffer).unwrap() > 0);
+    drop(events);
+    let mut left = Vec::new();
+    stream.read_to_end(&mut left).unwrap();
+    // Nothing is asked again.
+    listener.set_nonblocking(true).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(listener.accept().is_err());
+}
+
+#[test]
+fn more_requests_than_the_peer_is_given_are_refused_and_counted() {
+    let embedded = server(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let remote = remote_with(PeerSetup { running: 1, ..PeerSetup::new(&url, "base") }, &embedded);
+    let tenant = || Asked { tenant: Tenant::new("heron"), ..Asked::default() };
+    let first = remote.generate(request("far", "a"), tenant()).unwrap();
+    let error = remote.generate(request("far", "a"), tenant()).unwrap_err();
+    assert!(matches!(error, ServeError::Overloaded { .. }) && error.retry_after().is_some(), "{error}");
+    let whole = format!("{OK}{}data: [DONE]\n\n", chunk("[5]", "\"length\""));
+    let (mut stream, _) = listener.accept().unwrap();
+    let _ = stream.read(&mut [0; 4096]).unwrap();
+    stream.write_all(whole.as_bytes()).unwrap();
+    drop(stream);
+    assert!(matches!(first.last(), Some(Event::Finished(_))));
+    let counts = remote.metrics().snapshot().tenants["heron"].clone();
+    assert_eq!((counts.refused, counts.answered, counts.tokens_out), (1, 1, 1));
+}
+
+#[test]
+fn a_stop_text_that_is_to_stay_stays_and_forms_of_answers_are_the_peers_to_keep() {
+    let (embedded, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
+    let running = serve_embedded(&embedded, Some(tmp.path().to_owned()));
+    let remote = remote(&format!("http://{}", running.address), &embedded);
+    let plain = remote.complete(&request("far", "the owl"), &mut |_| ControlFlow::Continue(())).unwrap();
+    let text = plain.completion.text;
+    let mut asked = request("far", "the owl");
+    asked.sampling.stop = vec![text.chars().skip(2).take(2).collect()];
+    let decoding = Decoding { include_stop: true, ..Decoding::default() };
+    let run = remote.generate(asked.clone(), Asked { decoding, ..Asked::default() }).unwrap();
+    let Some(Event::Finished(answer)) = run.last() else { panic!("no answer") };
+    assert!(answer.completion.text.contains(&asked.sampling.stop[0]), "{}", answer.completion.text);
+    // One server in front of the other: a schema goes through to the one that computes.
+    let front = serve(Arc::new(remote), &embedded, ChatForm::Dialog, None);
+    let schema = json!({ "type": "object", "properties": { "n": { "enum": [7] } }, "required": ["n"],
+        "additionalProperties": false });
+    // White space is out, so that the answer ends.
+    let blank = |id: &u32| embedded.tokenizer().piece(*id).iter().any(u8::is_ascii_whitespace);
+    let bias: serde_json::Map<String, serde_json::Value> =
+        (0..300).filter(blank).map(|id| (id.to_string(), json!(-100))).collect();
+    let body = json!({ "model": "far", "messages": [{ "role": "user", "content": "the owl" }], "max_tokens": 24,
+        "logit_bias": bias, "response_format": { "type": "json_schema", "json_schema": { "name": "n", "schema": schema } } });
+    let said = front.post("/v1/chat/completions", &body);
+    assert_eq!(said.status, 200, "{}", said.body);
+    let text = said.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json!({ "n": 7 }), "{text}");
 }

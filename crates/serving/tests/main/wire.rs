@@ -1,8 +1,10 @@
 //! OpenAI's wire form: what is understood, ignored by name, refused by name.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
-use openledger_protocol::{FinishReason, ModelId};
+use openledger_engine::Tokenizer;
+use openledger_protocol::FinishReason;
 use openledger_serving::openai::{
     ApiError, ChatRequest, ChatResponse, ChatStream, CompletionsRequest, DONE, named_event,
 };
@@ -135,9 +137,8 @@ fn a_conversation_becomes_a_prompt_of_the_base() {
     ]);
     let request = ChatRequest::parse(&chat(json!({ "messages": messages }))).unwrap().request;
     assert_eq!(request.messages[0].role, Role::System);
-    let completion = request.to_completion(ModelId(3), &ChatForm::Dialog).unwrap();
+    let completion = request.ask(&ChatForm::Dialog, server(0).tokenizer(), 0).unwrap();
     assert_eq!(completion.prompt, Prompt::Text("Context: Be short.\nQuestion: Why?\nHow?\nAnswer:".into()));
-    assert_eq!(completion.model_id, ModelId(3));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_response_has_openais_members() {
     let server = server(0);
     let body = chat(json!({ "logprobs": true, "top_logprobs": 2, "max_tokens": 3 }));
     let request = ChatRequest::parse(&body).unwrap().request;
-    let completion = request.to_completion(ModelId(0), server.chat_form()).unwrap();
+    let completion = request.ask(server.chat_form(), server.tokenizer(), 0).unwrap();
     let answer = server.complete(&completion, &mut |_| ControlFlow::Continue(())).unwrap();
     let response = serde_json::to_value(ChatResponse::new("7", 1_700_000_000, "base", &answer, true)).unwrap();
     assert_eq!(response["id"], "chatcmpl-7");
@@ -244,6 +245,9 @@ fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
     })
 }
 
+static TOKENIZER: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer::train_bpe(["the owl sat"].iter(), 280, &["<|end|>"]).unwrap());
+
 proptest::proptest! {
     #[test]
     fn any_member_of_any_form_is_understood_or_refused_and_never_breaks(
@@ -261,7 +265,7 @@ proptest::proptest! {
             proptest::prop_assert!(error.param.is_some());
         }
         if let Ok(parsed) = ChatRequest::parse(&body) {
-            let _ = parsed.request.to_completion(ModelId(0), &ChatForm::Dialog);
+            let _ = parsed.request.ask(&ChatForm::Dialog, &TOKENIZER, 0);
         }
     }
 
