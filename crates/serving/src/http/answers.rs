@@ -13,7 +13,7 @@ use openledger_protocol::{AdapterHash, ModelId};
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, blocking, json as read_json};
-use super::{ADAPTER_HEADER, IGNORED_HEADER, Server, streams, tenant};
+use super::{ADAPTER_HEADER, IGNORED_HEADER, REQUEST_ID, Server, streams, tenant};
 use crate::backend::{Answer, Backend, CompletionRequest};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Started};
@@ -186,7 +186,7 @@ fn named(mut response: Response, id: &str, adapter: AdapterHash, ignored: &[Stri
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     };
-    set("x-request-id", id);
+    set(REQUEST_ID, id);
     set(ADAPTER_HEADER, &adapter.to_string());
     if !ignored.is_empty() {
         set(IGNORED_HEADER, &ignored.join(","));

@@ -27,10 +27,13 @@ pub use answers::echo;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderMap;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post};
 use openledger_engine::Tokenizer;
 use openledger_protocol::{AdapterHash, BaseHash, sha256};
@@ -44,6 +47,8 @@ use crate::openai::{ResponseFormat, truncated};
 
 /// Largest body of a request.
 const BODY_MAX: usize = 16 << 20;
+/// Names a request.
+const REQUEST_ID: &str = "x-request-id";
 /// Names the adapter that answered.
 const ADAPTER_HEADER: &str = "x-openledger-adapter";
 /// Names the members of a request that were ignored.
@@ -72,7 +77,10 @@ pub struct Server {
     setup: Setup,
     grammar: OnceLock<Result<Grammar, String>>,
     started: u64,
+    /// Answers that began.
     asked: AtomicU64,
+    /// Responses of other kinds.
+    seen: AtomicU64,
 }
 
 impl Server {
@@ -80,7 +88,7 @@ impl Server {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let started = (setup.now)();
-        Self { setup, grammar: OnceLock::new(), started, asked: AtomicU64::new(0) }
+        Self { setup, grammar: OnceLock::new(), started, asked: AtomicU64::new(0), seen: AtomicU64::new(0) }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -177,16 +185,32 @@ pub fn router(server: Arc<Server>) -> Router {
         .method_not_allowed_fallback(refusal::no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Arc::clone(&server))
-        .merge(tokens(server))
+        .merge(tokens(Arc::clone(&server), BODY_MAX))
+        .layer(middleware::from_fn_with_state(server, signed))
+}
+
+/// Names every response, so that client and log can speak of the same one, and how long it took to begin.
+async fn signed(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) =
+            HeaderValue::from_str(&format!("{:x}.{:x}", server.started, server.seen.fetch_add(1, Ordering::Relaxed)))
+    {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert("openai-processing-ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).into());
+    response
 }
 
 /// The routes that only turn texts into tokens and back, `/tokenize` and `/detokenize`: for those who answer by routes of
-/// their own.
-pub fn tokens(server: Arc<Server>) -> Router {
+/// their own. Bodies are read up to `body_bytes`.
+pub fn tokens(server: Arc<Server>, body_bytes: usize) -> Router {
     Router::new()
         .route("/tokenize", post(texts::tokenize))
         .route("/detokenize", post(texts::detokenize))
         .method_not_allowed_fallback(refusal::no_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(DefaultBodyLimit::max(body_bytes))
         .with_state(server)
 }

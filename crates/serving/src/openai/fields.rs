@@ -109,7 +109,15 @@ impl Fields {
         for name in ["structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"] {
             self.refuse_unless(name, |_| false)?;
         }
-        for name in ["use_beam_search", "allowed_token_ids", "bad_words", "logits_processors", "prompt_logprobs"] {
+        let refused = [
+            "use_beam_search",
+            "allowed_token_ids",
+            "bad_words",
+            "logits_processors",
+            "prompt_logprobs",
+            "return_tokens_as_token_ids",
+        ];
+        for name in refused {
             self.refuse_unless(name, |value| *value == Value::Bool(false) || empty(value))?;
         }
         let neutral = Decoding::default();

@@ -121,9 +121,15 @@ impl ChatRequest {
         let decoding = fields.decoding()?;
         let tools = tools(&mut fields)?;
         fields.refuse_unless("modalities", |value| *value == serde_json::json!(["text"]))?;
-        for name in
-            ["audio", "prediction", "web_search_options", "reasoning_effort", "verbosity", "continue_final_message"]
-        {
+        for name in [
+            "audio",
+            "prediction",
+            "web_search_options",
+            "reasoning_effort",
+            "verbosity",
+            "continue_final_message",
+            "echo",
+        ] {
             fields.refuse_unless(name, |value| *value == Value::Bool(false))?;
         }
         fields.refuse_unless("add_generation_prompt", |value| *value == Value::Bool(true))?;

@@ -112,6 +112,11 @@ impl<'a> Incoming<'a> {
         self.sender.send(event);
     }
 
+    /// Nothing is to come.
+    pub(super) fn end_empty(&mut self) {
+        self.finish = Some(FinishReason::Length);
+    }
+
     fn breaks(&mut self, reason: impl Into<String>) -> ControlFlow<()> {
         self.broken = Some(reason.into());
         ControlFlow::Break(())

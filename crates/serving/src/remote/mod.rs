@@ -217,6 +217,17 @@ impl Shared {
         incoming: &mut Incoming<'_>,
     ) -> Result<Answer, ServeError> {
         let (prompt, prompt_ids) = self.ids(&request.prompt)?;
+        let hash = adapter.unwrap_or(AdapterHash(B256::ZERO));
+        if request.sampling.max_tokens == 0 {
+            // Other servers have no answer of no tokens; it needs none of theirs.
+            incoming.send(Event::Started(Started {
+                adapter: hash,
+                prompt_tokens: count(&prompt_ids),
+                cached_tokens: 0,
+            }));
+            incoming.end_empty();
+            return incoming.answer(request, &self.setup, hash, prompt, prompt_ids);
+        }
         let mut wanted = incoming::body(request, asked, &prompt_ids);
         let answered = self.with_retries(
             adapter,
@@ -226,7 +237,6 @@ impl Shared {
                 self.ask("/v1/completions", &wanted, Some(line))
             },
         );
-        let hash = adapter.unwrap_or(AdapterHash(B256::ZERO));
         let read = match answered {
             Ok(response) => {
                 let started = Started { adapter: hash, prompt_tokens: count(&prompt_ids), cached_tokens: 0 };

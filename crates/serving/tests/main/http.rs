@@ -113,7 +113,9 @@ fn what_is_wrong_with_a_request_is_told_in_openais_envelope() {
     refused(&running, "/v1/completions", &long, 400, Some("context_length_exceeded"), Some("messages"));
     refused(&running, "/v1/embeddings", &json!({ "model": "base" }), 400, None, Some("input"));
     assert_eq!(running.call("POST", "/v1/completions", "{").json()["error"]["param"], "body");
-    let lost = running.get("/v1/nowhere");
+    let (long_ago, lost) = (running.get("/v1/nowhere"), running.get("/v1/nowhere"));
+    let ids = [lost.header("x-request-id"), long_ago.header("x-request-id")];
+    assert!(ids[0].is_some() && ids[0] != ids[1] && lost.header("openai-processing-ms").is_some(), "{}", lost.head);
     assert_eq!((lost.status, lost.json()["error"]["code"].as_str()), (404, Some("unknown_url")));
     let method = running.get("/v1/completions");
     assert_eq!((method.status, method.json()["error"]["code"].as_str()), (405, Some("method_not_supported")));

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use openledger_protocol::{AdapterHash, B256};
@@ -11,6 +11,7 @@ use openledger_serving::{
     Asked, Backend, ChatForm, Decoding, Embedded, Event, LoadAdapter, PeerSetup, REMOTE_MODE, Remote, RemoteSetup,
     ServeError, Tenant,
 };
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::client::{serve, serve_embedded};
@@ -73,6 +74,19 @@ fn scores_and_embeddings_are_the_peers() {
     assert_eq!(far.len(), near.len());
     assert!(far.iter().zip(&near).all(|(a, b)| (a - b).abs() < 1e-4), "{far:?} and {near:?}");
     assert_eq!(remote.embed("far", &ids).unwrap(), embedded.embed("base", &ids).unwrap());
+    let (far, near) =
+        (remote.prompt_logprobs("far", &ids, 2).unwrap(), embedded.prompt_logprobs("base", &ids, 2).unwrap());
+    assert!(far[0].is_none() && far.len() == near.len());
+    let tops = |of: &[Option<openledger_serving::TokenLogprob>]| -> Vec<(u32, usize)> {
+        of.iter().flatten().map(|token| (token.id, token.top.len().min(2))).collect()
+    };
+    assert_eq!(tops(&far), tops(&near));
+    // An answer of no tokens needs no peer, which might refuse to give one.
+    let mut none = request("far", "the owl");
+    none.sampling.max_tokens = 0;
+    running.stop();
+    let answer = remote.complete(&none, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((answer.completion.text.as_str(), answer.completion.usage.completion_tokens), ("", 0));
 }
 
 #[test]
@@ -283,3 +297,59 @@ fn a_stop_text_that_is_to_stay_stays_and_forms_of_answers_are_the_peers_to_keep(
     let text = said.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json!({ "n": 7 }), "{text}");
 }
+
+/// Parts of what a peer may send, well-formed and not.
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 404 No\r\n",
+        "content-length: 5\r\n",
+        "transfer-encoding: chunked\r\n",
+        "\r\n",
+        "5\r\n",
+        "ffffffffffffffff\r\n",
+        "0\r\n\r\n",
+        "data: [DONE]\n\n",
+        "data: {\"choices\":[{\"token_ids\":[5],\"text\":\"x\"}]}\n\n",
+        "data: {\"choices\":[{\"token_ids\":[],\"finish_reason\":\"stop\"}]}\n\n",
+        "event: x\n",
+        "data: {\"error\":7}\n\n",
+    ];
+    prop_oneof![
+        4 => proptest::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..12),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_a_peer_sends_is_an_answer_or_an_error_that_says_so(
+        parts in proptest::collection::vec(part(), 0..8), head in any::<bool>(),
+    ) {
+        let (embedded, address, reply) = &*ANYTHING;
+        *reply.lock().unwrap() = [if head { OK.as_bytes() } else { b"" }, &parts.concat()].concat();
+        let asked = remote(address, embedded).complete(&request("far", "a"), &mut |_| ControlFlow::Continue(()));
+        match asked {
+            Ok(answer) => prop_assert!(answer.completion.output_ids.iter().all(|id| *id == 5)),
+            // A run that broke off would end in `Stopped`.
+            Err(error) => prop_assert!(matches!(error, ServeError::Remote { .. } | ServeError::BadRequest { .. }), "{error}"),
+        }
+    }
+}
+
+/// A peer that gives every connection the reply of the moment.
+static ANYTHING: LazyLock<(Embedded, String, Arc<Mutex<Vec<u8>>>)> = LazyLock::new(|| {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, reply) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&reply);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(&told.lock().unwrap());
+        }
+    });
+    (server(0), address, reply)
+});

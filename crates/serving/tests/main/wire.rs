@@ -49,6 +49,11 @@ fn members_that_cannot_be_honoured_are_refused_by_name() {
         (json!({ "stop_token_ids": [-1] }), "stop_token_ids"),
         (json!({ "skip_special_tokens": false }), "skip_special_tokens"),
         (json!({ "guided_json": {} }), "guided_json"),
+        (json!({ "return_tokens_as_token_ids": true }), "return_tokens_as_token_ids"),
+        (json!({ "prompt_logprobs": 1 }), "prompt_logprobs"),
+        (json!({ "echo": true }), "echo"),
+        (json!({ "stream_options": { "continuous_usage_stats": true } }), "stream_options.continuous_usage_stats"),
+        (json!({ "truncate_prompt_tokens": -2 }), "truncate_prompt_tokens"),
         (json!({ "chat_template": "x" }), "chat_template"),
         (json!({ "temperature": 3 }), "temperature"),
         (json!({ "temperature": "hot" }), "temperature"),
@@ -105,6 +110,20 @@ fn what_goes_beyond_a_receipt_is_understood_and_can_be_refused_by_name() {
     }
     let plain = ChatRequest::parse(&chat(json!({ "temperature": 1, "stop": "x", "seed": 3 }))).unwrap().request;
     assert_eq!(plain.refuse_beyond_receipts(), Ok(()));
+    for (extra, name) in [
+        (json!({ "prompt": ["a", "b"] }), "prompt"),
+        (json!({ "n": 2 }), "n"),
+        (json!({ "ignore_eos": true }), "ignore_eos"),
+        (json!({ "logprobs": 1, "stream": true }), "logprobs"),
+        (json!({ "return_token_ids": true, "stream": true }), "return_token_ids"),
+    ] {
+        let mut body = json!({ "model": "base", "prompt": "a" });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let request = CompletionsRequest::parse(&body).unwrap().request;
+        assert_eq!(request.refuse_beyond_receipts().unwrap_err().param.as_deref(), Some(name));
+    }
+    let scored = json!({ "model": "base", "prompt": [1, 2], "echo": true, "logprobs": 3, "max_tokens": 0 });
+    assert_eq!(CompletionsRequest::parse(&scored).unwrap().request.refuse_beyond_receipts(), Ok(()));
     let request = ChatRequest::parse(&chat(json!({ "logit_bias": { "7": -3, "5": 1 } }))).unwrap().request;
     assert_eq!(request.decoding.logit_bias, [(5, 1.0), (7, -3.0)]);
 }
