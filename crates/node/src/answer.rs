@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use alloy_primitives::{Address, B256, keccak256};
 use openledger_protocol::{
-    Annex, Completion, ContributionId, Credits, FinishReason, Layer, Parties, Receipt, ReceiptBundle, ReceiptId,
-    Sampling, Terms, Usage, output_root,
+    Amount, Annex, Completion, ContributionId, Credits, FinishReason, Layer, Parties, Receipt, ReceiptBundle,
+    ReceiptId, Sampling, Terms, Usage, output_root,
 };
-use openledger_serving::openai::ChatRequest;
-use openledger_serving::{Answer, Backend};
+use openledger_serving::{Answer, Asked, CompletionRequest, Event, Events, Message, Prompt, Role, ServeError, Tenant};
 use openledger_store::channels::Channel;
 use openledger_store::receipts::ReceiptRow;
 use serde_json::{Value, json};
@@ -20,41 +19,59 @@ use crate::metrics::Metrics;
 use crate::models::Offered;
 use crate::node::Node;
 
-/// The request as receipts hash it: rates are in thousandths there, so that it has one byte form.
-pub(crate) fn canonical_request(request: &ChatRequest) -> Value {
-    let message = |m: &openledger_serving::Message| json!({ "role": role(m.role), "content": m.content });
-    json!({
-        "model": request.model,
-        "messages": request.messages.iter().map(message).collect::<Vec<_>>(),
-        "max_tokens": request.sampling.max_tokens,
-        "temperature_milli": request.sampling.temperature_milli,
-        "top_p_milli": request.sampling.top_p_milli,
-        "seed": request.sampling.seed.to_string(),
-        "stop": request.sampling.stop,
-    })
+/// An answer that is being written; dropping it ends the run.
+pub(crate) struct Generation {
+    events: Events,
+    node: Node,
+    started: Instant,
 }
 
-fn role(role: openledger_serving::Role) -> &'static str {
-    match role {
-        openledger_serving::Role::System => "system",
-        openledger_serving::Role::User => "user",
-        openledger_serving::Role::Assistant => "assistant",
-        openledger_serving::Role::Tool => "tool",
+/// What a [`Generation`] comes to next.
+pub(crate) enum Step {
+    /// Text that became certain.
+    Text(String),
+    /// The whole answer.
+    Done(Box<Answer>),
+}
+
+impl Generation {
+    /// Waits for the next step.
+    pub(crate) async fn step(&mut self) -> Result<Step> {
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::Token(token) if !token.text.is_empty() => return Ok(Step::Text(token.text)),
+                Event::Started(_) | Event::Token(_) => {}
+                Event::Finished(answer) => {
+                    Metrics::add(&self.node.inner.metrics.answer_micros, micros(self.started));
+                    return Ok(Step::Done(answer));
+                }
+                Event::Failed(error) => return Err(error.into()),
+            }
+        }
+        Err(ServeError::Stopped.into())
+    }
+
+    /// Asks for its end: what was produced so far is the answer.
+    pub(crate) fn cancel(&self) {
+        self.events.cancel();
     }
 }
 
 impl Node {
-    /// Generates an answer; touches nothing that is kept.
-    pub(crate) async fn generate(&self, offered: &Offered, request: &ChatRequest) -> Result<Answer> {
-        let request = request.to_completion(offered.id, self.inner.serving.chat_form())?;
-        let node = self.clone();
-        let started = Instant::now();
-        let answer = tokio::task::spawn_blocking(move || {
-            node.inner.serving.complete(&request, &mut |_| std::ops::ControlFlow::Continue(()))
-        })
-        .await??;
-        Metrics::add(&self.inner.metrics.answer_micros, micros(started));
-        Ok(answer)
+    /// Starts an answer and waits until it has begun; touches nothing that is kept.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or that there is no room for it now.
+    pub(crate) async fn begin(&self, request: CompletionRequest, tenant: Tenant) -> Result<Generation> {
+        let (node, started) = (self.clone(), Instant::now());
+        let asked = Asked { tenant, ..Asked::default() };
+        let mut events = tokio::task::spawn_blocking(move || node.inner.serving.generate(request, asked)).await??;
+        match events.recv().await {
+            Some(Event::Started(_)) => Ok(Generation { events, node: self.clone(), started }),
+            Some(Event::Failed(error)) => Err(error.into()),
+            // Before it begins a run has nothing else to tell.
+            _ => Err(ServeError::Stopped.into()),
+        }
     }
 
     /// What an answer rests on.
@@ -228,9 +245,11 @@ impl Node {
     }
 
     /// What the largest answer to a request can cost.
-    pub(crate) fn dearest(&self, offered: &Offered, request: &ChatRequest) -> Result<openledger_protocol::Amount> {
-        let prompt = self.inner.serving.chat_form().prompt(&request.messages)?;
-        let tokens = self.inner.base.tokenizer.encode(&prompt, true).len();
+    pub(crate) fn dearest(&self, offered: &Offered, request: &CompletionRequest) -> Result<Amount> {
+        let tokens = match &request.prompt {
+            Prompt::Text(text) => self.inner.base.tokenizer.encode(text, true).len(),
+            Prompt::Ids(ids) => ids.len(),
+        };
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         let room = self.inner.base.model.config().max_positions;
         let answer = request.sampling.max_tokens.min(u32::try_from(room).unwrap_or(u32::MAX));
@@ -242,7 +261,12 @@ impl Node {
     /// # Errors
     ///
     /// `insufficient-deposit` when the largest answer costs more than is left, `deposit-withdrawn` once the payer asked for it.
-    pub(crate) async fn affordable(&self, channel: &Channel, offered: &Offered, request: &ChatRequest) -> Result<()> {
+    pub(crate) async fn affordable(
+        &self,
+        channel: &Channel,
+        offered: &Offered,
+        request: &CompletionRequest,
+    ) -> Result<()> {
         let dearest = self.dearest(offered, request)?;
         let channel = self.inner.store.channel(channel.id).await?;
         let channel = channel.ok_or_else(|| NodeError::missing("channel", "of this key"))?;
@@ -279,9 +303,8 @@ impl Node {
     pub async fn attribute(&self, model: &str, prompt: &str, response: &str) -> Result<Value> {
         let offered = self.offered(model).await?;
         let base = &self.inner.base;
-        let form = self.inner.serving.chat_form();
-        let message = openledger_serving::Message { role: openledger_serving::Role::User, content: prompt.to_owned() };
-        let asked = form.prompt(&[message])?;
+        let message = Message { role: Role::User, content: prompt.to_owned() };
+        let asked = self.inner.form.prompt(&[message])?;
         let prompt_ids = base.tokenizer.encode(&asked, true);
         let room = base.model.config().max_positions.saturating_sub(prompt_ids.len());
         let mut tokens = base.tokenizer.encode_with_offsets(response);

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use openledger_engine::NumericMode;
 use openledger_protocol::{Address, Amount, Key};
+use openledger_serving::PeerSetup;
 
 /// Where times come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub enum ChainChoice {
     },
 }
 
+/// Who computes answers. Training and crediting are computed here in any case.
+#[derive(Clone, Debug)]
+pub enum Answering {
+    /// The engine in this process; another mode than the default holds the base a second time, since gradients are computed
+    /// in the default one only.
+    Here(NumericMode),
+    /// Another server, whose answers are not repeatable to the byte: their receipts say so by the mode `remote`.
+    There(PeerSetup),
+}
+
 /// The accounts of the platform's lines of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlatformAccounts {
@@ -59,6 +71,10 @@ pub struct Config {
     pub studio: Option<PathBuf>,
     /// The base model's folder.
     pub base: PathBuf,
+    /// What the base is called.
+    pub base_name: String,
+    /// Who computes answers.
+    pub answering: Answering,
     /// The chain.
     pub chain: ChainChoice,
     /// The clock.

@@ -41,6 +41,6 @@ mod versions;
 pub mod watch;
 mod withdrawals;
 
-pub use config::{ChainChoice, Config, NodeClock, PlatformAccounts};
+pub use config::{Answering, ChainChoice, Config, NodeClock, PlatformAccounts};
 pub use error::{Blame, NodeError, Result};
 pub use node::Node;

@@ -9,6 +9,7 @@ use openledger_attribution::spans::SpanIndex;
 use openledger_engine::Lora;
 use openledger_ledger::{PriceList, SplitRule};
 use openledger_protocol::{AdapterHash, Address, Manifest, ModelId, word};
+use openledger_serving::LoadAdapter;
 use openledger_store::models::{ModelRow, ModelState};
 use serde_json::{Value, json};
 
@@ -120,8 +121,13 @@ impl Node {
                 node.load_model(row, &manifest).map(|offered| (id, offered))
             })
             .await??;
-            self.inner.serving.adapters().register(&self.adapter_dir(&offered.manifest.adapter))?;
-            self.inner.serving.adapters().set_alias(&offered.name, offered.manifest.adapter, None)?;
+            let adapter = LoadAdapter {
+                name: Some(offered.name.clone()),
+                path: self.adapter_dir(&offered.manifest.adapter),
+                expected: Some(offered.manifest.adapter),
+            };
+            let node = self.clone();
+            tokio::task::spawn_blocking(move || node.inner.serving.load_adapter(&adapter)).await??;
             self.inner.offered.write().await.insert(id, Arc::new(offered));
         }
         Ok(())

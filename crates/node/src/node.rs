@@ -14,11 +14,11 @@ use openledger_chain::rpc::{ChainRpc, Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, Sender};
 use openledger_engine::{Model, Tokenizer};
 use openledger_protocol::{Address, BaseHash, Domain, ModelId, keccak};
-use openledger_serving::{ChatForm, Embedded};
+use openledger_serving::{Backend, ChatForm, Embedded, Remote, RemoteSetup};
 use openledger_store::{BlobsConfig, Store};
 use tokio::sync::{Mutex, RwLock};
 
-use crate::config::{ChainChoice, Config, NodeClock};
+use crate::config::{Answering, ChainChoice, Config, NodeClock};
 use crate::error::{Blame, NodeError, Result};
 use crate::link::{StoreOutbox, StoreSink};
 use crate::metrics::Metrics;
@@ -52,7 +52,11 @@ pub(crate) struct Inner {
     pub(crate) flow: Flow,
     pub(crate) chain_id: u64,
     pub(crate) base: Base,
-    pub(crate) serving: Embedded,
+    pub(crate) serving: Arc<dyn Backend>,
+    /// How the base is asked.
+    pub(crate) form: ChatForm,
+    /// What is counted of answers, in the text form that Prometheus reads.
+    pub(crate) counted: Box<dyn Fn() -> String + Send + Sync>,
     pub(crate) token: String,
     pub(crate) metrics: Metrics,
     /// Models that can be asked, with what answering and crediting needs in memory.
@@ -91,14 +95,9 @@ impl Node {
             }
         };
         let store = Store::open(&database, BlobsConfig::new(blobs)).await?;
-        let base = load_base(&config.base)?;
-        let serving = Embedded::new(
-            Arc::clone(&base.model),
-            Arc::clone(&base.tokenizer),
-            ChatForm::of_base(&config.base),
-            &base.name,
-            ADAPTER_BYTES,
-        );
+        let base = load_base(&config.base, &config.base_name)?;
+        let form = ChatForm::of_base(&config.base);
+        let (serving, counted) = answering(&config, &base, &form).await?;
 
         let (chain, rpc): (Option<EmbeddedChain>, Arc<dyn ChainRpc>) = match &config.chain {
             ChainChoice::Embedded { chain_id, genesis_accounts } => {
@@ -130,6 +129,8 @@ impl Node {
             chain_id,
             base,
             serving,
+            form,
+            counted,
             token,
             metrics: Metrics::default(),
             offered: RwLock::default(),
@@ -207,6 +208,11 @@ impl Node {
         }
     }
 
+    /// The time that chat templates may write into prompts: the machine's, or the same on any day.
+    pub(crate) fn day(&self) -> u64 {
+        self.now(LOGICAL_START_S)
+    }
+
     /// The EIP-712 domain of one of the contracts.
     pub(crate) fn domain(&self, contract: Address) -> Domain {
         Domain { chain_id: self.inner.chain_id, contract }
@@ -240,12 +246,44 @@ fn deploy_params(config: &Config) -> DeployParams {
     }
 }
 
-fn load_base(dir: &Path) -> Result<Base> {
+/// Who computes answers, and what is counted of them.
+type Answers = (Arc<dyn Backend>, Box<dyn Fn() -> String + Send + Sync>);
+
+async fn answering(config: &Config, base: &Base, form: &ChatForm) -> Result<Answers> {
+    let tokenizer = Arc::clone(&base.tokenizer);
+    match &config.answering {
+        Answering::Here(mode) => {
+            let model = if *mode == base.model.mode() {
+                Arc::clone(&base.model)
+            } else {
+                Arc::new(Model::load(&base.dir)?.with_mode(*mode)?)
+            };
+            let embedded = Embedded::new(model, tokenizer, form.clone(), &base.name, ADAPTER_BYTES);
+            Ok((Arc::new(embedded.clone()), Box::new(move || embedded.prometheus())))
+        }
+        Answering::There(peer) => {
+            let (peer, url, shape) = (peer.clone(), peer.url.clone(), base.model.config().clone());
+            let setup = RemoteSetup { peer, base_name: base.name.clone(), base: base.hash, config: shape };
+            let remote = Remote::new(setup, tokenizer)?;
+            let checked = remote.clone();
+            tokio::task::spawn_blocking(move || checked.check()).await??;
+            tracing::info!(url, "another server answers");
+            Ok((Arc::new(remote.clone()), Box::new(move || remote.prometheus())))
+        }
+    }
+}
+
+fn load_base(dir: &Path, name: &str) -> Result<Base> {
     let model = Model::load(dir)?;
     let tokenizer = Tokenizer::load(&dir.join("tokenizer.json"))?;
-    let name = dir.file_name().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned());
     let hash = BaseHash(B256::from(model.hash()));
-    Ok(Base { name, dir: dir.to_path_buf(), hash, model: Arc::new(model), tokenizer: Arc::new(tokenizer) })
+    Ok(Base {
+        name: name.to_owned(),
+        dir: dir.to_path_buf(),
+        hash,
+        model: Arc::new(model),
+        tokenizer: Arc::new(tokenizer),
+    })
 }
 
 fn absolute(path: &Path) -> Result<std::path::PathBuf> {

@@ -29,7 +29,7 @@ impl Node {
             },
             "base": { "name": self.inner.base.name, "hash": self.inner.base.hash },
             "tokenizer": format!("0x{}", hex::encode(self.inner.base.tokenizer.hash())),
-            "numeric_mode": openledger_engine::NUMERIC_MODE,
+            "numeric_mode": self.inner.serving.capabilities().numeric_mode,
         })
     }
 

@@ -20,6 +20,7 @@ mod api;
 mod cli;
 mod demo;
 mod error;
+mod hub;
 mod verbs;
 mod voice;
 

@@ -40,6 +40,7 @@ pub(crate) fn router(node: Node) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(node.clone());
     rpc.merge(own)
+        .merge(openai::tokenizing(&node))
         .layer(middleware::from_fn_with_state(node, counted))
         .layer(tower_http::timeout::TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(CatchPanicLayer::new())
@@ -76,5 +77,6 @@ async fn ready(State(node): State<Node>) -> Response {
 }
 
 async fn metrics(State(node): State<Node>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], node.inner.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], node.inner.metrics.text() + &(node.inner.counted)())
+        .into_response()
 }

@@ -38,7 +38,14 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/overview", "What the Studio's first page shows"),
     ("get", "/api/v1/audit", "Check supply, chain, epochs and receipts"),
     ("post", "/v1/chat/completions", "Ask a model (OpenAI dialect)"),
+    ("post", "/v1/completions", "Have a model go on with a text (OpenAI dialect)"),
     ("get", "/v1/models", "Models on offer (OpenAI dialect)"),
+    ("get", "/v1/models/{name}", "A model on offer (OpenAI dialect)"),
+    ("post", "/v1/embeddings", "Refused: there is no receipt for numbers"),
+    ("post", "/v1/load_lora_adapter", "Refused: the ledger is the registry of adapters"),
+    ("post", "/v1/unload_lora_adapter", "Refused: the ledger is the registry of adapters"),
+    ("post", "/tokenize", "A text or conversation as token ids, free"),
+    ("post", "/detokenize", "Token ids as text, free"),
     ("get", "/health/live", "The process runs"),
     ("get", "/health/ready", "Database and chain answer"),
     ("get", "/metrics", "Counters in the Prometheus text format"),
@@ -118,8 +125,10 @@ mod tests {
     #[test]
     fn the_document_lists_exactly_the_routes_of_the_router() {
         let mut routed = routes(include_str!("native.rs"), "/api/v1");
-        routed.extend(routes(include_str!("openai.rs"), "/v1"));
+        routed.extend(routes(include_str!("openai/mod.rs"), "/v1"));
         routed.extend(routes(include_str!("mod.rs"), ""));
+        // Mounted as `openledger serve` has them.
+        routed.extend(["/tokenize", "/detokenize"].map(|path| ("post".to_owned(), path.to_owned())));
         routed.remove(&("get".to_owned(), "/openapi.json".to_owned()));
         let told: BTreeSet<_> =
             ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();

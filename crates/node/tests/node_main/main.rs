@@ -4,6 +4,7 @@
 //! modules state facts. Facts that need a trained model ask the one that the story has trained.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod answering;
 mod asking;
 mod faces;
 mod foreign;

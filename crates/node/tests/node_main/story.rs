@@ -44,6 +44,8 @@ pub(crate) struct Story {
     pub(crate) left_job: u64,
     /// The node's folder as it was then, for a second life of the same network.
     pub(crate) copy: PathBuf,
+    /// The same once more, of which further copies are made.
+    pub(crate) kept: PathBuf,
     /// The API key of who asked.
     pub(crate) payer: String,
 }
@@ -139,28 +141,30 @@ pub(crate) async fn story(world: World) -> Story {
         models: [models.clone(), models],
         left_job: 0,
         copy: PathBuf::new(),
+        kept: PathBuf::new(),
         payer,
     }
 }
 
 /// The same, after the node was stopped, copied, left with a job and opened again.
 async fn reopened(story: Story) -> Story {
-    let (mut left_job, copy) = (0, folder());
+    let (mut left_job, copy, kept) = (0, folder(), folder());
     let world = story
         .world
         .reopened(async |data| {
             copy_all(data, &copy);
+            copy_all(data, &kept);
             left_job = leave_a_job(data).await;
         })
         .await;
     let again = world.get("/api/v1/models").await.done();
     let [models, _] = story.models;
     let replayed = world.ask(&story.payer, QUESTION, json!({ "openledger": { "idempotency_key": "first" } })).await;
-    Story { world, models: [models, again], replayed, left_job, copy, ..story }
+    Story { world, models: [models, again], replayed, left_job, copy, kept, ..story }
 }
 
 /// Copies a folder with all that is in it.
-fn copy_all(from: &Path, to: &Path) {
+pub(crate) fn copy_all(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());

@@ -9,7 +9,8 @@ use openledger_chain::contracts::Addresses;
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_node::{ChainChoice, Config, Node, NodeClock, PlatformAccounts};
+use openledger_engine::NumericMode;
+use openledger_node::{Answering, ChainChoice, Config, Node, NodeClock, PlatformAccounts};
 use openledger_protocol::{
     Address, Amount, B256, ChannelConfig, DatanetId, Domain, Grant, Key, Purpose, Purposes, Rights, sha256,
 };
@@ -78,6 +79,8 @@ fn config(data: PathBuf, place: &Place) -> Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         studio: None,
         base: repository("models/base"),
+        base_name: "base".into(),
+        answering: Answering::Here(NumericMode::default()),
         chain: match place {
             Place::Embedded => ChainChoice::Embedded { chain_id: 7_070, genesis_accounts: seeded.to_vec() },
             Place::Anvil(url) => ChainChoice::External { url: url.clone(), token: None },
@@ -155,7 +158,17 @@ impl World {
 
     /// Opens the node of a folder on a chain and waits until it listens.
     pub(crate) async fn open_on(place: Place, data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
-        let config = config(data.clone(), &place);
+        Self::open_answering(place, data, outbox, Answering::Here(NumericMode::default())).await
+    }
+
+    /// As [`World::open_on`], answers being computed as said.
+    pub(crate) async fn open_answering(
+        place: Place,
+        data: PathBuf,
+        outbox: Arc<MemoryOutbox>,
+        answering: Answering,
+    ) -> Self {
+        let config = Config { answering, ..config(data.clone(), &place) };
         std::fs::remove_file(config.address_file()).ok();
         let node = Node::open(config.clone()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -402,6 +415,15 @@ impl World {
             body[name] = value.clone();
         }
         self.send(self.request("post", "/v1/chat/completions").bearer_auth(api_key).json(&body)).await
+    }
+
+    /// Has the model go on with a prompt, with what the body adds.
+    pub(crate) async fn go_on(&self, api_key: &str, prompt: Value, more: Value) -> Answer {
+        let mut body = json!({ "model": "thread", "max_tokens": 8, "prompt": prompt, "openledger": {} });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        self.send(self.request("post", "/v1/completions").bearer_auth(api_key).json(&body)).await
     }
 
     /// The bundle of an answer's receipt.

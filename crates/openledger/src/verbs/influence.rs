@@ -15,8 +15,8 @@ use crate::error::{CliError, Exit, Result};
 pub(crate) enum InfluenceVerb {
     /// Gradients of every record, solved by a method.
     Cache {
-        /// The base model's folder.
-        #[arg(long, value_name = "DIR")]
+        /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+        #[arg(long, value_name = "DIR|ID")]
         base: PathBuf,
         /// The adapter's folder.
         #[arg(long, value_name = "DIR")]
@@ -52,7 +52,14 @@ pub(crate) enum InfluenceVerb {
 }
 
 /// Does what was asked.
-pub(crate) fn run(verb: &InfluenceVerb) -> Result<()> {
+pub(crate) async fn run(mut verb: InfluenceVerb) -> Result<()> {
+    if let InfluenceVerb::Cache { base, .. } = &mut verb {
+        *base = crate::hub::base(base, false).await?.dir;
+    }
+    super::blocking(move || compute(&verb)).await
+}
+
+fn compute(verb: &InfluenceVerb) -> Result<()> {
     match verb {
         InfluenceVerb::Cache { base, adapter, records, out, method, json } => {
             let method: Method = method.parse().map_err(|error| CliError::refused(Exit::Usage, format!("{error}")))?;

@@ -1,6 +1,7 @@
 //! One module a noun: its arguments and what it does with them.
 
 pub(crate) mod absent;
+mod answering;
 pub(crate) mod ask;
 pub(crate) mod audit;
 pub(crate) mod channel;
@@ -38,10 +39,10 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
         Verb::Datanet(verb) => datanet::run(verb).await,
         Verb::Epoch(verb) => epoch::run(verb).await,
         Verb::Model(verb) => model::run(verb).await,
-        Verb::Train(args) => blocking(move || train::run(&args)).await,
+        Verb::Train(args) => train::run(args).await,
         Verb::Serve(args) => serve::run(args).await,
         Verb::Trace(verb) => blocking(move || trace::run(&verb)).await,
-        Verb::Influence(verb) => blocking(move || influence::run(&verb)).await,
+        Verb::Influence(verb) => influence::run(verb).await,
         Verb::Agent(_) => absent::agent(),
         Verb::Market(_) => absent::market(),
         Verb::Gov(_) => absent::gov(),
@@ -51,7 +52,7 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
 }
 
 /// Runs computation off the threads that serve I/O.
-async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(CliError::refused(Exit::Failure, format!("the work broke off: {error}"))))
 }
@@ -60,4 +61,9 @@ async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// The time, in Unix seconds.
+fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

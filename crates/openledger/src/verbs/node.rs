@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use openledger_node::{ChainChoice, Config, Node, NodeClock, PlatformAccounts};
 use openledger_protocol::{Address, Amount, Key};
 
+use super::answering::AnsweringArgs;
 use crate::error::{CliError, Exit, Result};
+use crate::hub;
 
 /// What the node puts at stake to propose epochs, in whole OPEN.
 const BOND: u64 = 5_000;
@@ -32,9 +34,13 @@ pub(crate) struct NodeArgs {
     /// Where HTTP listens; port 0 takes a free one. The address is written to `<data>/node.address`.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// The base model's folder; without, `models/base` beside the program's checkout.
-    #[arg(long, value_name = "DIR")]
+    /// The base model's folder, or its name on the hub, `org/name[@revision]`; without, `models/base` beside the program's
+    /// checkout.
+    #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
+    /// Keep to models that are here: no word to the hub.
+    #[arg(long)]
+    offline: bool,
     /// The Studio's built pages; without, `studio/dist` beside the program's checkout if it is there.
     #[arg(long, value_name = "DIR")]
     studio: Option<PathBuf>,
@@ -71,6 +77,8 @@ pub(crate) struct NodeArgs {
     /// The blob store, `file://…` or `s3://…`; without, a folder in the data folder.
     #[arg(long, value_name = "URL", env = "OPENLEDGER_BLOBS", hide_env_values = true)]
     blobs: Option<String>,
+    #[command(flatten)]
+    answering: AnsweringArgs,
     /// End when standard input does: a child then never outlives whoever started it.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
@@ -85,21 +93,26 @@ pub(crate) struct DevArgs {
     /// Where HTTP listens.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// The base model's folder.
-    #[arg(long, value_name = "DIR")]
+    /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+    #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
+    /// Keep to models that are here: no word to the hub.
+    #[arg(long)]
+    offline: bool,
     /// The Studio's built pages.
     #[arg(long, value_name = "DIR")]
     studio: Option<PathBuf>,
     /// The network's seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    answering: AnsweringArgs,
 }
 
 /// Runs a node until it is asked to stop.
 pub(crate) async fn run(args: NodeArgs) -> Result<()> {
     let until_stdin_ends = args.until_stdin_ends;
-    serve(config(args)?, until_stdin_ends).await
+    serve(config(args).await?, until_stdin_ends).await
 }
 
 /// Runs a local network with seeded accounts.
@@ -109,6 +122,7 @@ pub(crate) async fn dev(args: DevArgs) -> Result<()> {
         data: args.data,
         listen: args.listen,
         base: args.base,
+        offline: args.offline,
         studio: args.studio,
         clock: Clock::Wall,
         rpc: None,
@@ -121,9 +135,10 @@ pub(crate) async fn dev(args: DevArgs) -> Result<()> {
         insurance: None,
         database: None,
         blobs: None,
+        answering: args.answering,
         until_stdin_ends: false,
     };
-    let config = config(node)?;
+    let config = config(node).await?;
     println!("local network {}: every account is derived from seed {seed} and worth nothing elsewhere", args.listen);
     println!("  faucet {} holds {SEEDED} OPEN", Key::demo(seed, "faucet").address());
     println!("  operator's token: {}", config.token_file().display());
@@ -173,7 +188,7 @@ async fn asked_to_stop(until_stdin_ends: bool) {
     }
 }
 
-fn config(args: NodeArgs) -> Result<Config> {
+async fn config(args: NodeArgs) -> Result<Config> {
     std::fs::create_dir_all(&args.data).map_err(CliError::file(&args.data))?;
     let key = match (args.seed, &args.key_file) {
         (Some(seed), _) => Key::demo(seed, "node"),
@@ -192,8 +207,12 @@ fn config(args: NodeArgs) -> Result<Config> {
         }
     };
     let studio = args.studio.or_else(|| beside_the_checkout("studio/dist"));
+    let base = hub::base(&base_dir(args.base)?, args.offline).await?;
+    let answering = args.answering.choice(&base.name, Some(&args.data.join("models")))?;
     Ok(Config {
-        base: base_dir(args.base)?,
+        base: base.dir,
+        base_name: base.name,
+        answering,
         database: args.database,
         blobs: args.blobs,
         listen: args.listen,

@@ -52,8 +52,8 @@ pub(crate) struct VerifyArgs {
     /// Also answer again, and with --records credit the answer again: spans, influence, coverage.
     #[arg(long, requires_all = ["base", "adapter"])]
     reexecute: bool,
-    /// The base model's folder.
-    #[arg(long, value_name = "DIR")]
+    /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+    #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
     /// The adapter's folder.
     #[arg(long, value_name = "DIR")]
@@ -83,7 +83,12 @@ pub(crate) async fn run(verb: ReceiptVerb) -> Result<()> {
             describe(&bundle);
             Ok(())
         }
-        ReceiptVerb::Verify(args) => super::blocking(move || verify(&args)).await,
+        ReceiptVerb::Verify(mut args) => {
+            if let Some(base) = &mut args.base {
+                *base = crate::hub::base(base, false).await?.dir;
+            }
+            super::blocking(move || verify(&args)).await
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 //! **Invariant:** what could not be done is not passed over: it is an error, or said to be unchecked.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use openledger_engine::{Model, NumericMode};
 use openledger_ledger::Fault;
 use openledger_node::evidence::{self, Evidence};
-use openledger_protocol::{AdapterHash, BaseHash, Manifest, ReceiptBundle};
-use openledger_serving::{Check, Embedded, ReexecuteError};
+use openledger_protocol::{AdapterHash, BaseHash, Completion, Manifest, ReceiptBundle};
+use openledger_serving::{Backend, Check, Embedded, Mismatch, REMOTE_MODE, ReexecuteError};
 
 use crate::error::{CliError, Exit, Result};
 
@@ -44,8 +46,21 @@ pub(super) fn answer_again(
     if !faults.is_empty() {
         return Ok((faults, done));
     }
-    match backend.reexecute(&bundle.completion, Check::Regenerate) {
-        Ok(()) => done.push(format!("the answer of {} tokens comes out the same", bundle.completion.output_ids.len())),
+    let completion = &bundle.completion;
+    let count = completion.output_ids.len();
+    let name = completion.numeric_mode.as_str();
+    let checked = match NumericMode::from_name(name) {
+        Some(mode) => in_mode(&backend, mode, materials)?
+            .reexecute(completion, Check::Regenerate)
+            .map(|()| format!("the answer of {count} tokens comes out the same")),
+        None if name == REMOTE_MODE => Ok(foreign(&backend, completion)?),
+        None => {
+            let expected = NumericMode::ALL.map(NumericMode::name).join(" or ");
+            Err(ReexecuteError::Mismatch(Mismatch { field: "numeric_mode", expected, found: name.to_owned() }))
+        }
+    };
+    match checked {
+        Ok(told) => done.push(told),
         Err(ReexecuteError::Mismatch(mismatch)) => {
             faults.push(Fault { field: format!("completion.{}", mismatch.field), reason: mismatch.to_string() })
         }
@@ -58,6 +73,31 @@ pub(super) fn answer_again(
     }
     credits_again(bundle, manifest, &backend, materials, &mut faults, &mut done)?;
     Ok((faults, done))
+}
+
+/// `backend` in numeric mode `mode`, in which gradients may not be computed.
+fn in_mode(backend: &Embedded, mode: NumericMode, materials: &Materials<'_>) -> Result<Embedded> {
+    if mode == backend.model().mode() {
+        return Ok(backend.clone());
+    }
+    let model = Arc::new(Model::load(materials.base)?.with_mode(mode)?);
+    let (tokenizer, form) = (Arc::clone(backend.tokenizer()), backend.chat_form().clone());
+    let other = Embedded::new(model, tokenizer, form, "base", ADAPTER_BYTES);
+    other.adapters().register(materials.adapter)?;
+    Ok(other)
+}
+
+/// What can be said of an answer that another server made: how likely it is here.
+fn foreign(backend: &Embedded, completion: &Completion) -> Result<String> {
+    let ids = [completion.prompt_ids.as_slice(), &completion.output_ids].concat();
+    let scores = backend.score(&completion.adapter.to_string(), &ids)?;
+    let answer = scores.get(completion.prompt_ids.len().saturating_sub(1)..).unwrap_or_default();
+    let mean = answer.iter().map(|score| f64::from(*score)).sum::<f64>() / answer.len().max(1) as f64;
+    Ok(format!(
+        "the answer of {} tokens is unchecked: another server made it (mode `{REMOTE_MODE}`), which is not repeatable to the \
+         byte; here its tokens have a mean log-probability of {mean:.3}",
+        completion.output_ids.len()
+    ))
 }
 
 /// Builds index and influence cache again from the records trained on, compares their roots with the manifest's, and

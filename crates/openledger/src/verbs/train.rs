@@ -10,13 +10,17 @@ use serde_json::json;
 use super::print_json;
 use super::progress::{Watch, nats};
 use crate::error::{CliError, Exit, Result};
+use crate::hub;
 
 /// Arguments of `openledger train`.
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
-    /// Folder of the base: config.json, model.safetensors, tokenizer.json.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the base (config.json, model.safetensors, tokenizer.json), or its name on the hub, `org/name[@revision]`.
+    #[arg(long, value_name = "DIR|ID")]
     base: PathBuf,
+    /// Keep to models that are here: no word to the hub.
+    #[arg(long)]
+    offline: bool,
     /// Records, JSONL.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
@@ -83,7 +87,12 @@ impl TrainArgs {
 }
 
 /// Trains, watched on standard error; the result goes to standard output.
-pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+pub(crate) async fn run(mut args: TrainArgs) -> Result<()> {
+    args.base = hub::base(&args.base, args.offline).await?.dir;
+    super::blocking(move || train(&args)).await
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
     let job = Job {
         base: args.base.clone(),
         data: args.data.clone(),

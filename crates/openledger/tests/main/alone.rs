@@ -174,12 +174,14 @@ impl Drop for Served {
     }
 }
 
-fn serve(adapters: &Path) -> Served {
+fn serve(adapters: &Path, more: &[&str]) -> Served {
     let mut child = Command::new(env!("CARGO_BIN_EXE_openledger"))
         .args(["serve", "--port", "0", "--base"])
         .arg(base())
         .arg("--adapters")
         .arg(adapters)
+        .args(more)
+        .env("OPENLEDGER_REMOTE_KEY", "sesame")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -212,7 +214,7 @@ fn serving_alone_answers_in_the_openai_dialect_whole_and_as_a_stream() {
     let adapters = folder.path().join("adapters");
     std::fs::create_dir(&adapters).unwrap();
     adapter(&adapters, &records, "3");
-    let served = serve(&adapters);
+    let served = serve(&adapters, &[]);
     let (status, models) = ask(&served.1, "GET", "/v1/models", &Value::Null);
     assert!(status == 200 && models.contains("lamps-3") && models.contains("\"base\""), "{models}");
 
@@ -236,4 +238,66 @@ fn serving_alone_answers_in_the_openai_dialect_whole_and_as_a_stream() {
     assert_eq!(ask(&served.1, "POST", "/v1/chat/completions", &request).0, 404);
     let (status, refused) = ask(&served.1, "POST", "/v1/chat/completions", &json!({ "model": "lamps-3" }));
     assert!(status == 400 && refused.contains("messages"), "{refused}");
+}
+
+/// The answer of `model` on the server at `address`, whole.
+fn answer(address: &str, model: &str) -> Value {
+    let body =
+        json!({ "model": model, "max_tokens": 8, "prompt": "Lamp number 5 in the harbour", "return_token_ids": true });
+    let (status, answer) = ask(address, "POST", "/v1/completions", &body);
+    assert_eq!(status, 200, "{answer}");
+    serde_json::from_str(&answer).unwrap()
+}
+
+#[test]
+fn serving_is_told_its_numeric_mode_threads_and_limits_and_refuses_others_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = ["--threads", "1", "--kv-bytes", "16000000", "--max-running", "2", "--max-waiting", "8"];
+    let limits = [&limits[..], &["--max-waiting-per-key", "4", "--prefill-tokens", "16", "--mode", "q8-1"]].concat();
+    let served = serve(folder.path(), &limits);
+    let fingerprint = answer(&served.1, "base")["system_fingerprint"].as_str().unwrap().to_owned();
+    assert!(fingerprint.starts_with("q8-1."), "{fingerprint}");
+    let exact = serve(folder.path(), &["--mode", "f32fma-1"]);
+    assert!(answer(&exact.1, "base")["system_fingerprint"].as_str().unwrap().starts_with("f32fma-1."));
+    let base = base().display().to_string();
+    let refused = |more: &[&str]| openledger(["serve", "--port", "0", "--base", &base].iter().chain(more));
+    let unknown = refused(&["--mode", "f16-1"]).exits(78);
+    assert!(unknown.err.contains("numeric mode `f16-1`") && unknown.err.contains("f32fma-1"), "{}", unknown.err);
+    refused(&["--max-running", "0"]).exits(2);
+    refused(&["--remote-model", "base"]).exits(2);
+    refused(&["--mode", "q8-1", "--remote", "http://127.0.0.1:1"]).exits(2);
+}
+
+#[test]
+fn one_server_lets_another_answer_under_its_own_names_and_hashes() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let adapters = folder.path().join("adapters");
+    std::fs::create_dir(&adapters).unwrap();
+    adapter(&adapters, &records, "3");
+    // What computes knows no adapter yet, but may load them from the same folder.
+    let far_root = folder.path().join("far");
+    std::os::unix::fs::symlink(&adapters, &far_root).unwrap();
+    let far = serve(&far_root, &[]);
+    let (_, names) = ask(&far.1, "POST", "/v1/unload_lora_adapter", &json!({ "lora_name": "lamps-3" }));
+    assert!(names.contains("removed"), "{names}");
+    let url = format!("http://{}", far.1);
+    let near = serve(&adapters, &["--remote", &url]);
+    let listed = |address: &str| ask(address, "GET", "/v1/lora_adapters", &Value::Null).1;
+    assert!(listed(&near.1).contains("\"resident\":false"), "{}", listed(&near.1));
+    let through = answer(&near.1, "lamps-3");
+    assert!(through["system_fingerprint"].as_str().unwrap().starts_with("remote."), "{through}");
+    assert_eq!(through["openledger"]["deterministic"], false);
+    assert!(listed(&near.1).contains("\"resident\":true"), "{}", listed(&near.1));
+    let direct = answer(&far.1, through["openledger"]["adapter"].as_str().unwrap());
+    assert_eq!(direct["choices"][0]["token_ids"], through["choices"][0]["token_ids"]);
+    assert_eq!(direct["openledger"]["base"], through["openledger"]["base"]);
+    let (status, metrics) = ask(&near.1, "GET", "/metrics", &Value::Null);
+    assert!(status == 200 && metrics.contains("openledger_serving_generation_tokens_total"), "{metrics}");
+    // Names and addresses that lead nowhere are found out at the start.
+    let base = base().display().to_string();
+    let refused = |more: &[&str]| openledger(["serve", "--port", "0", "--base", &base].iter().chain(more)).exits(69);
+    let wrong = refused(&["--remote", &url, "--remote-model", "heron-7b"]);
+    assert!(wrong.err.contains("heron-7b") && wrong.err.contains(&url), "{}", wrong.err);
+    refused(&["--remote", "http://127.0.0.1:1"]);
 }

@@ -6,6 +6,7 @@
 
 mod alone;
 mod demo;
+mod hub;
 mod program;
 mod receipts;
 mod refusals;

@@ -103,6 +103,14 @@ fn a_receipt_is_answered_again_and_another_text_is_found_out() {
     let with_other = ["--reexecute", "--base", &base, "--adapter", &adapter, "--records", &other];
     let said = verify(&bundle, &epoch, &manifest, &with_other).exits(1);
     assert!(said.out.contains("manifest.records_root"), "{}", said.out);
+    // What another server made is not taken for checked, and an unknown mode is a fault by name.
+    let mut foreign = bundle.clone();
+    foreign["completion"]["numeric_mode"] = "remote".into();
+    let said = verify(&foreign, &epoch, &manifest, &more).exits(1);
+    assert!(said.out.contains("unchecked: another server") && said.out.contains("log-probability"), "{}", said.out);
+    foreign["completion"]["numeric_mode"] = "f16-1".into();
+    let said = verify(&foreign, &epoch, &manifest, &more).exits(1);
+    assert!(said.out.contains("`numeric_mode` is f16-1, should be f32fma-1"), "{}", said.out);
     let mut forged = bundle.clone();
     forged["completion"]["output_ids"][0] = changed(&forged["completion"]["output_ids"][0]);
     let said = verify(&forged, &epoch, &manifest, &more).exits(1);
