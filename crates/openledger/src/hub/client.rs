@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// Brings a file of a commit into the cache, unless it is there; its path.
-    pub(super) async fn into_cache(&self, id: &Id, commit: &str, file: &str, cache: &Cache) -> Fetched<PathBuf> {
+    pub(super) async fn bring(&self, id: &Id, commit: &str, file: &str, cache: &Cache) -> Fetched<PathBuf> {
         let mut last = None;
         for number in 0..TRIES {
             if number > 0 {

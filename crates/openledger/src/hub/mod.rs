@@ -126,7 +126,7 @@ async fn fetch(id: &Id, cache: &Cache, offline: bool) -> Result<PathBuf> {
     if has(WEIGHTS) {
         wanted.push(WEIGHTS.to_owned());
     } else if has(INDEX) {
-        let index = client.into_cache(id, &commit, INDEX, cache).await.map_err(|failed| failed.told(&told))?;
+        let index = client.bring(id, &commit, INDEX, cache).await.map_err(|failed| failed.told(&told))?;
         wanted.extend(cache::shards(&index)?);
     } else {
         let message =
@@ -134,7 +134,7 @@ async fn fetch(id: &Id, cache: &Cache, offline: bool) -> Result<PathBuf> {
         return Err(CliError::refused(Exit::Data, message));
     }
     for name in &wanted {
-        client.into_cache(id, &commit, name, cache).await.map_err(|failed| failed.told(&told))?;
+        client.bring(id, &commit, name, cache).await.map_err(|failed| failed.told(&told))?;
     }
     cache.point(&id.revision, &commit)?;
     Ok(cache.dir(&commit))

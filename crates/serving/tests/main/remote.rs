@@ -339,8 +339,11 @@ proptest! {
     }
 }
 
+/// What a peer says next.
+type Reply = Arc<Mutex<Vec<u8>>>;
+
 /// A peer that gives every connection the reply of the moment.
-static ANYTHING: LazyLock<(Embedded, String, Arc<Mutex<Vec<u8>>>)> = LazyLock::new(|| {
+static ANYTHING: LazyLock<(Embedded, String, Reply)> = LazyLock::new(|| {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, reply) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(Mutex::new(Vec::new())));
     let told = Arc::clone(&reply);
