@@ -66,6 +66,8 @@ pub(super) struct Incoming<'a> {
     sender: &'a Sender,
     /// The stop texts that are cut off.
     stop: &'a [String],
+    /// Ids that end the answer: other servers count such a one to it, we do not.
+    ends: Vec<u32>,
     written: Written,
     logprobs: Vec<TokenLogprob>,
     finish: Option<FinishReason>,
@@ -85,10 +87,14 @@ impl<'a> Incoming<'a> {
         arrived: Instant,
     ) -> Self {
         let stop: &[String] = if asked.decoding.include_stop { &[] } else { &request.sampling.stop };
+        let mut ends = shared.setup.config.eos.clone();
+        ends.extend(shared.tokenizer.eos());
+        ends.extend(&asked.decoding.stop_ids);
         Self {
             shared,
             sender,
             stop,
+            ends,
             written: Written::default(),
             logprobs: Vec::new(),
             finish: None,
@@ -136,12 +142,13 @@ impl<'a> Incoming<'a> {
         let choice = &chunk["choices"][0];
         let ids = choice["token_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
         let vocab = self.shared.setup.config.vocab;
+        let last = (choice["finish_reason"] == "stop").then(|| ids.len().saturating_sub(1));
         for (at, id) in ids.iter().enumerate() {
             let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| (*id as usize) < vocab);
             let Some(id) = id else {
                 return self.breaks("a token id is none of this base");
             };
-            if self.stopped {
+            if self.stopped || (last == Some(at) && self.ends.contains(&id)) {
                 break;
             }
             self.take(id, told_logprob(&self.shared.tokenizer, id, &choice["logprobs"], at));

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use openledger_protocol::{AdapterHash, B256};
+use openledger_protocol::{AdapterHash, B256, FinishReason};
 use openledger_serving::{
     Asked, Backend, ChatForm, Decoding, Embedded, Event, LoadAdapter, PeerSetup, REMOTE_MODE, Remote, RemoteSetup,
     ServeError, Tenant,
@@ -147,6 +147,21 @@ fn a_request_is_repeated_until_its_first_token_and_not_after() {
     let error = remote(&url, &embedded).complete(&request("far", "a"), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
     assert_eq!(peer.join().unwrap(), 4);
+}
+
+#[test]
+fn the_token_that_ends_an_answer_is_none_of_it_whether_the_peer_counts_it_or_not() {
+    let embedded = server(0);
+    // 0 is the base's end.
+    for last in ["[9,0]", "[9]"] {
+        let whole = format!("{OK}{}{}data: [DONE]\n\n", chunk("[5]", "null"), chunk(last, "\"stop\""));
+        let (url, peer) = scripted(vec![whole]);
+        let answer =
+            remote(&url, &embedded).complete(&request("far", "a"), &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(answer.completion.output_ids, [5, 9]);
+        assert_eq!((answer.logprobs.len(), answer.completion.finish_reason), (2, FinishReason::Stop));
+        peer.join().unwrap();
+    }
 }
 
 #[test]
