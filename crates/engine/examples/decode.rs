@@ -1,4 +1,4 @@
-//! Measures decoding and prefill at the shape of SmolLM2-135M, adapters included: `decode [f32fma-1|q8-1|all] [THREADS] [N]`.
+//! Measures decoding and prefill at the shape of SmolLM2-135M, adapters included: `decode [MODE|all] [THREADS] [N|prefill]`.
 //!
 //! Weights and 16 adapters (rank 8 on all seven maps) are random and bf16, as checkpoints are. Prints tokens per second of
 //! processor time for 1, 4 and 16 sequences (or N), without adapters, with one each in bf16, and with one each in f32 (as
@@ -14,7 +14,7 @@ use openledger_engine::{
 /// Tokens in each cache before decoding is measured.
 const PROMPT: usize = 64;
 /// Tokens of a measured prefill.
-const PREFILL: usize = 512;
+const PREFILL: usize = 1024;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -22,7 +22,11 @@ fn main() -> Outcome {
     let mut args = std::env::args().skip(1);
     let which = args.next().unwrap_or_else(|| "all".into());
     let threads: usize = args.next().map_or(Ok(1), |n| n.parse())?;
-    let counts: Vec<usize> = args.next().map_or(Ok(vec![1, 4, 16]), |n| n.parse().map(|n| vec![n]))?;
+    let counts: Vec<usize> = match args.next().as_deref() {
+        None => vec![1, 4, 16],
+        Some("prefill") => vec![],
+        Some(n) => vec![n.parse()?],
+    };
     let runtime = Runtime::new(threads);
     println!("{runtime:?}");
     let bandwidth = read_bandwidth();

@@ -11,11 +11,13 @@ use crate::config::ModelConfig;
 use crate::error::RunError;
 use crate::kernels::attention::{PageShape, Query, attend};
 use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
+use crate::kernels::pairs::round;
 use crate::kernels::{Isa, Runtime, math};
 pub(crate) use crate::kv::KvCache;
 use crate::linear::{Group, Linear};
 use crate::lora::Lora;
 use crate::lora_pack::Input;
+use crate::mode::NumericMode;
 use crate::model::Model;
 
 /// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
@@ -161,7 +163,7 @@ pub(crate) fn forward(
             kept.raw.clone_from(&ws.raw);
             kept.inverse_heads.clone_from(&ws.inverse_heads);
         }
-        attention(config, rt, layer, slots, ws);
+        attention(model, rt, layer, slots, ws);
         let place = (layer, Input::Mixed);
         ws.linear.apply(model, rt, place, &groups, &ws.mixed, &mut [&mut ws.wide]);
         keep_low(&ws.linear, place, &groups, &mut kept);
@@ -291,7 +293,8 @@ fn norm_heads(model: &Model, isa: Isa, layer: usize, ws: &mut Workspace) {
 }
 
 /// Rotates queries and keys, writes keys and values to the caches, and mixes values.
-fn attention(config: &ModelConfig, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], ws: &mut Workspace) {
+fn attention(model: &Model, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], ws: &mut Workspace) {
+    let (config, by_pairs) = (model.config(), model.mode() == NumericMode::Bf16Dot);
     let (isa, half) = (rt.isa(), config.head_dim / 2);
     let (qw, kvw) = (config.q_width(), config.kv_width());
     let mut row = 0;
@@ -300,6 +303,10 @@ fn attention(config: &ModelConfig, rt: &Runtime, layer: usize, slots: &mut [Slot
             let (cos, sin) = (&ws.cos[row * half..][..half], &ws.sin[row * half..][..half]);
             rope(isa, &mut ws.q[row * qw..][..qw], cos, sin, 1.0);
             rope(isa, &mut ws.k[row * kvw..][..kvw], cos, sin, 1.0);
+            if by_pairs {
+                round(isa, &mut ws.k[row * kvw..][..kvw]);
+                round(isa, &mut ws.v[row * kvw..][..kvw]);
+            }
             slot.cache.write(layer, ahead, &ws.k[row * kvw..][..kvw], &ws.v[row * kvw..][..kvw]);
             row += 1;
         }
@@ -311,5 +318,5 @@ fn attention(config: &ModelConfig, rt: &Runtime, layer: usize, slots: &mut [Slot
             Query { pages, layer, start: slot.cache.len(), rows: slot.tokens.len() }
         })
         .collect();
-    attend(rt, PageShape::of(config), config.heads, &queries, &ws.q, &mut ws.mixed);
+    attend(rt, by_pairs, PageShape::of(config), config.heads, &queries, &ws.q, &mut ws.mixed);
 }

@@ -4,17 +4,20 @@
 //! [`Linear::head`] for logits.
 //!
 //! Invariants: a row's result depends on the row and its adapter only: `y = W·x`, then `+ bias`, then
-//! `fma(scale, B·(A·x), y)` per map. Rows of one adapter are multiplied together, rows alone with theirs side by
+//! `fma(scale, B·(A·x), y)` per map. In mode `bf16dot-1` factors that are bf16 throughout are multiplied as the base is,
+//! others in f32. Rows of one adapter are multiplied together, rows alone with theirs side by
 //! side; the sums are the same. Not here: what the maps mean (`forward`).
 
 use crate::kernels::Runtime;
 use crate::kernels::elementwise::add;
 use crate::kernels::gemm::Into;
-use crate::kernels::product::{Acts, Output, Single, multiply, multiply_each};
+use crate::kernels::pairs::pair_row;
+use crate::kernels::product::{Acts, Output, Row, Single, multiply, multiply_each};
 use crate::kernels::quant::{self, QuantActs, QuantOutput};
 use crate::kernels::weights::{Form, Weight};
 use crate::lora::{Lora, Target};
 use crate::lora_pack::{Factors, Input};
+use crate::mode::NumericMode;
 use crate::model::Model;
 
 /// Consecutive rows with one adapter.
@@ -33,12 +36,19 @@ pub(crate) struct Linear {
     low_acts: Acts,
     /// `A·x` of every group in order, each `[rows, sum of ranks]`.
     low: Vec<f32>,
+    /// Those of rows alone that their B takes as pairs, by map, then by group.
+    low_pairs: Vec<u32>,
+}
+
+/// Whether products by a weight of that form take their rows as pairs of bf16.
+fn by_pairs(model: &Model, form: Form) -> bool {
+    model.mode() == NumericMode::Bf16Dot && form == Form::Pairs
 }
 
 impl Linear {
     /// Logits `[rows, vocab]` of final hidden states `[rows, hidden]`.
     pub(crate) fn head(&mut self, model: &Model, rt: &Runtime, hidden: &[f32], logits: &mut [f32]) {
-        self.base(rt, hidden, &mut [(model.head_weight(), logits)]);
+        self.base(model, rt, hidden, &mut [(model.head_weight(), logits)]);
     }
 
     /// `y = W·x + bias` plus each group's adapter, for all maps of `layer` that read `input`.
@@ -60,7 +70,7 @@ impl Linear {
             .zip(outs.iter_mut())
             .map(|(target, out)| (model.matrix(&spans.linear[target.index()]), &mut **out))
             .collect();
-        let float = self.base(rt, x, &mut products);
+        let ready = self.base(model, rt, x, &mut products);
         for (target, out) in input.targets().iter().zip(outs.iter_mut()) {
             if let Some(bias) = &spans.bias[target.index()] {
                 let bias = model.slice(bias);
@@ -69,7 +79,7 @@ impl Linear {
         }
         self.low.clear();
         if !groups.is_empty() {
-            self.adapters(model, rt, (layer, input), groups, x, outs, float);
+            self.adapters(model, rt, (layer, input), groups, x, outs, ready);
         }
     }
 
@@ -84,27 +94,33 @@ impl Linear {
         Vec::new()
     }
 
-    /// `out = W·x` for weights of one form. Whether `self.acts` now holds `x`.
-    fn base(&mut self, rt: &Runtime, x: &[f32], products: &mut [(Weight<'_>, &mut [f32])]) -> bool {
-        let Some(first) = products.first() else { return false };
-        let (k, form) = (first.0.k, first.0.form);
+    /// `out = W·x` for weights of one form. Whether `self.acts` now holds `x`, and then whether as pairs.
+    fn base(
+        &mut self,
+        model: &Model,
+        rt: &Runtime,
+        x: &[f32],
+        products: &mut [(Weight<'_>, &mut [f32])],
+    ) -> Option<bool> {
+        let (k, form) = products.first().map(|(weight, _)| (weight.k, weight.form))?;
         if form == Form::Q8 {
             self.quant.fill(rt.isa(), x, x.len() / k, k);
             let mut outputs: Vec<QuantOutput<'_>> =
                 products.iter_mut().map(|(weight, out)| QuantOutput { weight: *weight, out }).collect();
             quant::multiply(rt, &self.quant, &mut outputs);
-            return false;
+            return None;
         }
-        self.acts.fill(x, k, x.len() / k, k);
+        let pairs = by_pairs(model, form);
+        self.acts.fill(rt.isa(), pairs, x, k, x.len() / k, k);
         let mut outputs: Vec<Output<'_>> = products
             .iter_mut()
             .map(|(weight, out)| Output { weight: *weight, width: weight.n, out, into: Into::Set })
             .collect();
         multiply(rt, &self.acts, &mut outputs);
-        true
+        Some(pairs)
     }
 
-    /// Adds every group's adapter; `ready` says whether `self.acts` holds all of `x`.
+    /// Adds every group's adapter; `ready` says whether `self.acts` holds all of `x`, and whether as pairs.
     #[expect(clippy::too_many_arguments, reason = "one product, named operands")]
     fn adapters(
         &mut self,
@@ -114,7 +130,7 @@ impl Linear {
         groups: &[Group<'_>],
         x: &[f32],
         outs: &mut [&mut [f32]],
-        ready: bool,
+        ready: Option<bool>,
     ) {
         let k = input.targets()[0].dims(model.config()).1;
         let rows = x.len() / k;
@@ -122,26 +138,43 @@ impl Linear {
             groups.iter().filter_map(|g| Some((g, g.lora.factors(layer, input)?))).collect();
         self.low.resize(found.iter().map(|(g, f)| g.rows * f.a.n).sum(), 0.0);
 
-        let mut singles = Vec::with_capacity(found.len() * outs.len());
+        let pairs = |weight: Weight<'_>| by_pairs(model, weight.form);
+        let mut singles = Vec::with_capacity(found.len());
         let mut left = self.low.as_mut_slice();
         for (group, factors) in &found {
             let (low, rest) = left.split_at_mut(group.rows * factors.a.n);
             left = rest;
-            let x = &x[group.first * k..][..group.rows * k];
+            let (weight, x) = (factors.a, &x[group.first * k..][..group.rows * k]);
             if group.rows == 1 {
-                singles.push(Single { weight: factors.a, x, out: low, into: Into::Set });
+                let x = if pairs(weight) { Row::Pairs(self.acts.row(group.first)) } else { Row::Floats(x) };
+                singles.push(Single { weight, x, out: low, into: Into::Set });
                 continue;
             }
-            let acts = if ready && group.rows == rows {
+            let acts = if ready == Some(pairs(weight)) && group.rows == rows {
                 &self.acts
             } else {
-                self.group_acts.fill(x, k, group.rows, k);
+                self.group_acts.fill(rt.isa(), pairs(weight), x, k, group.rows, k);
                 &self.group_acts
             };
-            multiply(rt, acts, &mut [Output { weight: factors.a, out: low, width: factors.a.n, into: Into::Set }]);
+            multiply(rt, acts, &mut [Output { weight, out: low, width: weight.n, into: Into::Set }]);
         }
         multiply_each(rt, &mut singles);
 
+        self.low_pairs.clear();
+        for (at, _) in outs.iter().enumerate() {
+            let mut start = 0;
+            for (group, factors) in &found {
+                if let (1, Some((first, b))) = (group.rows, factors.b[at])
+                    && pairs(b)
+                {
+                    let end = self.low_pairs.len();
+                    self.low_pairs.resize(end + b.k.div_ceil(2), 0);
+                    pair_row(&self.low[start + first..][..b.k], &mut self.low_pairs[end..]);
+                }
+                start += group.rows * factors.a.n;
+            }
+        }
+        let mut low_pairs = self.low_pairs.as_slice();
         let mut singles = Vec::with_capacity(found.len() * outs.len());
         for (at, (target, out)) in input.targets().iter().zip(outs.iter_mut()).enumerate() {
             let n = target.dims(model.config()).0;
@@ -154,12 +187,19 @@ impl Linear {
                 let (y, rest) = rest.split_at_mut(group.rows * n);
                 (out, row) = (rest, group.first + group.rows);
                 let into = Into::Scaled(group.lora.scale_of(layer, *target));
-                if group.rows == 1 {
-                    singles.push(Single { weight: b, x: &low[first..][..b.k], out: y, into });
-                } else {
-                    self.low_acts.fill(&low[first..], factors.a.n, group.rows, b.k);
+                if group.rows > 1 {
+                    self.low_acts.fill(rt.isa(), pairs(b), &low[first..], factors.a.n, group.rows, b.k);
                     multiply(rt, &self.low_acts, &mut [Output { weight: b, out: y, width: n, into }]);
+                    continue;
                 }
+                let x = if pairs(b) {
+                    let (own, rest) = low_pairs.split_at(b.k.div_ceil(2));
+                    low_pairs = rest;
+                    Row::Pairs(own)
+                } else {
+                    Row::Floats(&low[first..][..b.k])
+                };
+                singles.push(Single { weight: b, x, out: y, into });
             }
         }
         multiply_each(rt, &mut singles);

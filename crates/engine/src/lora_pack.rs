@@ -4,7 +4,7 @@
 //! maps that share an input (queries, keys and values; gate and up) stand together as one weight, so that a row is
 //! read once for all of them.
 //!
-//! Invariant: factors are bf16 when every value is (which loses nothing), f32 otherwise. Not here: what is multiplied
+//! Invariant: factors are in the smallest float form that loses nothing ([`Form::holding`]). Not here: what is multiplied
 //! when (`linear`), files (`peft`).
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::error::LoadError;
 use crate::kernels::region::Region;
-use crate::kernels::weights::{Form, Spec, Weight, are_bf16};
+use crate::kernels::weights::{Form, Spec, Weight};
 use crate::lora::{Factor, Target};
 use crate::packed::HEAD_WORDS;
 use crate::packed_file::{self, Kind};
@@ -94,7 +94,7 @@ pub(crate) struct Factors<'a> {
 impl LoraPack {
     /// Packs `params`; `maps` by `layer · 7 + target`.
     pub(crate) fn new(maps: &[Option<Map>], params: &[f32]) -> Self {
-        let form = if are_bf16(params) { Form::Bf16 } else { Form::F32 };
+        let form = Form::holding(params);
         let (joints, words) = layout(maps, form, start(0));
         let mut pack = Self { joints, form, region: Region::zeroed(words) };
         pack.fill(maps, params);

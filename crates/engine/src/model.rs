@@ -133,7 +133,12 @@ impl Model {
     /// The model whose packed weights lie at `path`, if that file is whole and of that checkpoint and mode.
     fn map_packed(config: &ModelConfig, mode: NumericMode, hash: [u8; 32], path: &Path) -> Option<Self> {
         let (form, _, region) = packed_file::map(path, Kind::Base, &hash)?;
-        if (form == Form::Q8) != (mode == NumericMode::Q8) {
+        let fits = match mode {
+            NumericMode::F32Fma => matches!(form, Form::F32 | Form::Bf16),
+            NumericMode::Bf16Dot => form == Form::Pairs,
+            NumericMode::Q8 => form == Form::Q8,
+        };
+        if !fits {
             return None;
         }
         let mut model = Self::empty(config.clone());

@@ -3,8 +3,8 @@
 //! Place in the flow: [`Model`](crate::Model) owns one; `forward` multiplies by its matrices, `backward` asks for plain
 //! rows again; `packed_file` writes and maps it.
 //!
-//! Invariants: matrices are bf16 when every one of the checkpoint's is (which loses nothing), f32 otherwise, or 8-bit in
-//! mode `q8`; vectors (norms, biases) are f32 always. The layout follows from tensors and form alone, so that a file needs no
+//! Invariants: matrices are bf16 when every one of the checkpoint's is (which loses nothing), f32 otherwise, rounded in
+//! mode `bf16dot-1`, or 8-bit in mode `q8-1`; vectors (norms, biases) are f32 always. The layout follows from tensors and form alone, so that a file needs no
 //! index. Not here: adapters (`lora_pack`).
 
 use std::ops::Range;
@@ -36,6 +36,7 @@ pub(crate) struct BaseWeights {
 pub(crate) fn form_for<'a>(mode: NumericMode, mut matrices: impl Iterator<Item = &'a [f32]>) -> Form {
     match mode {
         NumericMode::Q8 => Form::Q8,
+        NumericMode::Bf16Dot => Form::Pairs,
         NumericMode::F32Fma if matrices.all(are_bf16) => Form::Bf16,
         NumericMode::F32Fma => Form::F32,
     }

@@ -18,8 +18,8 @@ use crate::packed::HEAD_WORDS;
 
 /// First words of every file: `OLPACKED`.
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"OLPA"), u32::from_le_bytes(*b"CKED")];
-/// Changes whenever a kernel reads words in another order.
-const LAYOUT: u32 = 1;
+/// Changes whenever a kernel reads words in another order, or an adapter takes another form.
+const LAYOUT: u32 = 2;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub(crate) fn map(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32
     let region = Region::map(&file).ok()?;
     let words = region.words();
     let found = words.get(..HEAD_WORDS)?;
-    let form = [Form::F32, Form::Bf16, Form::Q8].into_iter().find(|form| *form as u32 == found[4])?;
+    let form = [Form::F32, Form::Bf16, Form::Q8, Form::Pairs].into_iter().find(|form| *form as u32 == found[4])?;
     let extra = found[5];
     (found == head(kind, form, hash, extra, words)).then_some((form, extra, region))
 }

@@ -8,10 +8,15 @@
 //! where they lie changes nothing. A query sees exactly its own limit of positions, so that neither the chunking of a
 //! prefill nor what else is in the batch can change a bit.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::elementwise::softmax_row;
+use super::gemm::Into;
 use super::lanes::Lanes;
+use super::pairs::{dispatch_pairs, pair_row};
+use super::product::store;
+use super::tile::{Floats, Left, Step, sums};
 use super::{Runtime, dispatch};
 use crate::config::ModelConfig;
 use crate::kv::Page;
@@ -73,13 +78,23 @@ pub(crate) struct Query<'a> {
     pub(crate) rows: usize,
 }
 
-/// Attention of the rows of all `queries`, each row at its position, over all earlier positions of its own sequence.
+/// Attention of the rows of all `queries`, each row at its position, over all earlier positions of its own sequence; by
+/// pairs of bf16 where `by_pairs`, for which keys and values must be rounded.
 ///
-/// **Shapes:** `q` and `out` `[all rows, heads·head_dim]`.
-pub(crate) fn attend(rt: &Runtime, shape: PageShape, heads: usize, queries: &[Query<'_>], q: &[f32], out: &mut [f32]) {
+/// **Shapes:** `q` and `out` `[all rows, heads·head_dim]`; an even `head_dim`.
+pub(crate) fn attend(
+    rt: &Runtime,
+    by_pairs: bool,
+    shape: PageShape,
+    heads: usize,
+    queries: &[Query<'_>],
+    q: &[f32],
+    out: &mut [f32],
+) {
     let (width, group) = (heads * shape.head_dim, heads / shape.kv_heads);
     let rows: usize = queries.iter().map(|query| query.rows).sum();
     assert!(q.len() == rows * width && out.len() == q.len() && heads.is_multiple_of(shape.kv_heads));
+    assert!(shape.head_dim.is_multiple_of(2), "rotary embedding has two halves");
     let (mut jobs, mut first, mut work) = (Vec::with_capacity(queries.len()), 0, 0);
     for query in queries {
         let end = query.start + query.rows;
@@ -96,7 +111,13 @@ pub(crate) fn attend(rt: &Runtime, shape: PageShape, heads: usize, queries: &[Qu
     let task = |index: usize| {
         let (job, kv) = (&jobs[index / shape.kv_heads], index % shape.kv_heads);
         let head = job.layer + kv * shape.head();
-        dispatch!(isa, attend_body(job: &Job<'_>, head: usize, kv: usize));
+        SCRATCH.with_borrow_mut(|scratch| {
+            if by_pairs {
+                dispatch_pairs!(isa, pairs_body(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch));
+            } else {
+                dispatch!(isa, floats_body(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch));
+            }
+        });
     };
     let tasks = jobs.len() * shape.kv_heads;
     if work < SPLIT_FROM {
@@ -104,6 +125,27 @@ pub(crate) fn attend(rt: &Runtime, shape: PageShape, heads: usize, queries: &[Qu
     } else {
         rt.run(tasks, &task);
     }
+}
+
+/// Queries that go through the scores together.
+const TOGETHER: usize = 12;
+
+thread_local! {
+    /// Buffers of each thread, kept between calls.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    /// Queries in the order of a product's activations, `[words][queries]`.
+    q: Vec<u32>,
+    /// Scores, then probabilities, `[queries][positions, up to whole pages]`.
+    weights: Vec<f32>,
+    /// Probabilities in pairs, `[queries][positions / 2]`.
+    weight_pairs: Vec<u32>,
+    /// Keys in pairs, `[page][head_dim / 2][16]`, and values, `[positions / 2][head_dim rounded up to 16]`.
+    keys: Vec<u32>,
+    values: Vec<u32>,
 }
 
 /// A checked query as pointers.
@@ -125,65 +167,148 @@ unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// All queries of the heads that share key/value head `kv`, whose part of a page begins at `head`, in order of their row.
+impl Job<'_> {
+    /// Where query `i` of the heads that share key/value head `kv` begins in `q` and `out`; in order of rows.
+    fn offset(&self, kv: usize, i: usize) -> usize {
+        i / self.group * self.width + (kv * self.group + i % self.group) * self.head_dim
+    }
+
+    /// Positions that query `i` sees.
+    fn limit(&self, i: usize) -> usize {
+        self.start + i / self.group + 1
+    }
+
+    /// All positions, up to whole pages.
+    fn stride(&self) -> usize {
+        (self.start + self.rows).next_multiple_of(PAGE)
+    }
+}
+
+/// Sizes of the groups that `n` queries go in, each with the first one.
+fn groups(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let take = [TOGETHER, 4, 3, 2, 1].into_iter().find(|take| *take <= most && first + take <= n)?;
+        first += take;
+        Some((first - take, take))
+    })
+}
+
+/// Keeps `scratch` large enough for `job`.
+fn fit(buffer: &mut Vec<u32>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+}
+
+/// All queries of the heads that share key/value head `kv`, whose part of a page begins at `head`, in f32.
 #[inline(always)]
-unsafe fn attend_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize) {
-    let stride = (job.start + job.rows).next_multiple_of(PAGE);
-    let mut weights = vec![0f32; 4 * stride];
-    let queries = job.rows * job.group;
-    let mut i = 0;
-    // SAFETY: queries `i..i + Q` exist; pages reach to the last row by the check in `attend`.
-    unsafe {
-        while L::TILE >= 16 && i + 4 <= queries {
-            tile::<L, 4>(job, head, kv, i, &mut weights);
-            i += 4;
-        }
-        while i < queries {
-            tile::<L, 1>(job, head, kv, i, &mut weights);
-            i += 1;
+unsafe fn floats_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch) {
+    let Scratch { q, weights, .. } = scratch;
+    if weights.len() < TOGETHER * job.stride() {
+        weights.resize(TOGETHER * job.stride(), 0.0);
+    }
+    fit(q, TOGETHER * job.head_dim);
+    for (first, count) in groups(job.rows * job.group, if L::TILE >= 16 { TOGETHER } else { 1 }) {
+        // SAFETY: these queries exist; pages reach to the last row by the check in `attend`.
+        unsafe {
+            for i in 0..count {
+                let row = std::slice::from_raw_parts(job.q.add(job.offset(kv, first + i)), job.head_dim);
+                q[i..].iter_mut().step_by(count).zip(row).for_each(|(to, x)| *to = x.to_bits());
+            }
+            let key = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head).cast();
+            score::<L, Floats>(job, q, key, first, count, weights);
+            for i in 0..count {
+                softmax(job, first, count, i, weights);
+            }
+            let at = |i| weights.as_ptr().wrapping_add(i * job.stride());
+            match count {
+                TOGETHER => {
+                    mix::<L, 6>(job, head, kv, first, at(0));
+                    mix::<L, 6>(job, head, kv, first + 6, at(6));
+                }
+                4 => mix::<L, 4>(job, head, kv, first, at(0)),
+                3 => mix::<L, 3>(job, head, kv, first, at(0)),
+                2 => mix::<L, 2>(job, head, kv, first, at(0)),
+                _ => mix::<L, 1>(job, head, kv, first, at(0)),
+            }
         }
     }
 }
 
-/// `Q` queries from the `first`-th on.
+/// Scores of queries `first..first + count`, which stand in `q`, against all pages that the last of them sees.
+#[inline(always)]
+unsafe fn score<L: Lanes, S: Step<L>>(
+    job: &Job<'_>,
+    q: &[u32],
+    key: impl Fn(usize) -> *const u32,
+    first: usize,
+    count: usize,
+    weights: &mut [f32],
+) {
+    let (pages, words) = (job.limit(first + count - 1).div_ceil(PAGE), S::halves(job.head_dim));
+    let left = Left { at: q.as_ptr(), row: 1, step: count };
+    let mut page = 0;
+    while page < pages {
+        let c = weights.as_mut_ptr().wrapping_add(page * PAGE);
+        let two = page + 1 < pages && L::TILE >= 16;
+        let keys = [key(page), key(if two { page + 1 } else { page })];
+        // SAFETY: the pages exist, and rows of the weights are whole pages long.
+        unsafe {
+            match (count, two) {
+                (TOGETHER, true) => scores::<L, S, TOGETHER, 2>(job, left, keys, words, c),
+                (TOGETHER, false) => scores::<L, S, TOGETHER, 1>(job, left, [keys[0]], words, c),
+                (4, true) => scores::<L, S, 4, 2>(job, left, keys, words, c),
+                (4, false) => scores::<L, S, 4, 1>(job, left, [keys[0]], words, c),
+                (3, true) => scores::<L, S, 3, 2>(job, left, keys, words, c),
+                (3, false) => scores::<L, S, 3, 1>(job, left, [keys[0]], words, c),
+                (2, true) => scores::<L, S, 2, 2>(job, left, keys, words, c),
+                (2, false) => scores::<L, S, 2, 1>(job, left, [keys[0]], words, c),
+                (_, true) => scores::<L, S, 1, 2>(job, left, keys, words, c),
+                (_, false) => scores::<L, S, 1, 1>(job, left, [keys[0]], words, c),
+            }
+        }
+        page += if two { 2 } else { 1 };
+    }
+}
+
+#[inline(always)]
+unsafe fn scores<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
+    job: &Job<'_>,
+    left: Left,
+    keys: [*const u32; V],
+    words: usize,
+    c: *mut f32,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let acc = sums::<L, S, M, V>(left, keys, PAGE, words);
+        store::<L, M, V>(&acc, c, job.stride(), V * PAGE, Into::Set);
+    }
+}
+
+/// Turns the scores of query `first + i` of a group into probabilities, 0 beyond its limit up to the group's last page.
+#[inline(always)]
+fn softmax(job: &Job<'_>, first: usize, count: usize, i: usize, weights: &mut [f32]) {
+    let most = job.limit(first + count - 1).next_multiple_of(PAGE);
+    let scale = 1.0 / (job.head_dim as f32).sqrt();
+    softmax_row(&mut weights[i * job.stride()..][..most], job.limit(first + i), scale);
+}
+
+/// Mixes values for `Q` queries from the `first`-th on, whose probabilities begin at `weights`.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
-unsafe fn tile<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, first: usize, weights: &mut [f32]) {
-    let stride = weights.len() / 4;
-    let offset = |i: usize| {
-        let query = first + i;
-        query / job.group * job.width + (kv * job.group + query % job.group) * job.head_dim
-    };
-    let limits: [usize; Q] = std::array::from_fn(|i| job.start + (first + i) / job.group + 1);
-    let (least, most) = (limits[0], limits[Q - 1]);
-    let scale = 1.0 / (job.head_dim as f32).sqrt();
+unsafe fn mix<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, first: usize, weights: *const f32) {
+    let stride = job.stride();
+    let together = job.limit(first) / 4 * 4;
     let padded = job.head_dim.next_multiple_of(PAGE);
-    // SAFETY (all blocks): offsets lie within q and out; pages and positions below `most` exist in the cache, the last
-    // page whole; `weights` has `Q` rows of `stride >= most` rounded up to a page.
+    // SAFETY (all blocks): offsets lie within out; pages and positions below the limits exist in the cache; `weights` has
+    // `Q` rows of `stride` values.
     unsafe {
-        let q: [*const f32; Q] = std::array::from_fn(|i| job.q.add(offset(i)));
-        for page in 0..most.div_ceil(PAGE) {
-            let mut key = job.pages[page].data.as_ptr().wrapping_add(head);
-            let mut sums = [L::splat(0.0); Q];
-            for d in 0..job.head_dim {
-                let keys = L::load(key);
-                for i in 0..Q {
-                    sums[i] = L::broadcast(q[i].wrapping_add(d)).fma(keys, sums[i]);
-                }
-                key = key.wrapping_add(PAGE);
-            }
-            for i in 0..Q {
-                sums[i].store(weights.as_mut_ptr().wrapping_add(i * stride + page * PAGE));
-            }
-        }
-        for (i, limit) in limits.into_iter().enumerate() {
-            softmax_row(&mut weights[i * stride..][..most.next_multiple_of(PAGE)], limit, scale);
-        }
-        let together = least / 4 * 4;
         for block in (0..padded).step_by(PAGE) {
             let mut sums = [[L::splat(0.0); 4]; Q];
             let values = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head + PAGE * job.head_dim + block);
-            let mut weight = weights.as_ptr();
+            let mut weight = weights;
             for page in 0..together.div_ceil(PAGE) {
                 let mut value = values(page);
                 for _ in 0..(together - page * PAGE).min(PAGE) / 4 {
@@ -206,18 +331,135 @@ unsafe fn tile<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, 
                 }
             }
             for (i, kept) in kept.iter_mut().enumerate() {
-                for s in together..limits[i] {
+                for s in together..job.limit(first + i) {
                     let values = L::load(values(s / PAGE).wrapping_add(s % PAGE * padded));
                     let sum = &mut kept[s % 4];
-                    let weight = L::splat(weights[i * stride + s]);
+                    let weight = L::broadcast(weights.wrapping_add(i * stride + s));
                     weight.fma(values, L::load(sum.as_ptr())).store(sum.as_mut_ptr());
                 }
                 let [a, b, c, d] = std::array::from_fn(|u| L::load(kept[u].as_ptr()));
-                let mut buffer = [0f32; PAGE];
-                a.add(b).add(c.add(d)).store(buffer.as_mut_ptr());
-                let live = PAGE.min(job.head_dim - block);
-                std::ptr::copy_nonoverlapping(buffer.as_ptr(), job.out.add(offset(i) + block), live);
+                let out = job.out.add(job.offset(kv, first + i) + block);
+                store::<L, 1, 1>(&[[a.add(b).add(c.add(d))]], out, 0, job.head_dim - block, Into::Set);
             }
+        }
+    }
+}
+
+/// As [`floats_body`], by pairs. Positions beyond a query's limit have probability 0, which adds nothing: no sum of
+/// [`pairs`](super::pairs) is ever a negative zero.
+#[inline(always)]
+unsafe fn pairs_body<L: Lanes, S: Step<L>>(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch) {
+    let Scratch { q, weights, weight_pairs, keys, values } = scratch;
+    let (stride, d, padded) = (job.stride(), job.head_dim, job.head_dim.next_multiple_of(PAGE));
+    if weights.len() < TOGETHER * stride {
+        weights.resize(TOGETHER * stride, 0.0);
+    }
+    fit(q, TOGETHER * d / 2);
+    fit(weight_pairs, TOGETHER * stride / 2);
+    fit(keys, stride * d / 2);
+    fit(values, stride / 2 * padded);
+    for (page, (keys, values)) in job
+        .pages
+        .iter()
+        .zip(keys.chunks_mut(PAGE * d / 2).zip(values.chunks_mut(PAGE / 2 * padded)))
+        .take(stride / PAGE)
+    {
+        let (from_keys, from_values) = page.data[head..].split_at(PAGE * d);
+        for (to, from) in keys.chunks_exact_mut(PAGE).zip(from_keys.chunks_exact(2 * PAGE)) {
+            let (even, odd) = from.split_at(PAGE);
+            join(even, odd, to);
+        }
+        for (to, from) in values.chunks_exact_mut(padded).zip(from_values.chunks_exact(2 * padded)) {
+            let (even, odd) = from.split_at(padded);
+            join(even, odd, to);
+        }
+    }
+    for (first, count) in groups(job.rows * job.group, if L::TILE >= 16 { TOGETHER } else { 1 }) {
+        // SAFETY: these queries exist; keys and values reach to the last row by the check in `attend`.
+        unsafe {
+            for i in 0..count {
+                let row = std::slice::from_raw_parts(job.q.add(job.offset(kv, first + i)), d);
+                for (to, pair) in q[i..].iter_mut().step_by(count).zip(row.as_chunks::<2>().0) {
+                    pair_row(pair, std::slice::from_mut(to));
+                }
+            }
+            let key = |page: usize| keys.as_ptr().wrapping_add(page * PAGE * d / 2);
+            score::<L, S>(job, q, key, first, count, weights);
+            let most = job.limit(first + count - 1).next_multiple_of(PAGE);
+            for i in 0..count {
+                softmax(job, first, count, i, weights);
+                pair_row(&weights[i * stride..][..most], &mut weight_pairs[i * stride / 2..][..most / 2]);
+            }
+            let at = |i: usize| weight_pairs.as_ptr().wrapping_add(i * stride / 2);
+            let values = values.as_ptr();
+            match count {
+                TOGETHER => {
+                    mix_pairs::<L, S, 6>(job, kv, first, at(0), values, most / 2);
+                    mix_pairs::<L, S, 6>(job, kv, first + 6, at(6), values, most / 2);
+                }
+                4 => mix_pairs::<L, S, 4>(job, kv, first, at(0), values, most / 2),
+                3 => mix_pairs::<L, S, 3>(job, kv, first, at(0), values, most / 2),
+                2 => mix_pairs::<L, S, 2>(job, kv, first, at(0), values, most / 2),
+                _ => mix_pairs::<L, S, 1>(job, kv, first, at(0), values, most / 2),
+            }
+        }
+    }
+}
+
+/// Pairs of values that are rounded already.
+#[inline(always)]
+fn join(even: &[f32], odd: &[f32], to: &mut [u32]) {
+    for (to, (even, odd)) in to.iter_mut().zip(even.iter().zip(odd)) {
+        *to = even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000;
+    }
+}
+
+/// Mixes the first `2·steps` values for `Q` queries from the `first`-th on.
+#[inline(always)]
+unsafe fn mix_pairs<L: Lanes, S: Step<L>, const Q: usize>(
+    job: &Job<'_>,
+    kv: usize,
+    first: usize,
+    weights: *const u32,
+    values: *const u32,
+    steps: usize,
+) {
+    let padded = job.head_dim.next_multiple_of(PAGE);
+    let mut block = 0;
+    // SAFETY: values and weights are there for all steps; offsets lie within out.
+    unsafe {
+        while block < padded {
+            let values = values.wrapping_add(block);
+            if block + 4 * PAGE <= padded && L::TILE >= 16 {
+                mix_block::<L, S, Q, 4>(job, kv, first, weights, values, steps, block);
+                block += 4 * PAGE;
+            } else {
+                mix_block::<L, S, Q, 1>(job, kv, first, weights, values, steps, block);
+                block += PAGE;
+            }
+        }
+    }
+}
+
+/// `V` panels of the head's width from column `block` on.
+#[inline(always)]
+unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
+    job: &Job<'_>,
+    kv: usize,
+    first: usize,
+    weights: *const u32,
+    values: *const u32,
+    steps: usize,
+    block: usize,
+) {
+    let left = Left { at: weights, row: job.stride() / 2, step: 1 };
+    let panels: [*const u32; V] = std::array::from_fn(|v| values.wrapping_add(v * PAGE));
+    // SAFETY: the caller's contract.
+    unsafe {
+        let acc = sums::<L, S, Q, V>(left, panels, job.head_dim.next_multiple_of(PAGE), steps);
+        for (i, acc) in acc.iter().enumerate() {
+            let out = job.out.add(job.offset(kv, first + i) + block);
+            store::<L, 1, V>(&[*acc], out, 0, job.head_dim - block, Into::Set);
         }
     }
 }
@@ -225,6 +467,7 @@ unsafe fn tile<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, 
 #[cfg(test)]
 mod tests {
     use super::super::Isa;
+    use super::super::pairs::{round, rounded};
     use super::*;
     use crate::KvCache;
     use crate::rng::uniform;
@@ -234,8 +477,11 @@ mod tests {
     }
 
     /// Queries at positions 0..t over two key/value heads of width `d`, in chunks of `chunk` rows.
-    fn run(rt: &Runtime, t: usize, d: usize, chunk: usize) -> Vec<f32> {
-        let (q, k, v) = (random(t * 4 * d, 1), random(t * 2 * d, 2), random(t * 2 * d, 3));
+    fn run(rt: &Runtime, by_pairs: bool, t: usize, d: usize, chunk: usize) -> Vec<f32> {
+        let (q, mut k, mut v) = (random(t * 4 * d, 1), random(t * 2 * d, 2), random(t * 2 * d, 3));
+        if by_pairs {
+            [&mut k, &mut v].into_iter().for_each(|x| round(rt.isa(), x));
+        }
         let shape = PageShape { kv_heads: 2, head_dim: d };
         let mut cache = KvCache::shaped(shape, 2);
         let mut out = vec![0.0; q.len()];
@@ -247,7 +493,7 @@ mod tests {
                 cache.write(1, i, &k[at..][..2 * d], &v[at..][..2 * d]);
             }
             let (pages, layer) = cache.layer(1);
-            attend(rt, shape, 4, &[Query { pages, layer, start, rows }], q, out);
+            attend(rt, by_pairs, shape, 4, &[Query { pages, layer, start, rows }], q, out);
             cache.advance(rows);
         }
         out
@@ -274,22 +520,46 @@ mod tests {
         out
     }
 
+    /// As [`contiguous`], by pairs: the odd one of two first, in the scores as in the mix.
+    fn contiguous_pairs(t: usize, d: usize) -> Vec<f32> {
+        let [q, k, v] = [(4, 1), (2, 2), (2, 3)].map(|(heads, stream)| random(t * heads * d, stream));
+        let [q, k, v] = [q, k, v].map(|x| x.into_iter().map(rounded).collect::<Vec<f32>>());
+        let mut out = vec![0.0; q.len()];
+        for (row, head) in (0..t).flat_map(|row| (0..4).map(move |head| (row, head))) {
+            let (q, at) = (&q[(row * 4 + head) * d..][..d], |s: usize| (s * 2 + head / 2) * d);
+            let swapped = |n: usize| (0..n).map(|i| i ^ 1);
+            let score = |s: usize| swapped(d).fold(0f32, |sum, i| q[i].mul_add(k[at(s) + i], sum));
+            let mut weights: Vec<f32> = (0..=row).map(score).collect();
+            weights.resize((row + 1).next_multiple_of(PAGE), 0.0);
+            softmax_row(&mut weights, row + 1, 1.0 / (d as f32).sqrt());
+            for i in 0..d {
+                let seen = swapped((row + 1).next_multiple_of(2)).filter(|s| *s <= row);
+                out[(row * 4 + head) * d + i] =
+                    seen.fold(0f32, |sum, s| rounded(weights[s]).mul_add(v[at(s) + i], sum));
+            }
+        }
+        out
+    }
+
     #[test]
     fn pages_give_the_bits_of_keys_and_values_that_lie_side_by_side() {
         for (t, d) in [(1, 8), (16, 16), (37, 24), (50, 64)] {
-            assert_eq!(run(&Runtime::new(1), t, d, 7), contiguous(t, d), "{t} positions, width {d}");
+            assert_eq!(run(&Runtime::new(1), false, t, d, 7), contiguous(t, d), "{t} positions, width {d}");
+            assert_eq!(run(&Runtime::new(1), true, t, d, 7), contiguous_pairs(t, d), "{t} positions, width {d}");
         }
     }
 
     #[test]
     fn attention_has_the_same_bits_for_any_chunk_thread_count_and_instruction_set() {
         let rt = Runtime::new(2);
-        for d in [8, 16, 24] {
-            let want = run(&rt.with_isa(Isa::Scalar).unwrap(), 37, d, 37);
-            for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
-                let Some(rt) = rt.with_isa(isa) else { continue };
-                for chunk in [1, 5, 16, 37] {
-                    assert_eq!(run(&rt, 37, d, chunk), want, "{isa:?}, width {d}, chunk {chunk}");
+        for d in [8, 16, 24, 64, 80] {
+            for by_pairs in [false, true] {
+                let want = run(&rt.with_isa(Isa::Scalar).unwrap(), by_pairs, 37, d, 37);
+                for isa in Isa::ALL {
+                    let Some(rt) = rt.with_isa(isa) else { continue };
+                    for chunk in [1, 5, 16, 37] {
+                        assert_eq!(run(&rt, by_pairs, 37, d, chunk), want, "{isa:?}, width {d}, chunk {chunk}");
+                    }
                 }
             }
         }
@@ -297,7 +567,7 @@ mod tests {
 
     #[test]
     fn the_first_position_sees_only_its_own_value() {
-        let out = run(&Runtime::new(1), 3, 8, 1);
+        let out = run(&Runtime::new(1), false, 3, 8, 1);
         let v = random(3 * 2 * 8, 3);
         for head in 0..4 {
             let want = &v[head / 2 * 8..][..8];

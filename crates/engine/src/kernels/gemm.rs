@@ -369,7 +369,7 @@ mod tests {
             let bt: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
             let packed = Packed::transposed(&bt, n, k);
             let lefts = [Left::rows(&a, k), Left::transposed(&a, m)];
-            for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+            for isa in Isa::ALL {
                 let Some(rt) = rt.with_isa(isa) else { continue };
                 for left in lefts {
                     for into in [Into::Set, Into::Add, Into::Scaled(0.3)] {

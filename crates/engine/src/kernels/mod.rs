@@ -4,7 +4,7 @@
 //! and, for large products, splits *output columns* among threads.
 //!
 //! Invariants: every output element is summed over its inner dimension in index order by fused multiply-adds
-//! from zero, or in 16 strided lanes and a fixed tree; so that neither lane width, tiling, batch nor thread
+//! from zero (in mode `bf16dot-1` the odd one of each pair first), or in 16 strided lanes and a fixed tree; so that neither lane width, tiling, batch nor thread
 //! count can change a bit. Every function checks its slices before it takes pointers.
 //!
 //! Not here: what the products mean (`forward`, `backward`).
@@ -16,11 +16,13 @@ pub(crate) mod elementwise;
 pub(crate) mod gemm;
 mod lanes;
 pub(crate) mod math;
+pub(crate) mod pairs;
 mod pool;
 pub(crate) mod product;
 pub(crate) mod quant;
 pub(crate) mod region;
 mod runtime;
+mod tile;
 pub(crate) mod weights;
 mod wide;
 

@@ -3,59 +3,81 @@
 //! Place in the flow: `linear` hands one [`Acts`] (the rows, in the order the kernels read them) and the weights that
 //! share it; products by plain matrices stay in `gemm`.
 //!
-//! Invariants: in the float forms `Y[i][j]` is `fma` over k = 0, 1, .. from zero, the order of `gemm`: so a weight that
-//! is bf16 gives the bits of its f32 twin, whatever block a row falls in. Lanes are different outputs; threads split
+//! Invariants: with f32 rows `Y[i][j]` is `fma` over k = 0, 1, .. from zero, the order of `gemm`: so a weight that
+//! is bf16 gives the bits of its f32 twin; with rows in pairs it is the sum that `pairs` defines. Neither depends on the
+//! block a row falls in. Lanes are different outputs; threads split
 //! panels of outputs, never k. Not here: 8-bit weights (`quant`).
 
 use super::gemm::Into;
 use super::lanes::Lanes;
+use super::pairs::{dispatch_pairs, pair_row};
+use super::tile::{Floats, Left, Step, Widened, sums};
 use super::weights::{Form, PANEL, Weight};
-use super::{Runtime, dispatch};
+use super::{Isa, Runtime, dispatch};
 
-/// Rows per full block.
-pub(super) const BLOCK_ROWS: usize = 16;
 /// Products (multiplications) below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 19;
 
-/// Rows `[m, k]` in blocks of 16, 8, 4, 2 and 1 rows, each block `[k][rows]`.
+/// Rows `[m, k]` in blocks of 12, 8, 4, 2 and 1 rows, each block `[k][rows]` f32, or `[k/2][rows]` pairs of bf16.
 #[derive(Default)]
 pub(crate) struct Acts {
     m: usize,
     k: usize,
-    data: Vec<f32>,
+    pairs: bool,
+    /// Words of a row.
+    words: usize,
+    data: Vec<u32>,
+    /// The pairs row by row, `[m][k/2]`.
+    rows: Vec<u32>,
 }
 
-/// Sizes of the blocks that `m` rows fall into, each with the first row.
-pub(super) fn blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Sizes of the blocks that `m` rows fall into, each with the first row. Twelve rows and two panels fill the registers;
+/// 16 rows, a common step of decoding, go as twice 8.
+fn blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
-        let rows = [16, 8, 4, 2, 1].into_iter().find(|rows| first + rows <= m)?;
+        let left = m - first;
+        let rows = [12, 8, 4, 2, 1].into_iter().find(|rows| *rows <= left && (left != 16 || *rows < 12))?;
         first += rows;
         Some((first - rows, rows))
     })
 }
 
 impl Acts {
-    /// Takes rows `[m, k]` that stand `width` apart in `x`.
-    pub(crate) fn fill(&mut self, x: &[f32], width: usize, m: usize, k: usize) {
+    /// Takes rows `[m, k]` that stand `width` apart in `x`; as pairs of bf16 when asked to.
+    pub(crate) fn fill(&mut self, isa: Isa, pairs: bool, x: &[f32], width: usize, m: usize, k: usize) {
         assert!(m == 0 || (width >= k && x.len() >= (m - 1) * width + k), "too few values for the rows");
-        (self.m, self.k) = (m, k);
-        self.data.resize(m * k, 0.0);
-        for (first, rows) in blocks(m) {
-            let block = &mut self.data[first * k..][..rows * k];
-            if rows == BLOCK_ROWS {
-                // Constant widths let the compiler turn whole squares.
-                let (block, _) = block.as_chunks_mut::<BLOCK_ROWS>();
-                let from: [&[f32]; BLOCK_ROWS] = std::array::from_fn(|r| &x[(first + r) * width..][..k]);
-                for (i, to) in block.iter_mut().enumerate() {
-                    *to = std::array::from_fn(|r| from[r][i]);
-                }
-                continue;
-            }
-            for r in 0..rows {
-                for (to, x) in block[r..].iter_mut().step_by(rows).zip(&x[(first + r) * width..][..k]) {
-                    *to = *x;
-                }
+        (self.m, self.k, self.pairs) = (m, k, pairs);
+        self.words = if pairs { k.div_ceil(2) } else { k };
+        self.data.resize(m * self.words, 0);
+        if pairs {
+            self.rows.resize(m * self.words, 0);
+        }
+        let acts = self;
+        dispatch!(isa, fill_body(acts: &mut Acts, x: &[f32], width: usize));
+    }
+
+    /// Row `i` as pairs; they must have been asked for.
+    pub(crate) fn row(&self, i: usize) -> &[u32] {
+        assert!(self.pairs);
+        &self.rows[i * self.words..][..self.words]
+    }
+}
+
+#[inline(always)]
+unsafe fn fill_body<L: Lanes>(acts: &mut Acts, x: &[f32], width: usize) {
+    let words = acts.words;
+    for (first, rows) in blocks(acts.m) {
+        let block = &mut acts.data[first * words..][..rows * words];
+        for r in 0..rows {
+            let x = &x[(first + r) * width..][..acts.k];
+            let to = block[r..].iter_mut().step_by(rows);
+            if acts.pairs {
+                let row = &mut acts.rows[(first + r) * words..][..words];
+                pair_row(x, row);
+                to.zip(row).for_each(|(to, pair)| *to = *pair);
+            } else {
+                to.zip(x).for_each(|(to, x)| *to = x.to_bits());
             }
         }
     }
@@ -78,7 +100,7 @@ pub(crate) struct Output<'a> {
 struct Job<'a> {
     m: usize,
     weight: Weight<'a>,
-    acts: *const f32,
+    acts: *const u32,
     out: *mut f32,
     width: usize,
     into: Into,
@@ -90,16 +112,17 @@ unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form.
+/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form, pairs where `acts` are pairs.
 pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
-    let (m, k) = (acts.m, acts.k);
+    let (m, k, pairs) = (acts.m, acts.k, acts.pairs);
     if m == 0 {
         return;
     }
     let mut total = 0;
     for output in outputs.iter() {
         let Weight { n, k: inputs, form, .. } = output.weight;
-        assert!(inputs == k && form != Form::Q8 && n > 0, "the weight is of another shape or form");
+        let fits = if pairs { form == Form::Pairs } else { form != Form::Q8 };
+        assert!(inputs == k && fits && n > 0, "the weight is of another shape or form");
         assert!(output.width >= n && output.out.len() >= (m - 1) * output.width + n, "the output is too short");
         total += n.div_ceil(PANEL);
     }
@@ -113,15 +136,16 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
     let part = |from: usize, to: usize| {
         let mut before = 0;
         for job in jobs.into_iter().flatten() {
-            let panels = job.weight.n.div_ceil(PANEL);
-            let (from, to) = (from.saturating_sub(before).min(panels), to.saturating_sub(before).min(panels));
+            let own = job.weight.n.div_ceil(PANEL);
+            let (from, to) = (from.saturating_sub(before).min(own), to.saturating_sub(before).min(own));
             if from < to {
                 match job.weight.form {
-                    Form::Bf16 => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize)),
-                    _ => dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize)),
+                    _ if pairs => dispatch_pairs!(isa, panels(job: Job<'_>, from: usize, to: usize)),
+                    Form::F32 => dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize)),
+                    _ => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize)),
                 }
             }
-            before += panels;
+            before += own;
         }
     };
     let tasks = if m * k * total * PANEL < SPLIT_FROM { 1 } else { rt.threads().min(total) };
@@ -135,43 +159,43 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
 #[inline(always)]
 unsafe fn bf16_body<L: Lanes>(job: Job<'_>, from: usize, to: usize) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, true>(&job, from, to) }
+    unsafe { panels::<L, Widened>(job, from, to) }
 }
 
 #[inline(always)]
 unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, false>(&job, from, to) }
+    unsafe { panels::<L, Floats>(job, from, to) }
 }
 
 /// Panels `from..to` against all rows, four panels at a time so that few rows keep enough sums in flight.
 #[inline(always)]
-unsafe fn panels<L: Lanes, const BF16: bool>(job: &Job<'_>, from: usize, to: usize) {
+unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
     let mut p = from;
+    let words = S::halves(job.weight.k);
     while p < to {
-        let (words, step) = job.weight.panel(p);
+        let (panel, step) = job.weight.panel(p);
         // A narrow panel is the last one and stands alone.
         let four = p + 4 <= to && job.weight.panel(p + 3).1 == PANEL;
         let take = if four { 4 } else { 1 };
-        let units = if BF16 { job.weight.k.div_ceil(2) } else { job.weight.k };
-        let w = words.as_ptr();
+        let apart = if four { job.weight.apart() } else { 0 };
         for (first, rows) in blocks(job.m) {
-            let a = job.acts.wrapping_add(first * job.weight.k);
+            let left = Left { at: job.acts.wrapping_add(first * words), row: 1, step: rows };
             let c = job.out.wrapping_add(first * job.width + p * PANEL);
-            let at = Place { a, rows, w, step, apart: units * PANEL, c, left: job.weight.n - p * PANEL };
+            let at = Place { left, rows, w: panel.as_ptr(), step, apart, words, c, columns: job.weight.n - p * PANEL };
             // SAFETY: blocks lie within acts and out, panels within the weight.
             unsafe {
                 match (L::TILE >= 16, rows, four) {
-                    (true, 16, _) => tiles::<L, BF16, 16, 1>(job, at, take),
-                    (true, 8, true) => tiles::<L, BF16, 8, 2>(job, at, take),
-                    (true, 8, false) => tiles::<L, BF16, 8, 1>(job, at, take),
-                    (_, 4 | 8 | 16, false) => tiles::<L, BF16, 4, 1>(job, at, take),
-                    (true, 4, true) => tiles::<L, BF16, 4, 2>(job, at, take),
-                    (_, 4 | 8 | 16, true) => tiles::<L, BF16, 4, 1>(job, at, take),
-                    (_, 2, true) => tiles::<L, BF16, 2, 2>(job, at, take),
-                    (_, 2, false) => tiles::<L, BF16, 2, 1>(job, at, take),
-                    (_, _, true) => tiles::<L, BF16, 1, 4>(job, at, take),
-                    (_, _, false) => tiles::<L, BF16, 1, 1>(job, at, take),
+                    (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take),
+                    (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take),
+                    (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take),
+                    (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take),
+                    (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take),
+                    (_, 4 | 8 | 12, _) => tiles::<L, S, 4, 1>(&job, at, take),
+                    (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take),
+                    (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take),
+                    (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take),
+                    (_, _, false) => tiles::<L, S, 1, 1>(&job, at, take),
                 }
             }
         }
@@ -179,106 +203,41 @@ unsafe fn panels<L: Lanes, const BF16: bool>(job: &Job<'_>, from: usize, to: usi
     }
 }
 
-/// A block of rows against some panels.
+/// A block of rows and the panels it meets.
 #[derive(Clone, Copy)]
 struct Place {
-    /// `[k][rows]`.
-    a: *const f32,
+    left: Left,
     rows: usize,
     /// First panel, and words from one step of k to the next.
     w: *const u32,
     step: usize,
     /// Words from one panel to the next.
     apart: usize,
+    /// Words of a row of activations.
+    words: usize,
     /// First row and column of the output.
     c: *mut f32,
     /// Columns of the output from there on.
-    left: usize,
+    columns: usize,
 }
 
 /// `take` panels, `V` at a time, against the block's rows, `M` at a time.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, const BF16: bool, const M: usize, const V: usize>(job: &Job<'_>, at: Place, take: usize) {
+unsafe fn tiles<L: Lanes, S: Step<L>, const M: usize, const V: usize>(job: &Job<'_>, at: Place, take: usize) {
     for v in (0..take).step_by(V) {
+        let w: [*const u32; V] = std::array::from_fn(|i| at.w.wrapping_add((v + i) * at.apart));
         for r in (0..at.rows).step_by(M) {
-            let place = Place {
-                a: at.a.wrapping_add(r),
-                w: at.w.wrapping_add(v * at.apart),
-                c: at.c.wrapping_add(r * job.width + v * PANEL),
-                left: at.left - v * PANEL,
-                ..at
-            };
-            // SAFETY: within what the caller vouches for.
-            unsafe { tile::<L, BF16, M, V>(job, place) }
+            let left = Left { at: at.left.at.wrapping_add(r), ..at.left };
+            let c = at.c.wrapping_add(r * job.width + v * PANEL);
+            // SAFETY: within what the caller vouches for; a panel that sticks out of the output goes through a buffer,
+            // and what is read beyond a narrow panel is padding or the next step.
+            unsafe {
+                let acc = sums::<L, S, M, V>(left, w, at.step, at.words);
+                store::<L, M, V>(&acc, c, job.width, at.columns - v * PANEL, job.into);
+            }
         }
     }
 }
-
-/// `M` rows against `V` panels.
-///
-/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without debug assertions.
-#[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
-unsafe fn tile<L: Lanes, const BF16: bool, const M: usize, const V: usize>(job: &Job<'_>, at: Place) {
-    let Place { mut a, rows, mut w, step, apart, c, left } = at;
-    let panels: [usize; V] = std::array::from_fn(|v| v * apart);
-    let k = job.weight.k;
-    // SAFETY: rows, panels and k are in range by the caller's contract; a panel that sticks out of the output goes
-    // through a buffer, and what is read beyond a narrow panel is padding or the next step.
-    unsafe {
-        let mut acc = [[L::splat(0.0); V]; M];
-        if BF16 {
-            for _ in 0..k / 2 {
-                let pairs: [(L, L); V] = std::array::from_fn(|v| L::widen(w.wrapping_add(panels[v])));
-                for v in 0..V {
-                    L::prefetch(w.wrapping_add(panels[v] + AHEAD));
-                }
-                for r in 0..M {
-                    let x = L::broadcast(a.wrapping_add(r));
-                    for v in 0..V {
-                        acc[r][v] = x.fma(pairs[v].0, acc[r][v]);
-                    }
-                }
-                a = a.wrapping_add(rows);
-                for r in 0..M {
-                    let x = L::broadcast(a.wrapping_add(r));
-                    for v in 0..V {
-                        acc[r][v] = x.fma(pairs[v].1, acc[r][v]);
-                    }
-                }
-                a = a.wrapping_add(rows);
-                w = w.wrapping_add(step);
-            }
-            if k % 2 == 1 {
-                for v in 0..V {
-                    let (low, _) = L::widen(w.wrapping_add(panels[v]));
-                    for r in 0..M {
-                        acc[r][v] = L::broadcast(a.wrapping_add(r)).fma(low, acc[r][v]);
-                    }
-                }
-            }
-        } else {
-            for _ in 0..k {
-                let right: [L; V] = std::array::from_fn(|v| L::load(w.wrapping_add(panels[v]).cast()));
-                for v in 0..V {
-                    L::prefetch(w.wrapping_add(panels[v] + AHEAD));
-                }
-                for r in 0..M {
-                    let x = L::broadcast(a.wrapping_add(r));
-                    for v in 0..V {
-                        acc[r][v] = x.fma(right[v], acc[r][v]);
-                    }
-                }
-                a = a.wrapping_add(rows);
-                w = w.wrapping_add(step);
-            }
-        }
-        store::<L, M, V>(&acc, c, job.width, left, job.into);
-    }
-}
-
-/// Words that a product asks for ahead of their use: what hides the way from main memory behind the sums.
-const AHEAD: usize = 512;
 
 /// Stores sums of `M` rows and `V` panels at `c`; `left` columns of the output remain from there.
 #[inline(always)]
@@ -321,22 +280,49 @@ unsafe fn store_lanes<L: Lanes>(sum: L, to: *mut f32, into: Into) {
     }
 }
 
+/// A row of activations in the form its product needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    /// `[k]`.
+    Floats(&'a [f32]),
+    /// `[k/2]` pairs of bf16.
+    Pairs(&'a [u32]),
+}
+
 /// One row times one weight: `out (op)= W·x`.
 pub(crate) struct Single<'a> {
-    /// What to multiply by; a float form.
+    /// What to multiply by; a float form, [`Form::Pairs`] for a row of pairs.
     pub(crate) weight: Weight<'a>,
-    /// `[weight.k]`.
-    pub(crate) x: &'a [f32],
+    /// `weight.k` inputs.
+    pub(crate) x: Row<'a>,
     /// `[weight.n]`.
     pub(crate) out: &'a mut [f32],
     /// What happens to the sums.
     pub(crate) into: Into,
 }
 
+/// How strands multiply: those of one kind may go together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Floats,
+    Widened,
+    Pairs,
+}
+
+impl Single<'_> {
+    fn kind(&self) -> Kind {
+        match (self.x, self.weight.form) {
+            (Row::Pairs(_), _) => Kind::Pairs,
+            (Row::Floats(_), Form::F32) => Kind::Floats,
+            (Row::Floats(_), _) => Kind::Widened,
+        }
+    }
+}
+
 /// A panel of a [`Single`], as pointers.
 #[derive(Clone, Copy)]
 struct Strand {
-    x: *const f32,
+    x: *const u32,
     w: *const u32,
     c: *mut f32,
     live: usize,
@@ -348,13 +334,17 @@ struct Strand {
 pub(crate) fn multiply_each(rt: &Runtime, singles: &mut [Single<'_>]) {
     for single in singles.iter() {
         let Weight { n, k, form, .. } = single.weight;
-        assert!(form != Form::Q8 && single.x.len() >= k && single.out.len() >= n, "a row of another shape or form");
+        let fits = match single.x {
+            Row::Floats(x) => form != Form::Q8 && x.len() >= k,
+            Row::Pairs(x) => form == Form::Pairs && x.len() >= k.div_ceil(2),
+        };
+        assert!(fits && single.out.len() >= n, "a row of another shape or form");
     }
     let work: usize = singles.iter().map(|s| s.weight.n * s.weight.k).sum();
     let tasks = if work < SPLIT_FROM { 1 } else { rt.threads().min(singles.len()) };
     let isa = rt.isa();
     if tasks <= 1 {
-        dispatch!(isa, singles_body(singles: &mut [Single<'_>]));
+        dispatch_pairs!(isa, singles_body(singles: &mut [Single<'_>]));
         return;
     }
     let share = singles.len().div_ceil(tasks);
@@ -363,93 +353,93 @@ pub(crate) fn multiply_each(rt: &Runtime, singles: &mut [Single<'_>]) {
     rt.run(parts.len(), &|i| {
         let mut part = parts[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let part: &mut [Single<'_>] = &mut part;
-        dispatch!(isa, singles_body(part: &mut [Single<'_>]));
+        dispatch_pairs!(isa, singles_body(part: &mut [Single<'_>]));
     });
 }
 
+/// `S` is the step for pairs.
 #[inline(always)]
-unsafe fn singles_body<L: Lanes>(singles: &mut [Single<'_>]) {
+unsafe fn singles_body<L: Lanes, S: Step<L>>(singles: &mut [Single<'_>]) {
     let empty = Strand { x: std::ptr::null(), w: std::ptr::null(), c: std::ptr::null_mut(), live: 0, into: Into::Set };
-    // Strands that wait for company, and what they have in common: form, step and k.
-    let (mut waiting, mut count, mut kind) = ([empty; 4], 0, (Form::F32, 0, 0));
+    // Strands that wait for company, and what they have in common: kind, step and k.
+    let (mut waiting, mut count, mut common) = ([empty; 4], 0, (Kind::Floats, 0, 0));
     for single in singles {
-        let Weight { n, k, form, .. } = single.weight;
+        let kind = single.kind();
+        let Weight { n, k, .. } = single.weight;
+        let x = match single.x {
+            Row::Floats(x) => x.as_ptr().cast(),
+            Row::Pairs(x) => x.as_ptr(),
+        };
         for p in 0..n.div_ceil(PANEL) {
             let (words, step) = single.weight.panel(p);
             // SAFETY (all blocks): strands point into checked slices that are still borrowed.
-            if count > 0 && (form, step, k) != kind {
-                unsafe { strands::<L>(&waiting[..count], kind) };
+            if count > 0 && (kind, step, k) != common {
+                unsafe { strands::<L, S>(&waiting[..count], common) };
                 count = 0;
             }
             let c = single.out[p * PANEL..].as_mut_ptr();
             let live = (n - p * PANEL).min(PANEL);
-            waiting[count] = Strand { x: single.x.as_ptr(), w: words.as_ptr(), c, live, into: single.into };
-            (kind, count) = ((form, step, k), count + 1);
+            waiting[count] = Strand { x, w: words.as_ptr(), c, live, into: single.into };
+            (common, count) = ((kind, step, k), count + 1);
             if count == 4 {
-                unsafe { strands::<L>(&waiting, kind) };
+                unsafe { strands::<L, S>(&waiting, common) };
                 count = 0;
             }
         }
     }
-    unsafe { strands::<L>(&waiting[..count], kind) };
+    unsafe { strands::<L, S>(&waiting[..count], common) };
 }
 
 #[inline(always)]
-unsafe fn strands<L: Lanes>(all: &[Strand], (form, step, k): (Form, usize, usize)) {
+unsafe fn strands<L: Lanes, S: Step<L>>(all: &[Strand], (kind, step, k): (Kind, usize, usize)) {
     // SAFETY: the caller's contract.
     unsafe {
-        match (form, all) {
-            (_, []) => {}
-            (Form::Bf16, [a, b, c, d]) => strand::<L, true, 4>([a, b, c, d], step, k),
-            (_, [a, b, c, d]) => strand::<L, false, 4>([a, b, c, d], step, k),
-            // Loops, since a closure would be compiled without the wide instructions.
-            (Form::Bf16, some) => {
-                for one in some {
-                    strand::<L, true, 1>([one], step, k);
-                }
-            }
-            (_, some) => {
-                for one in some {
-                    strand::<L, false, 1>([one], step, k);
-                }
-            }
+        match kind {
+            Kind::Floats => grouped::<L, Floats>(all, step, k),
+            Kind::Widened => grouped::<L, Widened>(all, step, k),
+            Kind::Pairs => grouped::<L, S>(all, step, S::halves(k)),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn grouped<L: Lanes, S: Step<L>>(all: &[Strand], step: usize, words: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if let [a, b, c, d] = all {
+            strand::<L, S, 4>([a, b, c, d], step, words);
+            return;
+        }
+        // A loop, since a closure would be compiled without the wide instructions.
+        for one in all {
+            strand::<L, S, 1>([one], step, words);
         }
     }
 }
 
 /// `G` rows against a panel each.
 #[inline(always)]
-unsafe fn strand<L: Lanes, const BF16: bool, const G: usize>(group: [&Strand; G], step: usize, k: usize) {
-    let x: [*const f32; G] = std::array::from_fn(|g| group[g].x);
+unsafe fn strand<L: Lanes, S: Step<L>, const G: usize>(group: [&Strand; G], step: usize, words: usize) {
+    let x: [*const u32; G] = std::array::from_fn(|g| group[g].x);
     let w: [*const u32; G] = std::array::from_fn(|g| group[g].w);
     // SAFETY: as in `tile`.
     unsafe {
         let mut acc = [L::splat(0.0); G];
         let (mut i, mut at) = (0, 0);
-        if BF16 {
-            while i + 1 < k {
-                for g in 0..G {
-                    let (low, high) = L::widen(w[g].wrapping_add(at));
-                    acc[g] = L::broadcast(x[g].wrapping_add(i)).fma(low, acc[g]);
-                    acc[g] = L::broadcast(x[g].wrapping_add(i + 1)).fma(high, acc[g]);
-                }
-                i += 2;
-                at += step;
-            }
-            if i < k {
-                for g in 0..G {
-                    let (low, _) = L::widen(w[g].wrapping_add(at));
-                    acc[g] = L::broadcast(x[g].wrapping_add(i)).fma(low, acc[g]);
+        while i + S::HALVES <= words {
+            for g in 0..G {
+                let right = S::right(w[g].wrapping_add(at));
+                for half in 0..S::HALVES {
+                    acc[g] = S::add(acc[g], S::left(x[g].wrapping_add(i + half)), right[half]);
                 }
             }
-        } else {
-            while i < k {
-                for g in 0..G {
-                    let right = L::load(w[g].wrapping_add(at).cast());
-                    acc[g] = L::broadcast(x[g].wrapping_add(i)).fma(right, acc[g]);
-                }
-                i += 1;
-                at += step;
+            i += S::HALVES;
+            at += step;
+        }
+        if i < words {
+            for g in 0..G {
+                let [right, _] = S::right(w[g].wrapping_add(at));
+                acc[g] = S::add(acc[g], S::left(x[g].wrapping_add(i)), right);
             }
         }
         for g in 0..G {
@@ -484,25 +474,46 @@ mod tests {
         }
     }
 
+    /// The plain loop over pairs: the odd input first.
+    fn pairs_oracle(x: &[f32], w: &[f32], k: usize, c: &mut [f32], into: Into) {
+        let turned = |values: &[f32]| -> Vec<f32> {
+            let rows =
+                values.chunks(k).flat_map(|row| row.chunks(2).flat_map(|pair| [pair.get(1).copied(), Some(pair[0])]));
+            rows.map(|x| super::super::pairs::rounded(x.unwrap_or(0.0))).collect()
+        };
+        oracle(&turned(x), &turned(w), k.next_multiple_of(2), c, into);
+    }
+
     #[test]
     fn products_have_the_bits_of_the_plain_loop_on_every_path() {
         let rt = Runtime::new(2);
-        for (m, n, k) in [(1, 1, 1), (1, 172, 64), (7, 40, 9), (2, 65, 33), (31, 24, 17), (70, 130, 128), (5, 8, 3)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (1, 172, 64),
+            (7, 40, 9),
+            (2, 65, 33),
+            (31, 24, 17),
+            (70, 130, 128),
+            (5, 8, 3),
+            (16, 64, 20),
+            (12, 70, 8),
+        ] {
             let (x, c0) = (random(m * k, 1), random(m * n, 3));
             let w: Vec<f32> = random(n * k, 2).iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect();
-            for form in [Form::F32, Form::Bf16] {
+            for (form, pairs) in [(Form::F32, false), (Form::Bf16, false), (Form::Pairs, false), (Form::Pairs, true)] {
                 let mut end = 0;
                 let spec = Spec::after(&mut end, n, k, form);
                 let mut words = vec![0; end];
                 spec.pack(&w, &mut words);
                 let weight = spec.of(&words);
-                for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+                for isa in Isa::ALL {
                     let Some(rt) = rt.with_isa(isa) else { continue };
                     for into in [Into::Set, Into::Add, Into::Scaled(0.3)] {
                         let mut want = c0.clone();
-                        oracle(&x, &w, k, &mut want, into);
+                        let plain = if pairs { pairs_oracle } else { oracle };
+                        plain(&x, &w, k, &mut want, into);
                         let mut acts = Acts::default();
-                        acts.fill(&x, k, m, k);
+                        acts.fill(isa, pairs, &x, k, m, k);
                         let (mut got, mut twin) = (c0.clone(), c0.clone());
                         let one = Output { weight, out: &mut got, width: n, into };
                         let two = Output { weight, out: &mut twin, width: n, into };
@@ -512,7 +523,11 @@ mod tests {
                         let mut singles: Vec<Single<'_>> = x
                             .chunks(k)
                             .zip(got.chunks_mut(n))
-                            .map(|(x, out)| Single { weight, x, out, into })
+                            .enumerate()
+                            .map(|(i, (x, out))| {
+                                let x = if pairs { Row::Pairs(acts.row(i)) } else { Row::Floats(x) };
+                                Single { weight, x, out, into }
+                            })
                             .collect();
                         multiply_each(&rt, &mut singles);
                         assert!(got == want, "{m}x{n}x{k} {form:?} on {isa:?}, one by one");

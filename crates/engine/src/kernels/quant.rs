@@ -419,7 +419,7 @@ mod tests {
             let spec = Spec::after(&mut end, n, k, Form::Q8);
             let mut words = vec![0; end];
             spec.pack(&w, &mut words);
-            for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+            for isa in Isa::ALL {
                 let Some(rt) = rt.with_isa(isa) else { continue };
                 let mut acts = QuantActs::default();
                 acts.fill(isa, &x, m, k);

@@ -18,6 +18,9 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// All of them, whether this processor has them or not.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
     /// The widest set this processor has.
     pub fn detect() -> Self {
         [Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Scalar)

@@ -1,4 +1,4 @@
-//! Weights in the order the kernels read them, in three number formats.
+//! Weights in the order the kernels read them, in four number formats.
 //!
 //! Place in the flow: `packed` lays tensors out in a [`Region`](super::region::Region) by [`Spec`]s; `product` multiplies
 //! by them; `forward` looks up embedding rows and `backward` asks for plain rows again.
@@ -7,13 +7,16 @@
 //! that a product is a single stream:
 //! - [`Form::F32`]: `[k][16]` f32.
 //! - [`Form::Bf16`]: `[k/2][16]` pairs of bf16, the even k in the low half; an odd k's partner is 0 and never multiplied.
+//! - [`Form::Pairs`]: as `Bf16`, and no value is smaller than mode `bf16dot-1` multiplies.
 //! - [`Form::Q8`]: `[k/32]` blocks of 16 f32 scales and `[8][16][4]` bytes, each the 8-bit weight plus 128; so that
 //!   the processor's unsigned-by-signed dot product applies.
 //!
-//! The last panel of the first two is 8 wide when 8 outputs suffice; kernels then read 8 words too far and drop those
+//! The last panel of the float forms is 8 wide when 8 outputs suffice; kernels then read 8 words too far and drop those
 //! lanes, for which 8 words of padding stand at the end.
 //!
-//! **Invariant:** `F32` and, for values that are bf16 already, `Bf16` lose nothing. Not here: files, arithmetic.
+//! **Invariant:** `F32` and, for values that are such already, `Bf16` and `Pairs` lose nothing. Not here: files, arithmetic.
+
+use super::pairs;
 
 /// Outputs per panel.
 pub(crate) const PANEL: usize = 16;
@@ -33,6 +36,21 @@ pub(crate) enum Form {
     Bf16,
     /// Bytes with a scale for 32 of them.
     Q8,
+    /// Upper halves of 32-bit floats, none of them tiny: what [`pairs`](super::pairs) may multiply.
+    Pairs,
+}
+
+impl Form {
+    /// The smallest float form that holds all `values` without loss.
+    pub(crate) fn holding(values: &[f32]) -> Self {
+        if pairs::are_rounded(values) {
+            Form::Pairs
+        } else if are_bf16(values) {
+            Form::Bf16
+        } else {
+            Form::F32
+        }
+    }
 }
 
 /// Where and how one weight lies in a region.
@@ -60,11 +78,11 @@ impl Spec {
     pub(crate) fn words(&self) -> usize {
         let width = match self.form {
             Form::Q8 => self.n.next_multiple_of(PANEL),
-            Form::F32 | Form::Bf16 => self.n.next_multiple_of(PANEL / 2),
+            Form::F32 | Form::Bf16 | Form::Pairs => self.n.next_multiple_of(PANEL / 2),
         };
         let used = match self.form {
             Form::F32 => width * self.k,
-            Form::Bf16 => width * self.k.div_ceil(2),
+            Form::Bf16 | Form::Pairs => width * self.k.div_ceil(2),
             Form::Q8 => width / PANEL * self.k.div_ceil(BLOCK) * Q8_WORDS,
         };
         (used + PADDING).next_multiple_of(PANEL)
@@ -77,7 +95,8 @@ impl Spec {
 
     /// Packs row-major `values` `[n, k]` into `words`, the whole region.
     ///
-    /// Values that are not bf16 are rounded to the nearest one, ties to even, in [`Form::Bf16`].
+    /// Values that are not bf16 are rounded to the nearest one, ties to even, in [`Form::Bf16`] and [`Form::Pairs`];
+    /// tiny ones become zero in the latter.
     pub(crate) fn pack(&self, values: &[f32], words: &mut [u32]) {
         assert_eq!(values.len(), self.n * self.k, "a weight has n·k values");
         let words = &mut words[self.offset..][..self.words()];
@@ -94,6 +113,11 @@ impl Spec {
                 Form::Bf16 => {
                     for (slot, pair) in words[at + column..].iter_mut().step_by(step).zip(row.chunks(2)) {
                         *slot = bf16(&pair[0]) | pair.get(1).map_or(0, bf16) << 16;
+                    }
+                }
+                Form::Pairs => {
+                    for (slot, pair) in words[at + column..].iter_mut().step_by(step).zip(row.chunks(2)) {
+                        pairs::pair_row(pair, std::slice::from_mut(slot));
                     }
                 }
                 Form::Q8 => {
@@ -116,7 +140,7 @@ fn panel(form: Form, n: usize, k: usize, p: usize) -> (usize, usize) {
     let width = if narrow { PANEL / 2 } else { PANEL };
     match form {
         Form::F32 => (p * PANEL * k, width),
-        Form::Bf16 => (p * PANEL * k.div_ceil(2), width),
+        Form::Bf16 | Form::Pairs => (p * PANEL * k.div_ceil(2), width),
         Form::Q8 => (p * k.div_ceil(BLOCK) * Q8_WORDS, Q8_WORDS),
     }
 }
@@ -157,6 +181,11 @@ impl Weight<'_> {
         (&self.words[at..], step)
     }
 
+    /// Words from one panel of a float form to the next.
+    pub(super) fn apart(&self) -> usize {
+        panel(self.form, self.n, self.k, 1).0
+    }
+
     /// Row `j` (the weights of output j) as f32, `[k]`.
     pub(crate) fn row(&self, j: usize, out: &mut [f32]) {
         assert!(j < self.n && out.len() == self.k, "row {j} of a weight [{}, {}]", self.n, self.k);
@@ -167,7 +196,7 @@ impl Weight<'_> {
                     *x = f32::from_bits(*word);
                 }
             }
-            Form::Bf16 => {
+            Form::Bf16 | Form::Pairs => {
                 for (pair, word) in out.chunks_mut(2).zip(words[column..].iter().step_by(step)) {
                     let halves = [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)];
                     pair.copy_from_slice(&halves[..pair.len()]);
@@ -223,6 +252,11 @@ mod tests {
             let rounded: Vec<f32> = values.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect();
             assert!(are_bf16(&rounded) && !are_bf16(&values));
             assert_eq!(round_trip(Form::Bf16, n, k, &values), rounded, "{n}x{k}");
+            assert_eq!(round_trip(Form::Pairs, n, k, &values), rounded, "{n}x{k}");
+            assert_eq!([Form::holding(&rounded), Form::holding(&values)], [Form::Pairs, Form::F32]);
+            let tiny: Vec<f32> = rounded.iter().map(|x| x * 1e-30).map(|x| half::bf16::from_f32(x).to_f32()).collect();
+            assert_eq!(Form::holding(&tiny), Form::Bf16);
+            assert!(round_trip(Form::Pairs, n, k, &tiny).iter().all(|x| *x == 0.0));
         }
     }
 
