@@ -304,6 +304,7 @@ fn attention(model: &Model, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], 
             rope(isa, &mut ws.q[row * qw..][..qw], cos, sin, 1.0);
             rope(isa, &mut ws.k[row * kvw..][..kvw], cos, sin, 1.0);
             if by_pairs {
+                round(isa, &mut ws.q[row * qw..][..qw]);
                 round(isa, &mut ws.k[row * kvw..][..kvw]);
                 round(isa, &mut ws.v[row * kvw..][..kvw]);
             }

@@ -11,10 +11,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::elementwise::softmax_row;
+use super::elementwise::{exponentials, softmax_row};
 use super::gemm::Into;
 use super::lanes::Lanes;
-use super::pairs::{dispatch_pairs, pair_row};
+use super::pairs::{dispatch_pairs, rounded};
 use super::product::store;
 use super::tile::{Floats, Left, Step, sums};
 use super::{Runtime, dispatch};
@@ -79,7 +79,7 @@ pub(crate) struct Query<'a> {
 }
 
 /// Attention of the rows of all `queries`, each row at its position, over all earlier positions of its own sequence; by
-/// pairs of bf16 where `by_pairs`, for which keys and values must be rounded.
+/// pairs of bf16 where `by_pairs`, for which queries, keys and values must be rounded.
 ///
 /// **Shapes:** `q` and `out` `[all rows, heads·head_dim]`; an even `head_dim`.
 pub(crate) fn attend(
@@ -178,6 +178,11 @@ impl Job<'_> {
         self.start + i / self.group + 1
     }
 
+    /// Factor of the scores.
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
     /// All positions, up to whole pages.
     fn stride(&self) -> usize {
         (self.start + self.rows).next_multiple_of(PAGE)
@@ -218,8 +223,9 @@ unsafe fn floats_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize, scratch: 
             }
             let key = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head).cast();
             score::<L, Floats>(job, q, key, first, count, weights);
+            let most = job.limit(first + count - 1).next_multiple_of(PAGE);
             for i in 0..count {
-                softmax(job, first, count, i, weights);
+                softmax_row(&mut weights[i * job.stride()..][..most], job.limit(first + i), job.scale());
             }
             let at = |i| weights.as_ptr().wrapping_add(i * job.stride());
             match count {
@@ -285,14 +291,6 @@ unsafe fn scores<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
         let acc = sums::<L, S, M, V>(left, keys, PAGE, words);
         store::<L, M, V>(&acc, c, job.stride(), V * PAGE, Into::Set);
     }
-}
-
-/// Turns the scores of query `first + i` of a group into probabilities, 0 beyond its limit up to the group's last page.
-#[inline(always)]
-fn softmax(job: &Job<'_>, first: usize, count: usize, i: usize, weights: &mut [f32]) {
-    let most = job.limit(first + count - 1).next_multiple_of(PAGE);
-    let scale = 1.0 / (job.head_dim as f32).sqrt();
-    softmax_row(&mut weights[i * job.stride()..][..most], job.limit(first + i), scale);
 }
 
 /// Mixes values for `Q` queries from the `first`-th on, whose probabilities begin at `weights`.
@@ -379,16 +377,20 @@ unsafe fn pairs_body<L: Lanes, S: Step<L>>(job: &Job<'_>, head: usize, kv: usize
         unsafe {
             for i in 0..count {
                 let row = std::slice::from_raw_parts(job.q.add(job.offset(kv, first + i)), d);
-                for (to, pair) in q[i..].iter_mut().step_by(count).zip(row.as_chunks::<2>().0) {
-                    pair_row(pair, std::slice::from_mut(to));
+                for (to, [even, odd]) in q[i..].iter_mut().step_by(count).zip(row.as_chunks::<2>().0) {
+                    *to = even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000;
                 }
             }
             let key = |page: usize| keys.as_ptr().wrapping_add(page * PAGE * d / 2);
             score::<L, S>(job, q, key, first, count, weights);
             let most = job.limit(first + count - 1).next_multiple_of(PAGE);
             for i in 0..count {
-                softmax(job, first, count, i, weights);
-                pair_row(&weights[i * stride..][..most], &mut weight_pairs[i * stride / 2..][..most / 2]);
+                let weights = &mut weights[i * stride..][..most];
+                let inverse = exponentials(weights, job.limit(first + i), job.scale());
+                let pairs = weight_pairs[i * stride / 2..].iter_mut();
+                for (pair, [even, odd]) in pairs.zip(weights.as_chunks::<2>().0) {
+                    *pair = rounded(even * inverse).to_bits() >> 16 | rounded(odd * inverse).to_bits();
+                }
             }
             let at = |i: usize| weight_pairs.as_ptr().wrapping_add(i * stride / 2);
             let values = values.as_ptr();
@@ -467,7 +469,7 @@ unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::super::Isa;
-    use super::super::pairs::{round, rounded};
+    use super::super::pairs::round;
     use super::*;
     use crate::KvCache;
     use crate::rng::uniform;
@@ -478,9 +480,9 @@ mod tests {
 
     /// Queries at positions 0..t over two key/value heads of width `d`, in chunks of `chunk` rows.
     fn run(rt: &Runtime, by_pairs: bool, t: usize, d: usize, chunk: usize) -> Vec<f32> {
-        let (q, mut k, mut v) = (random(t * 4 * d, 1), random(t * 2 * d, 2), random(t * 2 * d, 3));
+        let (mut q, mut k, mut v) = (random(t * 4 * d, 1), random(t * 2 * d, 2), random(t * 2 * d, 3));
         if by_pairs {
-            [&mut k, &mut v].into_iter().for_each(|x| round(rt.isa(), x));
+            [&mut q, &mut k, &mut v].into_iter().for_each(|x| round(rt.isa(), x));
         }
         let shape = PageShape { kv_heads: 2, head_dim: d };
         let mut cache = KvCache::shaped(shape, 2);

@@ -173,21 +173,33 @@ unsafe fn rope_body<L: Lanes>(x: &mut [f32], cos: &[f32], sin: &[f32], turn: f32
 /// Softmax of the first `limit` values of `x` times `scale`; the rest becomes 0.
 #[inline(always)]
 pub(super) fn softmax_row(x: &mut [f32], limit: usize, scale: f32) {
+    let inverse = exponentials(x, limit, scale);
+    for x in &mut x[..limit] {
+        *x *= inverse;
+    }
+}
+
+/// As [`softmax_row`], but for the last factor, which it gives.
+#[inline(always)]
+pub(super) fn exponentials(x: &mut [f32], limit: usize, scale: f32) -> f32 {
     let (live, dead) = x.split_at_mut(limit);
     dead.fill(0.0);
-    let mut lanes = [f32::NEG_INFINITY; 16];
     let (chunks, tail) = live.as_chunks_mut::<16>();
+    // What the loops carry is a copy apart from what the tail indexes, so that it stays in a register; and no closures,
+    // which would be compiled without the wide instructions.
+    let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in chunks.iter_mut() {
         for i in 0..16 {
             chunk[i] *= scale;
             lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
         }
     }
-    for (lane, x) in lanes.iter_mut().zip(tail.iter_mut()) {
+    let mut last = lanes;
+    for (lane, x) in last.iter_mut().zip(tail.iter_mut()) {
         *x *= scale;
         *lane = if *x > *lane { *x } else { *lane };
     }
-    let max = lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    let max = last.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
     let mut sums = [0f32; 16];
     for chunk in chunks.iter_mut() {
         for i in 0..16 {
@@ -195,14 +207,12 @@ pub(super) fn softmax_row(x: &mut [f32], limit: usize, scale: f32) {
             sums[i] += chunk[i];
         }
     }
-    for (sum, x) in sums.iter_mut().zip(tail) {
+    let mut last = sums;
+    for (sum, x) in last.iter_mut().zip(tail) {
         *x = exp_f32(*x - max);
         *sum += *x;
     }
-    let inverse = 1.0 / fold(sums);
-    for x in live {
-        *x *= inverse;
-    }
+    1.0 / fold(last)
 }
 
 /// Causal softmax of the rows of `x` `[rows, width]`: row i keeps `first + i` values, scaled by `scale`.

@@ -7,6 +7,8 @@ use openledger_engine::{
     generate, logits, lora_gradient, score,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::common::{busy, busy_lora, families, random_ids, tiny, tiny_config};
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -144,6 +146,28 @@ fn in_mode(mode: NumericMode, runtime: Runtime) -> Model {
     let dir = tempfile::tempdir().unwrap();
     Model::from_params(config, &params).unwrap().save(dir.path()).unwrap();
     Model::load(dir.path()).unwrap().with_mode(mode).unwrap().with_runtime(runtime)
+}
+
+/// SHA-256 of all logits of a fixed model and adapter in each numeric mode, as hex.
+#[test]
+fn every_machine_gives_the_logits_of_the_one_that_wrote_this_test() {
+    let digest = |mode: NumericMode| {
+        let model = in_mode(mode, Runtime::new(1));
+        let mut hash = Sha256::new();
+        for lora in [None, Some(&busy_lora(&model, 5, 2))] {
+            for x in logits(&model, lora, &random_ids(&model, 70, 3)).unwrap().as_slice() {
+                hash.update(x.to_le_bytes());
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let want = [
+        (NumericMode::F32Fma, "b6b28fd974ed2f0e31d6956a2d8fb7455f9b8c4db2c24f48c7bd45f18d90c7cc"),
+        (NumericMode::Bf16Dot, "89a17d7386c3dbd213990624683d6c590cf227070c79378526cb36c193bcc90f"),
+        (NumericMode::Q8, "d5e3dba3631b84725d1832fcdf1ee5a58b2ed859b2030889cafce920d900ac62"),
+    ];
+    assert_eq!(want.map(|(mode, _)| mode), NumericMode::ALL);
+    assert_eq!(want.map(|(mode, _)| digest(mode)), want.map(|(_, digest)| digest.to_owned()));
 }
 
 #[test]
