@@ -199,7 +199,7 @@ fn groups(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Keeps `scratch` large enough for `job`.
+/// Makes room for `len` words.
 fn fit(buffer: &mut Vec<u32>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, 0);

@@ -18,7 +18,7 @@ use super::{Isa, Runtime, dispatch};
 /// Products (multiplications) below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 19;
 
-/// Rows `[m, k]` in blocks of 12, 8, 4, 2 and 1 rows, each block `[k][rows]` f32, or `[k/2][rows]` pairs of bf16.
+/// Rows `[m, k]` in blocks of 16, 12, 8, 4, 2 and 1 rows, each block `[k][rows]` f32, or `[k/2][rows]` pairs of bf16.
 #[derive(Default)]
 pub(crate) struct Acts {
     m: usize,
@@ -32,12 +32,12 @@ pub(crate) struct Acts {
 }
 
 /// Sizes of the blocks that `m` rows fall into, each with the first row. Twelve rows and two panels fill the registers;
-/// 16 rows, a common step of decoding, go as twice 8.
+/// 16 rows, a common step of decoding, go together, so that main memory is read at one pace.
 fn blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let left = m - first;
-        let rows = [12, 8, 4, 2, 1].into_iter().find(|rows| *rows <= left && (left != 16 || *rows < 12))?;
+        let rows = if left == 16 { 16 } else { [12, 8, 4, 2, 1].into_iter().find(|rows| *rows <= left)? };
         first += rows;
         Some((first - rows, rows))
     })
@@ -186,12 +186,13 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
             // SAFETY: blocks lie within acts and out, panels within the weight.
             unsafe {
                 match (L::TILE >= 16, rows, four) {
+                    (true, 16, _) => tiles::<L, S, 16, 1>(&job, at, take),
                     (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take),
                     (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take),
                     (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take),
                     (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take),
                     (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take),
-                    (_, 4 | 8 | 12, _) => tiles::<L, S, 4, 1>(&job, at, take),
+                    (_, 4 | 8 | 12 | 16, _) => tiles::<L, S, 4, 1>(&job, at, take),
                     (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take),
                     (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take),
                     (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take),
@@ -419,6 +420,7 @@ unsafe fn grouped<L: Lanes, S: Step<L>>(all: &[Strand], step: usize, words: usiz
 
 /// `G` rows against a panel each.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn strand<L: Lanes, S: Step<L>, const G: usize>(group: [&Strand; G], step: usize, words: usize) {
     let x: [*const u32; G] = std::array::from_fn(|g| group[g].x);
     let w: [*const u32; G] = std::array::from_fn(|g| group[g].w);
