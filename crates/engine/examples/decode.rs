@@ -196,6 +196,7 @@ impl<const STREAMS: usize> openledger_engine::Wide for Sum<'_, STREAMS> {
     type Output = u8;
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "line by line across the streams")]
     fn run<const FUSE: bool>(self) -> u8 {
         let lines = self.0.as_chunks::<64>().0;
         let part = lines.len() / STREAMS;
@@ -203,8 +204,9 @@ impl<const STREAMS: usize> openledger_engine::Wide for Sum<'_, STREAMS> {
         let mut sums = [[0u8; 64]; STREAMS];
         for i in 0..part {
             for s in 0..STREAMS {
-                let line = &streams[s][i];
-                sums[s] = std::array::from_fn(|j| sums[s][j].wrapping_add(line[j]));
+                for (sum, x) in sums[s].iter_mut().zip(&streams[s][i]) {
+                    *sum = sum.wrapping_add(*x);
+                }
             }
         }
         sums.as_flattened().iter().fold(0, |a, b| a.wrapping_add(*b))

@@ -204,6 +204,7 @@ mod tests {
     }
 
     /// One value for a draw: often plain, at times zero, the least, or as large as can be without overflow of a sum.
+    #[cfg(target_arch = "x86_64")]
     fn value(draw: u64) -> f32 {
         let sign = (draw as u32 & 1) << 31;
         let exponent = match draw >> 60 {
