@@ -152,11 +152,14 @@ contract Payouts is EIP712, IPayouts {
         Mark memory last = head;
         Answer memory answer = _answer;
         require(answer.proposer == address(0), ProposalPending(answer.epoch));
+        // Slither takes numbers for tainted by the time that lies in the same slot.
+        // slither-disable-next-line incorrect-equality
         require(p.epoch == last.epoch + 1, WrongEpoch(p.epoch, last.epoch + 1));
         require(p.cutoff >= last.cutoff && p.cutoff <= block.timestamp + 7 days, BadCutoff(p.cutoff));
         require(p.receiptCount != 0 && p.receiptsRoot != 0, EmptyEpoch());
         _requireSum(p.entriesRoot, p.entriesTotal, entriesTop);
         _requireSum(p.payoutRoot, p.total, payoutTop);
+        // slither-disable-next-line incorrect-equality
         require(p.total == last.total + p.entriesTotal, TotalMismatch(p.total, last.total + p.entriesTotal));
         uint128 paidIn = funded();
         require(p.total <= paidIn, Underfunded(p.total, paidIn));

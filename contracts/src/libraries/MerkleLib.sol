@@ -29,9 +29,10 @@ library MerkleLib {
         bytes32 tag = FormatsLib.TAG_NODE;
         hash = leaf;
         assembly ("memory-safe") {
-            // The places of left and right differ in one bit of their addresses.
+            // The places of left and right differ in one bit of their addresses; the sum of both gives the other of each.
             let left := and(add(mload(0x40), 95), not(63))
             let node := sub(left, 32)
+            let both := add(left, add(left, 32))
             mstore(node, tag)
             let sibling := siblings.offset
             let bits := shl(5, index)
@@ -39,7 +40,7 @@ library MerkleLib {
                 // The running hash goes to the left place when the bit is zero, to the right one otherwise.
                 let place := or(left, and(bits, 32))
                 mstore(place, hash)
-                mstore(xor(place, 32), calldataload(sibling))
+                mstore(sub(both, place), calldataload(sibling))
                 hash := keccak256(node, 96)
                 bits := shr(1, bits)
             }
