@@ -35,7 +35,8 @@ pub struct ChainConfig {
     pub now: Now,
     /// Gas limit of every block.
     pub block_gas_limit: u64,
-    /// How many transactions may wait to be included.
+    /// How many transactions may wait to be included; the oldest make room. The pool takes some 210 bytes of memory for each,
+    /// whether they are there or not.
     pub max_pending: usize,
     /// Largest HTTP body and WebSocket message taken by the router, in bytes.
     pub max_request_bytes: usize,
@@ -53,7 +54,7 @@ impl Default for ChainConfig {
             clock: BlockClock::Wall,
             now: Now::default(),
             block_gas_limit: 60_000_000,
-            max_pending: 100_000,
+            max_pending: 32_768,
             max_request_bytes: 5 * 1024 * 1024,
             reader_patience: Duration::from_secs(10),
         }

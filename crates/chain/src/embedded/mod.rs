@@ -31,16 +31,17 @@ mod router;
 mod state;
 mod subscriptions;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::B256;
 use axum::Router;
 use ethrex_blockchain::{Blockchain, BlockchainOptions};
-use ethrex_common::types::Genesis;
+use ethrex_common::types::{GLOBAL_SIGNER_CACHE, Genesis};
 use ethrex_storage::error::StoreError;
-use ethrex_storage::{EngineType, Store};
+use ethrex_storage::{EngineType, Store, StoreConfig};
 use serde_json::Value;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
@@ -57,6 +58,10 @@ pub use self::error::EmbeddedError;
 pub use self::genesis::genesis_json;
 pub use self::recovery::Recovered;
 
+/// What the database keeps in memory of its files, at most; the storage crate's own bound is made for a server: 12 GiB.
+const FILE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Transactions whose recovered senders are remembered: enough for those that wait in a busy pool. The client keeps 100,000.
+const SENDERS_KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// How long opening waits for a lock, each time.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// How often it waits; then somebody else uses the directory.
@@ -91,6 +96,8 @@ impl EmbeddedChain {
         let genesis: Genesis = serde_json::from_value(genesis_json(config)?)?;
         let genesis_hash = B256::new(genesis.get_block().hash().0);
         let open = |source| EmbeddedError::Open { dir: dir.to_path_buf(), source };
+        // One for the whole process; a poisoned lock only means that some entry is missing.
+        GLOBAL_SIGNER_CACHE.lock().unwrap_or_else(PoisonError::into_inner).resize(SENDERS_KEPT);
         let mut store = open_store(dir).await?;
         store.add_initial_state(genesis).await.map_err(|error| match error {
             StoreError::IncompatibleChainConfig => EmbeddedError::OtherGenesis { dir: dir.to_path_buf() },
@@ -178,9 +185,10 @@ impl EmbeddedChain {
 
 /// Opens the database, waiting a little for one that is just being closed: its threads let go of the lock last.
 async fn open_store(dir: &Path) -> Result<Store, EmbeddedError> {
+    let config = StoreConfig { rocksdb_block_cache_size: FILE_CACHE_BYTES, ..StoreConfig::default() };
     let mut pauses = 0;
     loop {
-        match Store::new(dir, EngineType::RocksDB) {
+        match Store::new_with_config(dir, EngineType::RocksDB, config) {
             Ok(store) => return Ok(store),
             Err(source) if pauses < LOCK_PAUSES && format!("{source:?}").to_lowercase().contains("lock") => {
                 pauses += 1;
