@@ -23,26 +23,30 @@ after(async () => {
   await network?.stop();
 });
 
-/**
- * The receipt of what was sent. ethers looks for it once and then at every new block; where the block came between the
- * two and no other follows, because a local network makes blocks only on demand, it would wait for ever: so it asks again.
- */
+/** The receipt of what was sent, as ethers waits for it. */
 async function mined(sent) {
-  for (;;) {
-    try {
-      return await (await sent).wait(1, 1000);
-    } catch (error) {
-      if (error.code !== "TIMEOUT") throw error;
-    }
-  }
+  return (await sent).wait();
 }
 
+test("a wallet with stock settings sends and waits, again and again", { timeout: 60_000 }, async () => {
+  const stock = new JsonRpcProvider(network.http);
+  const wallet = new Wallet(demoKey("faucet"), stock);
+  const since = Date.now();
+  for (let sends = 1; sends <= 20; sends++) {
+    // ethers looks for the receipt once and then at each new block, of which none need follow.
+    const receipt = await mined(wallet.sendTransaction({ to: stranger.address, value: 1n }));
+    assert.equal(receipt.status, 1);
+  }
+  assert.ok(Date.now() - since < 40_000, "no send waited for its poll of four seconds");
+  stock.destroy();
+});
+
 test("an EIP-1559 transfer moves what it says and costs what its receipt says", async () => {
-  const earlier = await provider.getBalance(faucet.address);
+  const [earlier, had] = [await provider.getBalance(faucet.address), await provider.getBalance(stranger.address)];
   const receipt = await mined(faucet.sendTransaction({ to: stranger.address, value: parseEther("2") }));
   assert.equal(receipt.status, 1);
   assert.equal(receipt.type, 2);
-  assert.equal(await provider.getBalance(stranger.address), parseEther("2"));
+  assert.equal(await provider.getBalance(stranger.address), had + parseEther("2"));
   assert.equal(await provider.getBalance(faucet.address), earlier - parseEther("2") - receipt.fee);
 });
 

@@ -5,18 +5,22 @@
 //! - What is served is an allow-list: no `engine_*`, `admin_*` or `testing_*`, and of `debug_*` only what reads.
 //!   (`debug_setHead`, for one, would rewind the chain.)
 //! - Every transaction the pool takes wakes the producer; nothing else puts transactions into the pool.
+//! - A client that asks for a receipt while the transaction waits for its block is answered when the block is there:
+//!   blocks come on demand, so one that asks once and then at the next block (ethers) would wait for ever.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Bytes, hex};
 use ethrex_blockchain::Blockchain;
-use ethrex_common::H512;
+use ethrex_common::{H256, H512};
 use ethrex_p2p::types::{Node, NodeRecord};
 use ethrex_rpc::utils::{RpcErr, RpcErrorMetadata, RpcRequest};
 use ethrex_rpc::{ClientVersion, GasTipEstimator, NodeData, RpcApiContext, RpcNamespace, map_http_requests};
 use ethrex_storage::Store;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::EmbeddedError;
 use super::filters::{Filters, Wanted};
@@ -24,6 +28,8 @@ use crate::rpc::RpcError;
 
 /// Most requests in one batch.
 const BATCH_MAX: usize = 1_000;
+/// How long one request or batch waits for blocks with the receipts it asks for: longer than one-second blocks take.
+const RECEIPT_PATIENCE: Duration = Duration::from_secs(2);
 /// JSON-RPC code of a filter that does not exist, as other nodes give it.
 const NO_FILTER: i64 = -32000;
 /// JSON-RPC code of parameters that do not fit the method.
@@ -188,8 +194,24 @@ impl Dispatch {
         Ok(json!(hashes))
     }
 
+    /// The receipt of a transaction, waited for until `deadline` while the pool holds the transaction.
+    async fn receipt(&self, params: Value, deadline: Instant) -> Result<Value, RpcError> {
+        let hash = params.get(0).and_then(|hash| serde_json::from_value::<H256>(hash.clone()).ok());
+        let mut head = self.head.clone();
+        loop {
+            // In this order: what is in the pool no more stands in a visible block, and a block made meanwhile wakes us.
+            head.mark_unchanged();
+            let waits = hash.is_some_and(|hash| self.context.blockchain.mempool.contains_tx(hash).unwrap_or(false));
+            let found = self.call("eth_getTransactionReceipt", params.clone()).await?;
+            if !found.is_null() || !waits || !matches!(timeout_at(deadline, head.changed()).await, Ok(Ok(()))) {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Answers one JSON-RPC request or a batch.
     pub(crate) async fn answer(&self, request: Value) -> Value {
+        let deadline = Instant::now() + RECEIPT_PATIENCE;
         match request {
             Value::Array(batch) if batch.is_empty() => envelope(Value::Null, Err(refuse(-32600, "the batch is empty"))),
             Value::Array(batch) if batch.len() > BATCH_MAX => {
@@ -198,21 +220,24 @@ impl Dispatch {
             Value::Array(batch) => {
                 let mut answers = Vec::with_capacity(batch.len());
                 for request in batch {
-                    answers.push(self.answer_one(request).await);
+                    answers.push(self.answer_one(request, deadline).await);
                 }
                 Value::Array(answers)
             }
-            request => self.answer_one(request).await,
+            request => self.answer_one(request, deadline).await,
         }
     }
 
-    async fn answer_one(&self, mut request: Value) -> Value {
+    async fn answer_one(&self, mut request: Value, deadline: Instant) -> Value {
         let id = request.get_mut("id").map(Value::take).unwrap_or_default();
         let params = request.get_mut("params").map(Value::take).unwrap_or_default();
         let Some(method) = request.get("method").and_then(Value::as_str) else {
             return envelope(id, Err(refuse(-32600, "the request names no method")));
         };
-        let result = self.call(method, params).await;
+        let result = match method {
+            "eth_getTransactionReceipt" => self.receipt(params, deadline).await,
+            _ => self.call(method, params).await,
+        };
         envelope(id, result)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use openledger_chain::embedded::{BlockClock, ChainConfig, EmbeddedChain, EmbeddedError, Now, TOTAL_SUPPLY, TREASURY};
 use openledger_chain::rpc::{ChainRpc, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{address, config, key, network, open_amount, reopen, sender};
 
@@ -187,6 +187,40 @@ async fn with_one_second_blocks_what_comes_in_a_second_stands_in_the_next_ones_b
     after.store(20_000, Ordering::SeqCst);
     assert_eq!(block_time(&chain, &client, 3, clock).await, Some(20));
     assert_eq!(chain.head(), 3, "eleven seconds without a transaction made no block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_is_asked_for_before_its_block_is_answered_with_it_and_what_cannot_come_is_not_waited_for_long()
+{
+    let (_dir, chain, client, after) = with_clock(BlockClock::Interval).await;
+    after.store(5_000, Ordering::SeqCst);
+    let receipt = async |hash: B256| {
+        let asked = json!({ "id": 1, "method": "eth_getTransactionReceipt", "params": [hash] });
+        chain.rpc(asked).await["result"].clone()
+    };
+    client.send_raw(&signed_transfer(0)).await.unwrap();
+    while chain.head() < 1 {
+        chain.next_block(0).await;
+    }
+    // The second's block is made, so this one waits until the clock moves on.
+    let second = client.send_raw(&signed_transfer(1)).await.unwrap();
+    let moved = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(chain.head(), 1);
+        after.store(6_000, Ordering::SeqCst);
+    };
+    let (found, ()) = tokio::join!(receipt(second), moved);
+    assert_eq!((&found["blockNumber"], &found["transactionHash"]), (&json!("0x2"), &json!(second)));
+
+    let since = std::time::Instant::now();
+    assert_eq!(receipt(B256::repeat_byte(7)).await, Value::Null, "nobody sent it");
+    assert!(since.elapsed() < Duration::from_secs(1));
+    // One of a later nonce has no block to come; a batch waits for all its receipts together.
+    let gap = client.send_raw(&signed_transfer(9)).await.unwrap();
+    let asked = json!({ "id": 1, "method": "eth_getTransactionReceipt", "params": [gap] });
+    let answers = chain.rpc(Value::Array(vec![asked; 20])).await;
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer["result"].is_null()), "{answers}");
+    assert!(since.elapsed() < Duration::from_secs(10));
 }
 
 /// A signed transfer of river-gauge's.
