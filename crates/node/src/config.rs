@@ -86,7 +86,7 @@ pub struct Config {
     /// What the node puts at stake to propose epochs.
     pub bond: Amount,
     /// How long a proposal may be refuted, in seconds, where the node deploys the contracts; none for the network's own: a
-    /// second on a local network, whose day is a second and whose windows end after seven, a day elsewhere.
+    /// day, or on a local network a second that is hurried along. On a local network its day is a seventh of a longer window.
     pub window_s: Option<u64>,
 }
 

@@ -35,6 +35,7 @@ mod models;
 mod node;
 mod overview;
 pub mod pipeline;
+mod refuted;
 mod settle;
 mod train;
 mod versions;

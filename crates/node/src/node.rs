@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::{B256, U256};
-use openledger_chain::contracts::{DeployParams, Deployment, Token};
+use openledger_chain::contracts::{Addresses, DeployParams, Deployment, Token};
 use openledger_chain::embedded::{BlockClock, ChainConfig, EmbeddedChain};
 use openledger_chain::flow::Flow;
 use openledger_chain::indexer::{Indexer, Until};
@@ -119,6 +119,7 @@ impl Node {
         let sender = Arc::new(Sender::new(client.clone(), outbox, config.key.clone(), FeePolicy::default()).await?);
         let chain_id = sender.chain_id();
         let deployment = Deployment::plan(&deploy_params(&config));
+        same_contracts(&config, &deployment.addresses)?;
         deployment.deploy(&sender).await?;
         let flow = Flow::new(sender, deployment.addresses);
 
@@ -141,7 +142,7 @@ impl Node {
             config,
         };
         let node = Self { inner: Arc::new(inner) };
-        node.join().await?;
+        node.join("boot").await?;
         node.sync().await?;
         node.load_models().await?;
         Ok(node)
@@ -171,18 +172,18 @@ impl Node {
         served.map_err(|source| NodeError::File { path: "HTTP server".into(), source })
     }
 
-    /// Puts the operator's bond at stake, once.
-    async fn join(&self) -> Result<()> {
+    /// Puts the operator's bond at stake, unless it is; `label` names the occasion, for which it is done once.
+    pub(crate) async fn join(&self, label: &str) -> Result<()> {
         let (flow, bond) = (&self.inner.flow, self.inner.config.bond);
         let me = flow.account();
         if flow.operator(me).await?.stake >= bond {
             return Ok(());
         }
         if matches!(deploy_params(&self.inner.config).token, Token::Native) {
-            flow.wrap("boot/wrap", bond).await?;
+            flow.wrap(&format!("{label}/wrap"), bond).await?;
         }
-        flow.approve("boot/approve", flow.addresses().payouts, bond).await?;
-        flow.join("boot/join", me, bond).await?;
+        flow.approve(&format!("{label}/approve"), flow.addresses().payouts, bond).await?;
+        flow.join(&format!("{label}/join"), me, bond).await?;
         Ok(())
     }
 
@@ -236,7 +237,11 @@ fn deploy_params(config: &Config) -> DeployParams {
     let local = DeployParams::local(platform.treasury, platform.validation, platform.insurance, config.bond);
     let window = |network| config.window_s.unwrap_or(network);
     match &config.chain {
-        ChainChoice::Embedded { .. } => DeployParams { window_s: window(local.window_s), ..local },
+        ChainChoice::Embedded { .. } => {
+            let window_s = window(local.window_s);
+            // The contracts take a window of seven days at most, so a longer one makes a local network's day longer.
+            DeployParams { window_s, day_s: window_s.div_ceil(7).max(local.day_s), ..local }
+        }
         ChainChoice::External { token, .. } => DeployParams {
             token: token.map_or(Token::Native, Token::Erc20),
             window_s: window(24 * 3600),
@@ -244,6 +249,28 @@ fn deploy_params(config: &Config) -> DeployParams {
             ..local
         },
     }
+}
+
+/// Refuses to open a folder whose network has its contracts elsewhere: their addresses follow from how they were set up, so
+/// others would be deployed, and what happened would be forgotten.
+fn same_contracts(config: &Config, planned: &Addresses) -> Result<()> {
+    let file = config.data.join("contracts.json");
+    let kept = match std::fs::read(&file) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return write_atomically(&file, &serde_json::to_vec_pretty(planned)?);
+        }
+        Err(error) => return Err(NodeError::file(&file)(error)),
+    };
+    if serde_json::from_slice::<Addresses>(&kept).is_ok_and(|kept| kept == *planned) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} names other contracts than these settings lead to; start with the window, accounts and token that the folder was \
+         made with, by a version with the same contracts, or in another folder",
+        file.display()
+    );
+    Err(NodeError::refused(Blame::Operator, "other-contracts", detail))
 }
 
 /// Who computes answers, and what is counted of them.

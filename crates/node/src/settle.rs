@@ -10,15 +10,18 @@ use openledger_chain::sender::SendError;
 use openledger_ledger::{ClosedEpoch, ClosedReceipt, ExportedEpoch};
 use openledger_protocol::{Amount, Payout, PayoutTree, ReceiptBundle};
 use openledger_store::epochs::{ClaimRow, ClaimState, EpochRow, EpochState, PayoutRow};
+use openledger_store::receipts::ReceiptRow;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::config::NodeClock;
 use crate::error::{Blame, NodeError, Result};
 use crate::node::Node;
+use crate::refuted::Standing;
 
 /// Claims in one transaction.
 const CLAIM_CHUNK: usize = 64;
-/// How long a local network's challenge window is waited for: it lasts a second of the network's clock.
+/// How long the node makes blocks to end a window of its own network.
 const WINDOW_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// One transaction of an epoch's settlement.
@@ -61,16 +64,17 @@ pub struct Claimed {
 
 impl Node {
     /// Closes the open epoch and takes it all the way: redeems the channels that paid, proposes, waits out the window,
-    /// finalizes. Repeated after a crash it goes on where it stopped.
+    /// finalizes. Repeated after a crash it goes on where it stopped; what was refuted meanwhile is proposed anew.
     ///
     /// # Errors
     ///
-    /// `no-receipts` when there is nothing to settle; `window-open` on an external network whose challenge window has not
-    /// passed: settling again afterwards goes on.
+    /// `no-receipts` when there is nothing to settle; `window-open` while the proposal may be refuted, but for a local
+    /// network's window of a second: settling again afterwards goes on. `false-books` and `another-epoch`: see `refuted`.
     pub async fn settle(&self) -> Result<Settled> {
         let _one = self.inner.ledger.lock().await;
         let latest = self.inner.store.latest_epoch().await?;
         let row = match latest {
+            Some(row) if row.state == EpochState::Proposed => self.proposed_anew(row).await?,
             Some(row) if row.state != EpochState::Finalized => row,
             latest => self.close(latest).await?,
         };
@@ -83,7 +87,8 @@ impl Node {
                 serde_json::from_value(row.header["tops"].clone())?;
             let tops = EpochTops { entries: tops[0], payouts: tops[1] };
             let cutoff = row.header["cutoff"].as_u64().unwrap_or_default();
-            let key = format!("epoch/{number}/propose");
+            let key = step_key(&row, "propose");
+            self.join(&step_key(&row, "bond")).await?;
             let done = self.inner.flow.propose(&key, &exported.header, cutoff, &tops, "").await?;
             steps.push(Step {
                 what: "propose".into(),
@@ -93,7 +98,7 @@ impl Node {
             });
             self.advance(number, EpochState::Closed, EpochState::Proposed).await?;
         }
-        steps.push(self.finalize(number).await?);
+        steps.extend(self.finalize(&row).await?);
         steps.extend(self.sweep(number).await?);
         self.advance(number, EpochState::Proposed, EpochState::Finalized).await?;
         self.sync().await?;
@@ -113,17 +118,30 @@ impl Node {
             let detail = "there is no receipt since the last epoch";
             return Err(NodeError::refused(Blame::Conflict, "no-receipts", detail));
         }
-        let mut receipts = Vec::with_capacity(open.len());
-        for row in &open {
+        let number = previous.as_ref().map_or(0, |row| row.number) + 1;
+        let (row, closed) = self.roots(number, &open, 0).await?;
+        let mut tx = self.inner.store.begin().await?;
+        tx.put_epoch(&row).await?;
+        tx.close_receipts_into(number).await?;
+        tx.put_payouts(&payout_rows(number, &closed)).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// The roots of an epoch with these receipts, as the books have them now; `attempt` counts its proposals, from 0.
+    pub(crate) async fn roots(
+        &self,
+        number: u64,
+        rows: &[ReceiptRow],
+        attempt: u64,
+    ) -> Result<(EpochRow, ClosedEpoch)> {
+        let mut receipts = Vec::with_capacity(rows.len());
+        for row in rows {
             let bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
             let entries = self.inner.store.entries_of_receipt(row.id).await?;
             receipts.push(ClosedReceipt { signed: bundle.signed, entries });
         }
-        let number = previous.as_ref().map_or(0, |row| row.number) + 1;
-        let before = match &previous {
-            Some(row) => self.payouts(row.number).await?,
-            None => Vec::new(),
-        };
+        let before = if number > 1 { self.payouts(number - 1).await? } else { Vec::new() };
         let cutoff = receipts.iter().map(|r| r.signed.receipt.time).max().unwrap_or_default();
         let domain = self.domain(self.inner.flow.addresses().payouts);
         let closed = openledger_ledger::close_epoch(number, &receipts, &before, domain)?;
@@ -138,14 +156,10 @@ impl Node {
                 "export": ExportedEpoch::new(closed.header.clone(), domain),
                 "tops": [closed.entries_tree.top(), closed.payouts.top()],
                 "cutoff": cutoff,
+                "attempt": attempt,
             }),
         };
-        let mut tx = self.inner.store.begin().await?;
-        tx.put_epoch(&row).await?;
-        tx.close_receipts_into(number).await?;
-        tx.put_payouts(&payout_rows(number, &closed)).await?;
-        tx.commit().await?;
-        Ok(row)
+        Ok((row, closed))
     }
 
     /// A closed epoch, rebuilt from its receipts: the roots must come out as they were fixed.
@@ -189,36 +203,33 @@ impl Node {
         Ok(steps)
     }
 
-    /// Finalizes the pending proposal once its window is over.
-    async fn finalize(&self, number: u64) -> Result<Step> {
+    /// Finalizes the pending proposal once its window is over; `None` when somebody else did.
+    async fn finalize(&self, row: &EpochRow) -> Result<Option<Step>> {
         let flow = &self.inner.flow;
-        let key = format!("epoch/{number}/finalize");
+        let key = step_key(row, "finalize");
         let began = std::time::Instant::now();
         loop {
-            match flow.finalize(&key).await {
+            let error = match flow.finalize(&key).await {
                 Ok(done) => {
                     let (tx, block, gas) = (done.mined.hash, done.mined.block, done.mined.gas_used);
-                    return Ok(Step { what: "finalize".into(), tx, block, gas });
+                    return Ok(Some(Step { what: "finalize".into(), tx, block, gas }));
                 }
-                Err(error) => {
-                    let pending = flow.pending_epoch().await?.filter(|pending| pending.header.epoch == number);
-                    let Some(pending) = pending.filter(|_| began.elapsed() <= WINDOW_MAX) else {
-                        return Err(error.into());
-                    };
-                    if self.inner.chain.is_none() {
-                        let waits = matches!(&error, FlowError::Send(SendError::Refused { revert, .. }) if revert.is("WindowOpen"));
-                        let closes = pending.closes;
-                        let detail =
-                            format!("epoch {number} may be refuted until {closes}; settle again then to finalize it");
-                        return Err(if waits {
-                            NodeError::refused(Blame::Conflict, "window-open", detail)
-                        } else {
-                            error.into()
-                        });
+                Err(error) => error,
+            };
+            match self.standing(row).await? {
+                Standing::Finalized => return Ok(None),
+                Standing::Pending { closes } if is_open(&error) && began.elapsed() <= WINDOW_MAX => {
+                    if !self.may_hurry(closes) {
+                        let detail = format!(
+                            "epoch {} may be refuted until {closes}; settle again then to finalize it",
+                            row.number
+                        );
+                        return Err(NodeError::refused(Blame::Conflict, "window-open", detail));
                     }
-                    // A local network's window is a second of its clock; the estimate is made at the chain's head.
+                    // The estimate is made at the chain's head, whose time only a block moves.
                     self.tick().await?;
                 }
+                _ => return Err(error.into()),
             }
         }
     }
@@ -233,6 +244,14 @@ impl Node {
         let mined = flow.sweep(&format!("epoch/{number}/sweep")).await?;
         let (tx, block, gas) = (mined.hash, mined.block, mined.gas_used);
         Ok(Some(Step { what: format!("sweep {waiting} of slashed bonds"), tx, block, gas }))
+    }
+
+    /// Whether blocks may be made to end a window: on a chain of our own whose time passes in no other way, whose window of
+    /// a second is for show, or whose head only lags behind the clock.
+    fn may_hurry(&self, closes: u64) -> bool {
+        let config = &self.inner.config;
+        let for_show = config.clock == NodeClock::Logical || config.window_s.is_none();
+        self.inner.chain.is_some() && (for_show || self.now(0) >= closes)
     }
 
     /// Lets the local chain's clock pass a second: a transaction that changes nothing makes a block.
@@ -323,7 +342,20 @@ impl Node {
     }
 }
 
-fn payout_rows(epoch: u64, closed: &ClosedEpoch) -> Vec<PayoutRow> {
+/// What a step of an epoch's settlement is sent under: each proposal of the epoch has keys of its own.
+fn step_key(row: &EpochRow, what: &str) -> String {
+    match row.header["attempt"].as_u64() {
+        None | Some(0) => format!("epoch/{}/{what}", row.number),
+        Some(attempt) => format!("epoch/{}/{what}/{attempt}", row.number),
+    }
+}
+
+/// Whether finalizing was refused because the proposal may still be refuted.
+fn is_open(error: &FlowError) -> bool {
+    matches!(error, FlowError::Send(SendError::Refused { revert, .. }) if revert.is("WindowOpen"))
+}
+
+pub(crate) fn payout_rows(epoch: u64, closed: &ClosedEpoch) -> Vec<PayoutRow> {
     let row = |payout: &Payout| PayoutRow { epoch, account: payout.account, cumulative: payout.cumulative };
     closed.payouts.payouts().iter().map(row).collect()
 }

@@ -8,7 +8,7 @@ use crate::ids::{Address, Amount, B256};
 use crate::sql::{Row, values, words};
 
 words! {
-    /// How far an epoch has come; it only goes forward.
+    /// How far an epoch has come; it only goes forward, but for a proposal that the chain dropped.
     pub enum EpochState {
         /// Takes receipts.
         Open = "open",
@@ -164,6 +164,21 @@ impl Tx {
             0 => Err(self.epoch_state_error(number, to).await?),
             _ => Ok(()),
         }
+    }
+
+    /// Fixes the roots of an epoch anew whose proposal the chain dropped, and removes its payouts: it is closed again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], or [`Error::State`] when it is not proposed.
+    pub async fn close_epoch_again(&mut self, e: &EpochRow) -> Result<()> {
+        let sql = "UPDATE epochs SET state = 'closed', receipts_root = ?, entries_root = ?, payout_root = ?, total = ?, \
+                   header_json = ? WHERE number = ? AND state = 'proposed'";
+        let row = values![e.receipts_root, e.entries_root, e.payout_root, e.total, e.header.to_string(), e.number];
+        if self.execute(sql, row).await? == 0 {
+            return Err(self.epoch_state_error(e.number, EpochState::Closed).await?);
+        }
+        self.execute("DELETE FROM payouts WHERE epoch = ?", values![e.number]).await.map(drop)
     }
 
     async fn epoch_state_error(&self, number: u64, wanted: EpochState) -> Result<Error> {

@@ -26,7 +26,7 @@ impl Node {
     /// Everything that bears on a proposal. `bundles` are answers that came with it; those of this node are known already.
     ///
     /// **Cost:** reads all events of the contracts once.
-    pub(super) async fn known(&self, published: &Published, bundles: &[ReceiptBundle]) -> Result<Known> {
+    pub(crate) async fn known(&self, published: &Published, bundles: &[ReceiptBundle]) -> Result<Known> {
         let (block, _) = self.sync().await?;
         let flow = &self.inner.flow;
         let [treasury, validation, insurance] = flow.platform_lines().await?;

@@ -15,6 +15,7 @@ mod lives;
 mod lying;
 mod money;
 mod permission;
+mod refuted;
 mod settling;
 mod story;
 mod world;

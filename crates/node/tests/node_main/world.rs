@@ -168,7 +168,16 @@ impl World {
         outbox: Arc<MemoryOutbox>,
         answering: Answering,
     ) -> Self {
-        let config = Config { answering, ..config(data.clone(), &place) };
+        Self::open_with(Config { answering, ..config(data, &place) }, place, outbox).await
+    }
+
+    /// Opens the node of a folder on its own chain and the machine's clock.
+    pub(crate) async fn open_by_the_clock(data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
+        let place = Place::Embedded;
+        Self::open_with(Config { clock: NodeClock::Wall, ..config(data, &place) }, place, outbox).await
+    }
+
+    async fn open_with(config: Config, place: Place, outbox: Arc<MemoryOutbox>) -> Self {
         std::fs::remove_file(config.address_file()).ok();
         let node = Node::open(config.clone()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -185,7 +194,7 @@ impl World {
         let network: Value = client.get(format!("{url}/api/v1/network")).send().await.unwrap().json().await.unwrap();
         Self {
             token: std::fs::read_to_string(config.token_file()).unwrap(),
-            data,
+            data: config.data,
             addresses: serde_json::from_value(network["addresses"].clone()).unwrap(),
             chain_id: network["chain_id"].as_u64().unwrap(),
             place,

@@ -1,6 +1,7 @@
 //! `openledger node` and `openledger dev`: a running node.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -15,6 +16,11 @@ use crate::hub;
 const BOND: u64 = 5_000;
 /// What each seeded account of a local network holds from genesis on, in whole OPEN.
 const SEEDED: u64 = 1_000_000;
+
+/// Windows of a local network, in seconds: longer ones would make its day so long that channels could not be closed at once.
+const LOCAL_WINDOWS: RangeInclusive<u64> = 1..=600;
+/// Windows elsewhere, as `Payouts` takes them: an hour to seven days.
+const EXTERNAL_WINDOWS: RangeInclusive<u64> = 3_600..=7 * 24 * 3_600;
 
 /// Where times come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +62,10 @@ pub(crate) struct NodeArgs {
     /// The chain inside: its EIP-155 id.
     #[arg(long, default_value_t = openledger_chain::embedded::DEFAULT_CHAIN_ID)]
     chain_id: u64,
+    /// Seconds for which a proposal may be refuted, where the node deploys the contracts; without, a day, or a second on the
+    /// chain inside. There 600 at most: a second of its time is one of the clock then, and settling is done in two calls.
+    #[arg(long, value_name = "SECONDS")]
+    window: Option<u64>,
     /// A local network's seed: the node's key and the seeded accounts follow from it, so they are worth nothing.
     #[arg(long, conflicts_with = "rpc")]
     seed: Option<u64>,
@@ -105,6 +115,10 @@ pub(crate) struct DevArgs {
     /// The network's seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Seconds for which a proposal may be refuted, 600 at most; without, one, which settling does not wait for. With it
+    /// `epoch settle` proposes, and finalizes when it is called again after that time.
+    #[arg(long, value_name = "SECONDS")]
+    window: Option<u64>,
     #[command(flatten)]
     answering: AnsweringArgs,
 }
@@ -128,6 +142,7 @@ pub(crate) async fn dev(args: DevArgs) -> Result<()> {
         rpc: None,
         token: None,
         chain_id: openledger_chain::embedded::DEFAULT_CHAIN_ID,
+        window: args.window,
         seed: Some(seed),
         key_file: None,
         treasury: None,
@@ -189,6 +204,7 @@ async fn asked_to_stop(until_stdin_ends: bool) {
 }
 
 async fn config(args: NodeArgs) -> Result<Config> {
+    let window_s = args.window.map(|window| window_within(window, args.rpc.is_some())).transpose()?;
     std::fs::create_dir_all(&args.data).map_err(CliError::file(&args.data))?;
     let key = match (args.seed, &args.key_file) {
         (Some(seed), _) => Key::demo(seed, "node"),
@@ -228,10 +244,22 @@ async fn config(args: NodeArgs) -> Result<Config> {
             insurance: platform(args.insurance, "insurance"),
         },
         bond: Amount::open(BOND)?,
-        window_s: None,
+        window_s,
         key,
         data: args.data,
     })
+}
+
+/// The window, if the contracts and the clients of such a network take it.
+fn window_within(window: u64, external: bool) -> Result<u64> {
+    let bounds = if external { EXTERNAL_WINDOWS } else { LOCAL_WINDOWS };
+    if bounds.contains(&window) {
+        return Ok(window);
+    }
+    let (network, first, last) =
+        (if external { "another network's" } else { "a local network's" }, bounds.start(), bounds.end());
+    let told = format!("--window {window}: {network} is {first} to {last} seconds");
+    Err(CliError::refused(Exit::Usage, told))
 }
 
 /// The base model's folder: the one named, or the one that ships with the checkout.
@@ -281,6 +309,15 @@ fn own_key(file: &Path) -> Result<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_lies_within_what_the_contracts_of_its_network_take() {
+        assert_eq!(window_within(600, false).unwrap(), 600);
+        assert_eq!(window_within(3_600, true).unwrap(), 3_600);
+        for (window, external) in [(0, false), (601, false), (3_599, true), (604_801, true)] {
+            assert_eq!(window_within(window, external).unwrap_err().exit(), Exit::Usage);
+        }
+    }
 
     #[test]
     fn a_new_key_is_kept_for_its_owner_alone() {

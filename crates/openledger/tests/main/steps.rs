@@ -26,13 +26,14 @@ impl Drop for Network {
 }
 
 impl Network {
-    fn start() -> Self {
+    fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_openledger"))
             .args(["dev", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.path())
             .arg("--base")
             .arg(base())
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -93,7 +94,7 @@ fn claimed(ran: &Ran) -> BTreeMap<String, (u128, String)> {
 
 #[test]
 fn every_step_of_the_thread_can_be_typed() {
-    let network = Network::start();
+    let network = Network::start(&[]);
     let records = samples().join("bicycle-repair.jsonl");
     let records = records.to_str().unwrap();
 
@@ -146,4 +147,18 @@ fn every_step_of_the_thread_can_be_typed() {
     assert!([&bundle, &epoch, &manifest].iter().all(|file| Path::new(file).is_file()));
     openledger(["receipt", "verify", &bundle, "--epoch", &epoch, "--manifest", &manifest]).exits(0);
     network.reads(&["audit", "all"]).exits(0);
+}
+
+#[test]
+fn a_local_network_keeps_the_window_it_was_made_with() {
+    let mut network = Network::start(&["--window", "9"]);
+    network.child.kill().unwrap();
+    network.child.wait().unwrap();
+    let again = |more: &[&str]| {
+        let dev = ["dev", "--listen", "127.0.0.1:0", "--data", network.folder.path().to_str().unwrap()];
+        openledger(dev.iter().chain(&["--base", base().to_str().unwrap()]).chain(more))
+    };
+    let refused = again(&[]).exits(78);
+    assert!(refused.err.contains("contracts.json") && refused.err.contains("window"), "{}", refused.err);
+    assert!(again(&["--window", "601"]).exits(2).err.contains("1 to 600 seconds"));
 }

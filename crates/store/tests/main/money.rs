@@ -210,3 +210,38 @@ fn an_epoch_only_goes_forward_and_its_payouts_and_claims_are_kept() {
         assert_eq!(store.claims_of(claim.account).await.unwrap(), [ClaimRow { state: ClaimState::Paid, ..claim }]);
     });
 }
+
+#[test]
+fn an_epoch_whose_proposal_was_dropped_is_closed_again_with_other_roots_and_without_its_payouts() {
+    for_each_engine(|store| async move {
+        let mut epoch = EpochRow {
+            number: 1,
+            state: EpochState::Closed,
+            receipts_root: B256::repeat_byte(1),
+            entries_root: B256::repeat_byte(2),
+            payout_root: B256::repeat_byte(3),
+            total: Amount(5),
+            header: json!({ "attempt": 0 }),
+        };
+        let payout =
+            |cumulative| PayoutRow { epoch: 1, account: Address::repeat_byte(9), cumulative: Amount(cumulative) };
+        let mut tx = store.begin().await.unwrap();
+        assert!(matches!(tx.close_epoch_again(&epoch).await, Err(Error::Missing { .. })));
+        tx.put_epoch(&epoch).await.unwrap();
+        tx.put_payouts(&[payout(5)]).await.unwrap();
+        assert!(matches!(tx.close_epoch_again(&epoch).await, Err(Error::State { .. })), "it was not proposed");
+        tx.advance_epoch(1, EpochState::Closed, EpochState::Proposed).await.unwrap();
+        epoch = EpochRow {
+            entries_root: B256::repeat_byte(4),
+            payout_root: B256::repeat_byte(6),
+            total: Amount(7),
+            header: json!({ "attempt": 1 }),
+            ..epoch
+        };
+        tx.close_epoch_again(&epoch).await.unwrap();
+        tx.put_payouts(&[payout(7)]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.epoch(1).await.unwrap(), Some(epoch));
+        assert_eq!(store.payouts_of_epoch(1).await.unwrap(), [payout(7)]);
+    });
+}
