@@ -31,13 +31,15 @@ async function mined(sent) {
 test("a wallet with stock settings sends and waits, again and again", { timeout: 60_000 }, async () => {
   const stock = new JsonRpcProvider(network.http);
   const wallet = new Wallet(demoKey("faucet"), stock);
-  const since = Date.now();
-  for (let sends = 1; sends <= 20; sends++) {
+  for (let sends = 1; sends <= 12; sends++) {
+    const since = Date.now();
     // ethers looks for the receipt once and then at each new block, of which none need follow.
     const receipt = await mined(wallet.sendTransaction({ to: stranger.address, value: 1n }));
     assert.equal(receipt.status, 1);
+    assert.ok(Date.now() - since < 4_000, "no send waits for its poll of four seconds");
+    // Its cache of a quarter of a second would answer the next question for a nonce as this one.
+    await new Promise((done) => setTimeout(done, 300));
   }
-  assert.ok(Date.now() - since < 40_000, "no send waited for its poll of four seconds");
   stock.destroy();
 });
 
