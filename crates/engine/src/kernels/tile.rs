@@ -115,8 +115,11 @@ pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
         let mut acc = [[L::splat(0.0); V]; M];
         for _ in 0..halves / S::HALVES {
             let right: [[S::Right; 2]; V] = std::array::from_fn(|v| S::right(panels[v].wrapping_add(at)));
-            for v in 0..V {
-                L::prefetch(panels[v].wrapping_add(at + AHEAD));
+            // A single row outruns its hints: they then only stand in the way of the processor's own.
+            if M > 1 {
+                for v in 0..V {
+                    L::prefetch(panels[v].wrapping_add(at + AHEAD));
+                }
             }
             for half in 0..S::HALVES {
                 for r in 0..M {
