@@ -21,6 +21,10 @@ use std::time::Duration;
 use load::Load;
 use server::Server;
 
+/// As in the `openledger` program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What went wrong; the bench only prints it.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

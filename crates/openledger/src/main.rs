@@ -29,6 +29,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+/// The system's allocator keeps an arena a thread, and under load the embedded chain grew by a third in them. The database's C++
+/// allocates here too; `.cargo/config.toml` holds the settings, docs/decisions/0001-embedded-chain.md the figures.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A reader that has seen enough (`| head`) ends the program quietly, where `println!` would panic.
 fn end_with_the_reader() {
     let told = std::panic::take_hook();
