@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// included (measured).
 const GAS_PER_BYTE: u64 = 48;
 /// Bytes in memory between two flushes at least.
-const STEP_MIN: u64 = 4 * 1024 * 1024;
+const STEP_MIN: u64 = 2 * 1024 * 1024;
 /// And at most.
 const STEP_MAX: u64 = 64 * 1024 * 1024;
 /// The step's part of the database.
