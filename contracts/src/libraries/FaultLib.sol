@@ -15,84 +15,68 @@ import {
 } from "./Faults.sol";
 
 /// @title FaultLib
-/// @notice Proofs as the structs that `abi.encode` made them of, read where they lie in the calldata.
-/// @dev Solidity still checks every access against the length of the calldata.
+/// @notice Proofs as the structs that `abi.encode` made them of, read where they lie in the calldata: behind the offset that
+/// it puts first.
+/// @dev Nothing is checked here, and nothing needs to be: what lies past the end of the calldata reads as zero, so that every
+/// pointer reads what its sender might as well have written out.
 library FaultLib {
-    /// @dev Where in the calldata the struct that `proof` encodes begins.
-    function _at(bytes calldata proof) private pure returns (uint256 start) {
-        (start) = uint256(bytes32(proof));
-        assembly ("memory-safe") {
-            start := add(proof.offset, start)
-        }
-    }
-
     function span(bytes calldata proof) internal pure returns (SpanFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function record(bytes calldata proof) internal pure returns (RecordFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function total(bytes calldata proof) internal pure returns (TotalFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function duplicate(bytes calldata proof) internal pure returns (DuplicateFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function split(bytes calldata proof) internal pure returns (SplitFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function signature(bytes calldata proof) internal pure returns (SignatureFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function omission(bytes calldata proof) internal pure returns (OmissionFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function payee(bytes calldata proof) internal pure returns (PayeeFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function order(bytes calldata proof) internal pure returns (OrderFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 
     function entry(bytes calldata proof) internal pure returns (EntryFault calldata f) {
-        uint256 start = _at(proof);
         assembly ("memory-safe") {
-            f := start
+            f := add(proof.offset, calldataload(proof.offset))
         }
     }
 }
