@@ -22,25 +22,22 @@ fn main() -> Outcome {
     let mut args = std::env::args().skip(1);
     let which = args.next().unwrap_or_else(|| "all".into());
     let threads: usize = args.next().map_or(Ok(1), |n| n.parse())?;
-    let counts: Vec<usize> = match args.next().as_deref() {
-        None => vec![1, 4, 16],
-        Some("prefill") => vec![],
-        Some(n) => vec![n.parse()?],
+    let (counts, prefill) = match args.next().as_deref() {
+        None => (vec![1, 4, 16], true),
+        Some("prefill") => (vec![], true),
+        Some(n) => (vec![n.parse()?], false),
     };
     let runtime = Runtime::new(threads);
     println!("{runtime:?}");
-    let bandwidth = read_bandwidth(1)?;
-    println!("read bandwidth: {:.1} GB/s of one thread", bandwidth * 1e-9);
-    println!("read bandwidth: {:.1} GB/s of two threads", read_bandwidth(2)? * 1e-9);
     for mode in NumericMode::ALL {
         if which == "all" || which == mode.name() {
-            measure(mode, &runtime, bandwidth, &counts)?;
+            measure(mode, &runtime, &counts, prefill)?;
         }
     }
     Ok(())
 }
 
-fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize]) -> Outcome {
+fn measure(mode: NumericMode, runtime: &Runtime, counts: &[usize], prefill: bool) -> Outcome {
     let model = random_model()?.with_mode(mode)?.with_runtime(runtime.clone());
     let adapters = |exact: bool| -> Result<Vec<Lora>, Box<dyn std::error::Error>> {
         (0..counts.iter().copied().max().unwrap_or(1) as u64).map(|seed| random_adapter(&model, seed, exact)).collect()
@@ -79,11 +76,10 @@ fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize
             rates[0], rates[1], rates[2]
         );
         if n == 1 {
-            let reached = rates[0] * model.bytes() as f64 / bandwidth;
-            println!("{mode}: one sequence reads its weights at {reached:.2} of the bandwidth");
+            share_of_bandwidth(&model)?;
         }
     }
-    for loras in [None, rounded.first()] {
+    for loras in [None, rounded.first()].into_iter().filter(|_| prefill) {
         let ids = ids(&model, PREFILL, 1);
         let rate = rate(PREFILL, || {
             black_box(Session::new(&model, loras).prefill(&ids)?);
@@ -95,39 +91,93 @@ fn measure(mode: NumericMode, runtime: &Runtime, bandwidth: f64, counts: &[usize
     Ok(())
 }
 
+/// Prints what share of the read bandwidth one sequence reaches after its prompt, as many threads reading as decode: nine turns
+/// of both, and the medians. One thread is measured in processor seconds, more in seconds of the clock.
+fn share_of_bandwidth(model: &Model) -> Outcome {
+    let mut map = memmap2::MmapMut::map_anon(512 << 20)?;
+    // A wish: without it the figure is a little lower.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    map.fill(1);
+    let threads = model.runtime().threads();
+    let seconds = if threads == 1 { cpu_seconds } else { clock_seconds };
+    let mut turns = Vec::new();
+    for _ in 0..9 {
+        let mut read = 0f64;
+        for sum in [sum::<1>, sum::<4>, sum::<8>] {
+            let pass = || {
+                std::thread::scope(|scope| {
+                    for part in map.chunks(map.len() / threads).skip(1) {
+                        scope.spawn(move || black_box(sum(part)));
+                    }
+                    black_box(sum(&map[..map.len() / threads]));
+                });
+                Ok(())
+            };
+            read = read.max(once(map.len(), seconds, pass)?);
+        }
+        let mut step = decoder(model, 1, None)?;
+        let decoded = once(model.bytes(), seconds, &mut step)?;
+        turns.push([decoded / read, decoded * 1e-9, read * 1e-9]);
+    }
+    let median = |at: usize| {
+        let mut values: Vec<f64> = turns.iter().map(|turn| turn[at]).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let [share, decoded, read] = [median(0), median(1), median(2)];
+    let mode = model.mode();
+    println!("{mode}: one sequence reads its weights at {decoded:.1} GB/s, {threads} thread(s) can at {read:.1}: {share:.2}");
+    Ok(())
+}
+
 /// Tokens per processor second of `n` sequences, each with an adapter of its own if there are any.
 fn decode(model: &Model, n: usize, loras: Option<&[Lora]>) -> Result<f64, Box<dyn std::error::Error>> {
-    let prompts: Vec<Vec<u32>> = (0..n).map(|i| ids(model, PROMPT, i as u64)).collect();
+    rate(n, decoder(model, n, loras)?)
+}
+
+/// A step of decoding of `n` sequences after their prompts.
+fn decoder<'a>(
+    model: &'a Model,
+    n: usize,
+    loras: Option<&'a [Lora]>,
+) -> Result<impl FnMut() -> Outcome + 'a, Box<dyn std::error::Error>> {
     let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(model.config())).collect();
     let mut batch = Batch::new(model);
-    let mut step = |tokens: &dyn Fn(usize) -> &'static [u32], whole: bool| {
+    let mut step = move |tokens: &[Vec<u32>]| {
         let mut slots: Vec<Slot<'_>> = caches
             .iter_mut()
             .enumerate()
-            .map(|(i, cache)| {
-                let tokens = if whole { &prompts[i][..] } else { tokens(i) };
-                Slot { cache, lora: loras.map(|l| &l[i]), tokens }
-            })
+            .map(|(i, cache)| Slot { cache, lora: loras.map(|l| &l[i]), tokens: &tokens[i] })
             .collect();
         batch.step(&mut slots).map(drop)
     };
-    step(&|_| &[], true)?;
-    rate(n, || Ok(step(&|_| &[7], false)?))
+    step(&(0..n).map(|i| ids(model, PROMPT, i as u64)).collect::<Vec<_>>())?;
+    let next = vec![vec![7]; n];
+    Ok(move || Ok(step(&next)?))
 }
 
-/// The best of five rates of `work`, each over at least a third of a processor second: neighbours only ever slow it down.
+/// The best of five rates of `work` per processor second: neighbours only ever slow it down.
 fn rate(tokens: usize, mut work: impl FnMut() -> Outcome) -> Result<f64, Box<dyn std::error::Error>> {
     work()?;
     let mut best = 0f64;
     for _ in 0..5 {
-        let (from, mut times) = (cpu_seconds(), 0);
-        while times == 0 || cpu_seconds() - from < 0.33 {
-            work()?;
-            times += 1;
-        }
-        best = best.max((tokens * times) as f64 / (cpu_seconds() - from));
+        best = best.max(once(tokens, cpu_seconds, &mut work)?);
     }
     Ok(best)
+}
+
+/// A rate of `work` over at least a third of a second, so that the four milliseconds in which Linux counts do not matter.
+fn once(
+    units: usize,
+    seconds: fn() -> f64,
+    mut work: impl FnMut() -> Outcome,
+) -> Result<f64, Box<dyn std::error::Error>> {
+    let (from, mut times) = (seconds(), 0);
+    while times == 0 || seconds() - from < 0.33 {
+        work()?;
+        times += 1;
+    }
+    Ok((units * times) as f64 / (seconds() - from))
 }
 
 fn random_model() -> Result<Model, Box<dyn std::error::Error>> {
@@ -156,33 +206,6 @@ fn random_adapter(model: &Model, seed: u64, rounded: bool) -> Result<Lora, Box<d
 fn ids(model: &Model, len: usize, stream: u64) -> Vec<u32> {
     let vocab = model.config().vocab as u64;
     (0..len as u64).map(|i| (draw(1, stream, i) % vocab) as u32).collect()
-}
-
-/// Bytes per second that threads read from 512 MiB on huge pages, each its own part: the best of five passes with 1, 4 and
-/// 8 streams at once. One thread is measured in processor seconds, more in seconds of the clock.
-fn read_bandwidth(threads: usize) -> Result<f64, Box<dyn std::error::Error>> {
-    let mut map = memmap2::MmapMut::map_anon(512 << 20)?;
-    // A wish: without it the figure is a little lower.
-    let _ = map.advise(memmap2::Advice::HugePage);
-    map.fill(1);
-    let mut best = 0f64;
-    for _ in 0..5 {
-        for sum in [sum::<1>, sum::<4>, sum::<8>] {
-            let (cpu, clock) = (cpu_seconds(), Instant::now());
-            if threads == 1 {
-                black_box(sum(&map));
-                best = best.max(map.len() as f64 / (cpu_seconds() - cpu));
-                continue;
-            }
-            std::thread::scope(|scope| {
-                for part in map.chunks(map.len() / threads) {
-                    scope.spawn(move || black_box(sum(part)));
-                }
-            });
-            best = best.max(map.len() as f64 / clock.elapsed().as_secs_f64());
-        }
-    }
-    Ok(best)
 }
 
 fn sum<const STREAMS: usize>(bytes: &[u8]) -> u8 {
@@ -215,7 +238,6 @@ impl<const STREAMS: usize> openledger_engine::Wide for Sum<'_, STREAMS> {
 
 /// Processor seconds of all threads of the process (of the clock where Linux does not tell).
 fn cpu_seconds() -> f64 {
-    thread_local!(static START: Instant = Instant::now());
     let tasks = std::fs::read_dir("/proc/self/task");
     let seconds = |task: std::fs::DirEntry| -> Option<f64> {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -223,6 +245,11 @@ fn cpu_seconds() -> f64 {
     };
     match tasks {
         Ok(tasks) => tasks.flatten().filter_map(seconds).sum(),
-        Err(_) => START.with(|start| start.elapsed().as_secs_f64()),
+        Err(_) => clock_seconds(),
     }
+}
+
+fn clock_seconds() -> f64 {
+    thread_local!(static START: Instant = Instant::now());
+    START.with(|start| start.elapsed().as_secs_f64())
 }

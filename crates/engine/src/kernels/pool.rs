@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// How often a thread looks again before it sleeps: some ten microseconds, about the pause between two products of a
-/// step. Longer would burn the time of whoever else needs the processor.
-const SPINS: usize = 200;
+/// How often a thread looks again before it sleeps: some thirty microseconds, more than the pause between two products of a
+/// step; to be woken takes as long again. Longer would burn the time of whoever else needs the processor.
+const SPINS: usize = 2000;
 
 /// The job of one `run`: a borrowed closure whose lifetime `run` guarantees by waiting.
 #[derive(Clone)]

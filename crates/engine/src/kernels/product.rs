@@ -171,8 +171,12 @@ unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize) {
 /// Panels `from..to` against all rows, four panels at a time so that few rows keep enough sums in flight.
 #[inline(always)]
 unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
-    let mut p = from;
     let words = S::halves(job.weight.k);
+    let mut p = from;
+    if job.m == 1 {
+        // SAFETY: the caller's contract.
+        p = unsafe { runs::<L, S>(&job, from, to, words) };
+    }
     while p < to {
         let (panel, step) = job.weight.panel(p);
         // A narrow panel is the last one and stands alone.
@@ -202,6 +206,29 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
         }
         p += take;
     }
+}
+
+/// One row against four runs of neighbouring panels side by side; returns the first panel that is left over.
+///
+/// Memory is what a single row waits for, and the processor finds the pattern of every stretch of memory anew: so the
+/// four stretches are as long as can be.
+#[inline(always)]
+unsafe fn runs<L: Lanes, S: Step<L>>(job: &Job<'_>, from: usize, to: usize, words: usize) -> usize {
+    // A narrow panel is the last one.
+    let wide = to.min(job.weight.n / PANEL);
+    let run = wide.saturating_sub(from) / 4;
+    let left = Left { at: job.acts, row: 0, step: 1 };
+    for p in from..from + run {
+        let w: [*const u32; 4] = std::array::from_fn(|v| job.weight.panel(p + v * run).0.as_ptr());
+        // SAFETY: panels lie within the weight, and their columns within the output.
+        unsafe {
+            let [sums] = sums::<L, S, 1, 4>(left, w, PANEL, words);
+            for v in 0..4 {
+                store_lanes(sums[v], job.out.wrapping_add((p + v * run) * PANEL), job.into);
+            }
+        }
+    }
+    from + 4 * run
 }
 
 /// A block of rows and the panels it meets.
