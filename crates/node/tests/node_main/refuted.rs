@@ -84,6 +84,8 @@ fn what_was_refuted_is_proposed_anew_once_the_books_are_mended_and_what_another_
         let calldata: Bytes = serde_json::from_value(verdict["refutations"][0]["calldata"].clone()).unwrap();
         watchdog.sender().send("refute", world.addresses.payouts, calldata, U256::ZERO).await.unwrap();
         assert_eq!((stake().await, watchdog.pending_epoch().await.unwrap()), (Amount::ZERO, None));
+        let unswept = watchdog.unswept().await.unwrap();
+        assert_eq!(unswept, Amount(bond.0 / 10 * 7), "nobody in particular was harmed");
 
         // While they are false, no other bond is put at stake for them.
         for _ in 0..2 {
@@ -109,6 +111,10 @@ fn what_was_refuted_is_proposed_anew_once_the_books_are_mended_and_what_another_
         let settled = settle().await.done();
         assert_eq!(settled["header"]["epoch"], 2, "{settled}");
         assert!(settled["steps"].as_array().unwrap().iter().all(|step| step["what"] != "finalize"), "{settled}");
+        // With it goes on what the challenge left for insurance and fire.
+        let swept = format!("sweep {unswept} of slashed bonds");
+        assert!(settled["steps"].as_array().unwrap().iter().any(|step| step["what"] == swept), "{settled}");
+        assert_eq!(watchdog.unswept().await.unwrap(), Amount::ZERO);
         let epochs = world.get("/api/v1/epochs").await.done();
         assert!(epochs["epochs"].as_array().unwrap().iter().all(|epoch| epoch["state"] == "finalized"), "{epochs}");
         assert!(!world.post("/api/v1/claims", &json!({})).await.done()["claims"].as_array().unwrap().is_empty());
