@@ -6,7 +6,7 @@
 //!
 //! - **Speed:** `runs` fresh chains, each with 50 senders that hand in `transfers` signed transfers by HTTP; from the first
 //!   request until the last transfer stands in a block. The generator runs beside it, on the same cores. Durable as shipped.
-//! - **Memory:** one chain takes `soak` transfers; its resident memory after every 50,000.
+//! - **Memory:** one chain takes `soak` transfers; its resident memory over the last 10,000 of every 50,000.
 //! - **The peer:** anvil under the same load, where its binary is given.
 //!
 //! The chain is a process of its own, so that memory is the chain's and not the generator's. Figures are printed and
@@ -32,8 +32,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const SENDERS: usize = 50;
 /// Transfers between two readings of memory.
 const STEP: usize = 50_000;
-/// Transfers that may wait at a time while memory is measured.
+/// Transfers that may wait at a time while memory is measured, and over which a figure is the mean.
 const WAVE: usize = 10_000;
+/// Pause between two readings of memory.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long one load may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The same for the peer.
@@ -106,15 +108,32 @@ async fn memory(plan: &Plan) -> Result<(), Failure> {
     let mut first = None;
     for round in (0..load.rounds()).step_by(wave) {
         let end = (round + wave).min(load.rounds());
-        tokio::time::timeout(PATIENCE, load.send(&server.url, round, end)).await??;
+        let sending = tokio::time::timeout(PATIENCE, load.send(&server.url, round, end));
+        let (sent, memory) = while_watching(&server, sending).await?;
+        sent??;
         if end % step == 0 {
-            let memory = server.memory_mib()?;
-            let growth = 100.0 * (memory as f64 / *first.get_or_insert(memory) as f64 - 1.0);
-            println!("{:>10} {:>8} {memory:>10} {growth:>7.1}%", end * SENDERS, load::height(&server.url).await?);
+            let growth = 100.0 * (memory / *first.get_or_insert(memory) - 1.0);
+            println!("{:>10} {:>8} {memory:>10.1} {growth:>7.1}%", end * SENDERS, load::height(&server.url).await?);
         }
     }
     println!("(bar: less than 10 % between 50,000 and 200,000)");
     Ok(())
+}
+
+/// Mean resident memory while `work` runs, in MiB: single readings move by some MiB between two flushes.
+async fn while_watching<T>(server: &Server, work: impl Future<Output = T>) -> Result<(T, f64), Failure> {
+    let (mut sum, mut readings) = (0, 0);
+    let mut pulse = tokio::time::interval(LOOK);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok((done, sum as f64 / f64::from(readings.max(1)))),
+            _ = pulse.tick() => {
+                sum += server.memory_mib()?;
+                readings += 1;
+            }
+        }
+    }
 }
 
 /// Anvil under the same load.

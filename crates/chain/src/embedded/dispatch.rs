@@ -19,9 +19,10 @@ use ethrex_rpc::utils::{RpcErr, RpcErrorMetadata, RpcRequest};
 use ethrex_rpc::{ClientVersion, GasTipEstimator, NodeData, RpcApiContext, RpcNamespace, map_http_requests};
 use ethrex_storage::Store;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::admission::Admission;
 use super::error::EmbeddedError;
 use super::filters::{Filters, Wanted};
 use crate::rpc::RpcError;
@@ -47,7 +48,7 @@ const DEBUG_READS: [&str; 6] = [
 /// The JSON-RPC methods over one chain.
 pub(crate) struct Dispatch {
     context: RpcApiContext,
-    wake: Arc<Notify>,
+    admission: Arc<Admission>,
     filters: Filters,
     /// Number of the newest visible block.
     pub(crate) head: watch::Receiver<u64>,
@@ -58,7 +59,7 @@ impl Dispatch {
         store: &Store,
         chain: &Arc<Blockchain>,
         gas_limit: u64,
-        wake: Arc<Notify>,
+        admission: Arc<Admission>,
         head: watch::Receiver<u64>,
     ) -> Result<Self, EmbeddedError> {
         // The context wants the identity of a peer. There are no peers, so any fixed identity will do.
@@ -99,7 +100,7 @@ impl Dispatch {
             ws: None,
             allowed_namespaces: Arc::new(served.into_iter().collect()),
         };
-        Ok(Self { context, wake, filters: Filters::default(), head })
+        Ok(Self { context, admission, filters: Filters::default(), head })
     }
 
     /// Answers one call.
@@ -144,10 +145,12 @@ impl Dispatch {
     /// Answers by the ethrex handlers.
     async fn handle(&self, method: &str, params: Vec<Value>) -> Result<Value, RpcError> {
         let request = RpcRequest::new(method, Some(params));
+        let handed_in = method == "eth_sendRawTransaction";
+        let _steady = if handed_in { Some(self.admission.steady.read().await) } else { None };
         match map_http_requests(&request, self.context.clone()).await {
             Ok(result) => {
-                if method == "eth_sendRawTransaction" {
-                    self.wake.notify_one();
+                if handed_in {
+                    self.admission.wake.notify_one();
                 }
                 Ok(result)
             }
@@ -155,7 +158,7 @@ impl Dispatch {
                 // The handlers give what is wrong with parameters the code of what the pool refuses.
                 let parameters = matches!(error, RpcErr::BadParams(_) | RpcErr::MissingParam(_));
                 let RpcErrorMetadata { mut code, data, message } = error.into();
-                if parameters && method != "eth_sendRawTransaction" {
+                if parameters && !handed_in {
                     code = INVALID_PARAMS;
                 }
                 let data = data.and_then(|data| hex::decode(data).ok()).map(Bytes::from);

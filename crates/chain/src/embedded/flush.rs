@@ -24,7 +24,7 @@ const STEP_MIN: u64 = 2 * 1024 * 1024;
 /// And at most.
 const STEP_MAX: u64 = 64 * 1024 * 1024;
 /// The step's part of the database.
-const STEP_PART: u64 = 16;
+const STEP_PART: u64 = 64;
 /// The checkpoint's folder, below the database's own.
 const FOLDER: &str = "flushed";
 
@@ -135,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn the_step_is_a_sixteenth_of_the_database_within_its_bounds() {
+    fn the_step_is_a_sixty_fourth_of_the_database_within_its_bounds() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(step(dir.path()), STEP_MIN);
         let grow = |bytes: u64| std::fs::File::create(dir.path().join("1.sst")).unwrap().set_len(bytes).unwrap();
-        grow(160 * 1024 * 1024);
+        grow(640 * 1024 * 1024);
         assert_eq!(step(dir.path()), 10 * 1024 * 1024);
         grow(64 * 1024 * 1024 * 1024);
         assert_eq!(step(dir.path()), STEP_MAX);

@@ -16,8 +16,9 @@
 //! # Not here
 //!
 //! Peers, consensus, other nodes: one process makes the blocks. Historical state: `eth_call` and `eth_getProof` answer
-//! for about the last 128 blocks.
+//! for the last 64 blocks.
 
+mod admission;
 mod clock;
 mod config;
 mod dispatch;
@@ -43,9 +44,10 @@ use ethrex_common::types::{GLOBAL_SIGNER_CACHE, Genesis};
 use ethrex_storage::error::StoreError;
 use ethrex_storage::{EngineType, Store, StoreConfig};
 use serde_json::Value;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use self::admission::Admission;
 use self::dispatch::Dispatch;
 use self::flush::Flusher;
 use self::producer::Producer;
@@ -59,7 +61,7 @@ pub use self::genesis::genesis_json;
 pub use self::recovery::Recovered;
 
 /// What the database keeps in memory of its files, at most; the storage crate's own bound is made for a server: 12 GiB.
-const FILE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+const FILE_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Transactions whose recovered senders are remembered: enough for those that wait in a busy pool. The client keeps 100,000.
 const SENDERS_KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// How long opening waits for a lock, each time.
@@ -86,7 +88,7 @@ struct Inner {
 impl EmbeddedChain {
     /// Opens the chain in `dir`, or creates it there, and starts making blocks on the current tokio runtime.
     ///
-    /// Blocks whose state had not reached the disk are executed again first: at most about 128 of them.
+    /// Blocks whose state had not reached the disk are executed again first: at most about 64 of them.
     ///
     /// # Errors
     ///
@@ -109,10 +111,11 @@ impl EmbeddedChain {
         // Without this mark the pool refuses transactions, as a node does that is still syncing.
         chain.set_synced();
 
-        let wake = Arc::new(Notify::new());
+        let admission = Arc::new(Admission::default());
         let (head, head_seen) = watch::channel(recovered.head);
         let (stop, stop_seen) = watch::channel(false);
-        let dispatch = Arc::new(Dispatch::new(&store, &chain, config.block_gas_limit, Arc::clone(&wake), head_seen)?);
+        let dispatch = Dispatch::new(&store, &chain, config.block_gas_limit, Arc::clone(&admission), head_seen)?;
+        let dispatch = Arc::new(dispatch);
         let producer = Producer {
             store: store.clone(),
             chain,
@@ -120,7 +123,7 @@ impl EmbeddedChain {
             now: config.now.clone(),
             fee_recipient: ethrex_common::Address::from(config.fee_recipient.into_array()),
             gas_limit: config.block_gas_limit,
-            wake,
+            admission,
             head,
             flusher: Flusher::new(store.clone(), dir),
         };

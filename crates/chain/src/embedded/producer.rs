@@ -16,11 +16,13 @@ use ethrex_blockchain::payload::{BuildPayloadArgs, create_payload};
 use ethrex_common::types::ELASTICITY_MULTIPLIER;
 use ethrex_common::{Address, Bytes, H256};
 use ethrex_storage::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use super::admission::Admission;
 use super::clock::{BlockClock, NextBlock, Now};
 use super::error::EmbeddedError;
 use super::flush::Flusher;
+use super::recovery::LAYERS_MAX;
 
 /// First pause after a block that could not be made; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -37,8 +39,7 @@ pub(crate) struct Producer {
     pub(crate) now: Now,
     pub(crate) fee_recipient: Address,
     pub(crate) gas_limit: u64,
-    /// Signalled after each transaction that the pool took.
-    pub(crate) wake: Arc<Notify>,
+    pub(crate) admission: Arc<Admission>,
     /// Number of the newest visible block.
     pub(crate) head: watch::Sender<u64>,
     /// Told of every block.
@@ -56,7 +57,7 @@ impl Producer {
         let mut backoff = BACKOFF_MIN;
         loop {
             tokio::select! {
-                () = self.wake.notified() => {}
+                () = self.admission.wake.notified() => {}
                 _ = stop.wait_for(|&stopped| stopped) => return,
             }
             loop {
@@ -121,7 +122,7 @@ impl Producer {
             if block.body.transactions.is_empty() {
                 return Ok(None);
             }
-            chain.add_block_pipeline(block.clone(), None)?;
+            chain.add_block_pipeline_bounded(block.clone(), None, LAYERS_MAX)?;
             Ok::<_, ethrex_blockchain::error::ChainError>(Some(block))
         })
         .await?
@@ -130,8 +131,10 @@ impl Producer {
 
         let hash = block.hash();
         self.store.wait_for_persistence_idle().await?;
+        let steady = self.admission.steady.write().await;
         apply_fork_choice(&self.store, hash, hash, hash, None).await.map_err(|error| failed(error.to_string()))?;
         self.chain.remove_block_transactions_from_pool(&block)?;
+        drop(steady);
         self.head.send_replace(number);
         self.flusher.wrote(block.header.gas_used);
         tracing::debug!(number, transactions = block.body.transactions.len(), gas = block.header.gas_used, "block");

@@ -1,6 +1,6 @@
 //! Brings the state up to the stored head when a chain is opened.
 //!
-//! The database keeps every block but writes the state trie only up to about 128 blocks below the head; the newer
+//! The database keeps every block but writes the state trie only up to [`LAYERS_MAX`] blocks below the head; the newer
 //! layers live in memory and are gone after any restart. So the blocks above the last state on disk are executed again.
 
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use ethrex_storage::Store;
 
 use super::error::EmbeddedError;
 
-/// How many trie layers re-execution may hold in memory, in blocks; without a bound a long chain exhausts memory.
-const LAYERS_MAX: usize = 128;
+/// Blocks whose trie layers are held in memory: as many states besides the one on disk can be asked for, and as many blocks
+/// are executed again after a restart. The storage crate's own depth, 128, is for chains that may fork; this one cannot.
+pub(super) const LAYERS_MAX: usize = 64;
 
 /// What opening found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Says clearly when the state a request asks for is gone.
 //!
-//! The database keeps one version of the state; about the last 128 blocks' are at hand besides. A request for an older
+//! The database keeps one version of the state; the last blocks' are at hand besides, [`LAYERS_MAX`] of them. A request for an older
 //! one would fail deep inside the handlers, or read another block's, so it is refused here by name first.
 
 use ethrex_common::H256;
@@ -10,6 +10,7 @@ use ethrex_storage::error::StoreError;
 use serde_json::Value;
 
 use super::dispatch::refuse;
+use super::recovery::LAYERS_MAX;
 use crate::rpc::RpcError;
 
 /// JSON-RPC code of a resource that is not there (EIP-1474).
@@ -36,7 +37,7 @@ pub(super) async fn require(store: &Store, method: &str, params: &[Value]) -> Re
         return Ok(());
     }
     let number = header.number;
-    Err(refuse(NOT_FOUND, &format!("the state of block {number} is gone; about the last 128 blocks' is kept")))
+    Err(refuse(NOT_FOUND, &format!("the state of block {number} is gone; that of the last {LAYERS_MAX} blocks is kept")))
 }
 
 /// The header that a block parameter names by number or hash.

@@ -57,6 +57,20 @@ async fn a_transaction_from_the_future_makes_no_empty_block_and_is_mined_when_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_in_in_order_is_taken_whatever_blocks_are_made_meanwhile() {
+    const COUNT: u64 = 8_000;
+    let network = network().await;
+    let signed: Vec<Bytes> = (0..COUNT).map(signed_transfer).collect();
+    for (nonce, raw) in signed.iter().enumerate() {
+        network.client.send_raw(raw).await.unwrap_or_else(|error| panic!("nonce {nonce}: {error}"));
+    }
+    while network.client.nonce(address("river-gauge")).await.unwrap() < COUNT {
+        network.chain.next_block(network.chain.head()).await;
+    }
+    assert!(network.chain.head() > 4, "blocks were made while transactions came in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_and_opening_keeps_the_head_and_the_state() {
     let network = network().await;
     let sender = sender(&network.client, "river-gauge").await;

@@ -133,13 +133,13 @@ async fn state_that_is_gone_is_refused_by_name_and_recent_state_is_proven() {
         let chain = network.chain.clone();
         async move { chain.call(method, params).await }
     };
-    for recent in [json!("latest"), json!("0x12b"), json!("0xc8"), json!({ "blockNumber": "0xc8" })] {
+    for recent in [json!("latest"), json!("0x12b"), json!("0xf0"), json!({ "blockNumber": "0xf0" })] {
         let proof = ask("eth_getProof", json!([stranger, [], recent])).await.unwrap();
         let balance = ask("eth_getBalance", json!([stranger, recent])).await.unwrap();
         assert_eq!(proof["balance"], balance);
         assert!(!proof["accountProof"].as_array().unwrap().is_empty());
     }
-    assert_eq!(ask("eth_getBalance", json!([stranger, "0xc8"])).await.unwrap(), json!("0xc8"));
+    assert_eq!(ask("eth_getBalance", json!([stranger, "0xf0"])).await.unwrap(), json!("0xf0"));
     let old = network.client.block(1).await.unwrap().unwrap();
     for at in [json!("0x1"), json!("earliest"), json!({ "blockHash": old.hash })] {
         let call = json!({ "to": stranger });
