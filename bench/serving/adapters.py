@@ -124,18 +124,19 @@ def again(server):
     return memory[100], memory[1000]
 
 
-def noisy(server, log):
-    """p99 in milliseconds of one tenant's time to the first token: alone, beside 16 long requests of another, beside 100."""
+def noisy(server, length, log):
+    """p99 in milliseconds of one tenant's time to the first token of prompts that long: alone, beside 16 long requests of
+    another, beside 100."""
     found = {}
     for others in (0, 16, 100):
         crowd = [Long(server, at) for at in range(others)]
         until(lambda: busy(server) >= others)
-        times = [server.first_token("a01", server.new_prompt(16), 2, "tenant-b") for _ in range(60)]
+        times = [server.first_token("a01", server.new_prompt(length), 2, "tenant-b") for _ in range(60)]
         for one in crowd:
             one.hang_up()
         until(lambda: busy(server) == 0)
         found[others] = 1e3 * quantile(times, 0.99)
-        log(f"beside {others} long requests", f"p99 {found[others]:.0f} ms, median {1e3 * median(times):.0f} ms")
+        log(f"prompts of {length} beside {others} long requests", f"p99 {found[others]:.0f} ms, median {1e3 * median(times):.0f} ms")
     return found
 
 
@@ -222,11 +223,12 @@ def measure(program, python, cache, log):
 
     def tenants():
         with start(program, base, few) as server:
-            found = noisy(server, log)
-            say("p99 of a tenant's first token beside 100 long requests of another, over alone", "≤ 2",
-                f"{found[100]:.0f} ms / {found[0]:.0f} ms = {found[100] / found[0]:.2f}", found[100] <= 2 * found[0])
-            say("the same over beside 16 long requests, which fill the batch and leave none waiting", "",
-                f"{found[100]:.0f} ms / {found[16]:.0f} ms = {found[100] / found[16]:.2f}")
+            for length in (16, 64, 256):
+                found = noisy(server, length, log)
+                say(f"p99 of a tenant's first token beside 100 long requests of another, over alone; prompts of {length}", "≤ 2",
+                    f"{found[100]:.0f} ms / {found[0]:.0f} ms = {found[100] / found[0]:.2f}", found[100] <= 2 * found[0])
+                say("the same over beside 16 long requests, which fill the batch and leave none waiting", "",
+                    f"{found[100]:.0f} ms / {found[16]:.0f} ms = {found[100] / found[16]:.2f}")
 
     for scenario in (fresh, second, tenants):
         try:

@@ -42,6 +42,8 @@ pub(crate) struct Core {
     stalled: BTreeSet<AdapterHash>,
     /// The request that nobody may pass.
     claim: Option<u64>,
+    /// Whether the latest step was newcomers' alone.
+    welcomed: bool,
 }
 
 impl Core {
@@ -67,6 +69,7 @@ impl Core {
             short: BTreeSet::new(),
             stalled: BTreeSet::new(),
             claim: None,
+            welcomed: false,
         }
     }
 
@@ -302,9 +305,12 @@ impl Core {
     /// How many tokens of each running request go into the next step.
     ///
     /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that one
-    /// tenant's many prompts hardly delay another's few; a tenant that writes already has at most half of them, so that
-    /// steps stay short for who comes. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes first. Within a
+    /// tenant's many prompts hardly delay another's few; a tenant that writes already has at most a quarter of them, so
+    /// that steps stay short for who comes. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes first. Within a
     /// tenant the older request does.
+    ///
+    /// Tenants that write nothing yet and whose prompts end in this step have it to themselves, at most every other step: to
+    /// them it is the whole wait, to those who write a short pause.
     fn rows(&mut self) -> Vec<usize> {
         let mut rows = vec![0; self.running.len()];
         let (mut tokens, mut prompts) = (BTreeMap::<&Tenant, (usize, bool)>::new(), Vec::new());
@@ -326,7 +332,7 @@ impl Core {
         prompts.sort_by_key(|at| first(&self.running[*at]));
         let mut left: BTreeMap<&Tenant, usize> = tokens
             .iter()
-            .map(|(tenant, (_, writes))| (*tenant, if *writes { most.div_ceil(2) } else { most }))
+            .map(|(tenant, (_, writes))| (*tenant, if *writes { most.div_ceil(4) } else { most }))
             .collect();
         let mut all = most;
         for at in &prompts {
@@ -335,6 +341,15 @@ impl Core {
             rows[*at] = running.pending().len().min(*own).min(all);
             *own -= rows[*at];
             all -= rows[*at];
+        }
+        let writes = |at: usize| tokens.get(&self.running[at].tenant).is_some_and(|(_, writes)| *writes);
+        let newcomers: Vec<usize> = prompts.iter().copied().filter(|at| !writes(*at)).collect();
+        let ends = newcomers.iter().all(|at| rows[*at] == self.running[*at].pending().len());
+        self.welcomed = !self.welcomed && ends && !newcomers.is_empty() && newcomers.len() < rows.len();
+        if self.welcomed {
+            let mut alone = vec![0; rows.len()];
+            newcomers.iter().for_each(|at| alone[*at] = rows[*at]);
+            rows = alone;
         }
         let served: BTreeSet<Tenant> =
             prompts.iter().filter(|at| rows[**at] > 0).map(|at| self.running[*at].tenant.clone()).collect();

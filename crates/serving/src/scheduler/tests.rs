@@ -277,10 +277,34 @@ fn a_tenant_waits_a_bounded_number_of_steps_beside_one_with_a_hundred_long_reque
             told.push((step, matches!(event, Event::Token(_))));
         }
     }
-    // Its prompt takes half of the 16 prompt rows of a step beside the other tenant's prompts.
-    assert_eq!(told[0], (1, false), "admitted at the first step");
-    assert!(told.iter().any(|(step, token)| *token && *step <= 2), "{told:?}");
+    // Its prompt has the first step to itself.
+    assert_eq!(told[..2], [(1, false), (1, true)], "admitted and answered");
     drop(noisy);
+}
+
+#[test]
+fn newcomers_one_after_the_other_let_a_writer_go_on_at_every_second_step() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let mut writer = desk.ask("writer", None, &ids(1, 10), 40).unwrap();
+    while std::iter::from_fn(|| writer.try_next()).all(|event| !matches!(event, Event::Token(_))) {
+        desk.core.step(&mut batch);
+    }
+    let mut guests = Vec::new();
+    let (mut written, mut still) = (0, 0);
+    for n in 0..20 {
+        guests.push(desk.ask(&format!("guest-{n}"), None, &ids(100 + n, 8), 1).unwrap());
+        desk.core.step(&mut batch);
+        let tokens = std::iter::from_fn(|| writer.try_next()).filter(|event| matches!(event, Event::Token(_))).count();
+        still = if tokens == 0 { still + 1 } else { 0 };
+        assert!(still <= 1, "step {n}");
+        written += tokens;
+    }
+    assert_eq!(written, 10);
+    let answered = guests.iter_mut().filter_map(|guest| std::iter::from_fn(|| guest.try_next()).last());
+    assert!(answered.filter(|event| matches!(event, Event::Finished(_))).count() >= 18);
 }
 
 /// Times to first token of 100 requests of tenant `quiet` of `tokens` each, one after the other, shortest first.
@@ -315,7 +339,7 @@ fn a_hundred_long_requests_of_one_tenant_at_most_double_anothers_time_to_first_t
     let base = base();
     let limits = Limits { memory_bytes: pages(&base, 160) * 40, ..Limits::default() };
     let model = Arc::clone(&base.model);
-    for tokens in [64, 100, 140] {
+    for tokens in [16, 64, 100, 140] {
         let mut batch = Batch::new(&model);
         let alone = first_tokens(&mut Desk::new(&base, limits.clone()), &mut batch, tokens);
         let mut desk = Desk::new(&base, limits.clone());
@@ -323,7 +347,13 @@ fn a_hundred_long_requests_of_one_tenant_at_most_double_anothers_time_to_first_t
         let beside = first_tokens(&mut desk, &mut batch, tokens);
         let ratio = beside[98] as f64 / alone[98] as f64;
         println!("prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}", alone[98], beside[98]);
-        assert!(ratio <= 2.0, "prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}", alone[98], beside[98]);
+        // A prompt as short as that is answered alone in the time of half a step beside others.
+        assert!(
+            ratio <= if tokens < 64 { 2.6 } else { 2.0 },
+            "prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}",
+            alone[98],
+            beside[98]
+        );
         drop(noisy);
     }
 }
