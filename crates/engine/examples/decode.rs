@@ -126,7 +126,9 @@ fn share_of_bandwidth(model: &Model) -> Outcome {
     };
     let [share, decoded, read] = [median(0), median(1), median(2)];
     let mode = model.mode();
-    println!("{mode}: one sequence reads its weights at {decoded:.1} GB/s, {threads} thread(s) can at {read:.1}: {share:.2}");
+    println!(
+        "{mode}: one sequence reads its weights at {decoded:.1} GB/s, {threads} thread(s) can at {read:.1}: {share:.2}"
+    );
     Ok(())
 }
 

@@ -37,7 +37,10 @@ pub(super) async fn require(store: &Store, method: &str, params: &[Value]) -> Re
         return Ok(());
     }
     let number = header.number;
-    Err(refuse(NOT_FOUND, &format!("the state of block {number} is gone; that of the last {LAYERS_MAX} blocks is kept")))
+    Err(refuse(
+        NOT_FOUND,
+        &format!("the state of block {number} is gone; that of the last {LAYERS_MAX} blocks is kept"),
+    ))
 }
 
 /// The header that a block parameter names by number or hash.

@@ -201,10 +201,13 @@ trait Quads: Lanes {
 }
 
 #[inline(always)]
-unsafe fn panels<Q: Quads>(job: &Job<'_>, from: usize, to: usize) {
+unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize) {
     let per_row = job.weight.k.div_ceil(BLOCK) * ROW_WORDS;
+    if job.m == 1 {
+        // SAFETY: as below.
+        from = unsafe { if Q::TILE >= 16 { runs::<Q, 4>(job, from, to) } else { runs::<Q, 2>(job, from, to) } };
+    }
     for p in from..to {
-        let w = job.weight.panel(p).0.as_ptr();
         for (first, rows) in groups(job.m) {
             let x = job.acts.wrapping_add(first * per_row);
             for r in (0..rows).step_by(rows.min(Q::ROWS)) {
@@ -212,10 +215,10 @@ unsafe fn panels<Q: Quads>(job: &Job<'_>, from: usize, to: usize) {
                 // SAFETY: rows and panels lie within the job.
                 unsafe {
                     match rows.min(Q::ROWS) {
-                        8 => tile::<Q, 8>(job, x, rows, w, first, p),
-                        4 => tile::<Q, 4>(job, x, rows, w, first, p),
-                        2 => tile::<Q, 2>(job, x, rows, w, first, p),
-                        _ => tile::<Q, 1>(job, x, rows, w, first, p),
+                        8 => tile::<Q, 8, 1>(job, x, rows, first, [p]),
+                        4 => tile::<Q, 4, 1>(job, x, rows, first, [p]),
+                        2 => tile::<Q, 2, 1>(job, x, rows, first, [p]),
+                        _ => tile::<Q, 1, 1>(job, x, rows, first, [p]),
                     }
                 }
             }
@@ -223,41 +226,64 @@ unsafe fn panels<Q: Quads>(job: &Job<'_>, from: usize, to: usize) {
     }
 }
 
-/// `M` rows from `first` on, of a group of `rows`, against panel `p` at `w`.
+/// One row against `V` runs of neighbouring panels side by side, as in `product`; returns the first panel that is left over.
+#[inline(always)]
+unsafe fn runs<Q: Quads, const V: usize>(job: &Job<'_>, from: usize, to: usize) -> usize {
+    let run = (to - from) / V;
+    for p in from..from + run {
+        // SAFETY: the caller vouches for the panels.
+        unsafe { tile::<Q, 1, V>(job, job.acts, 1, 0, std::array::from_fn(|v| p + v * run)) }
+    }
+    from + V * run
+}
+
+/// `M` rows from `first` on, of a group of `rows`, against `V` panels.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
-unsafe fn tile<Q: Quads, const M: usize>(
+unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
     job: &Job<'_>,
     mut x: *const u32,
     rows: usize,
-    mut w: *const u32,
     first: usize,
-    p: usize,
+    panels: [usize; V],
 ) {
-    // SAFETY: the caller vouches for rows and panel.
+    let w: [*const u32; V] = std::array::from_fn(|v| job.weight.panel(panels[v]).0.as_ptr());
+    let mut at = 0;
+    // SAFETY: the caller vouches for rows and panels.
     unsafe {
-        let mut acc = [[Q::splat(0.0); 1]; M];
+        let mut acc = [[[Q::splat(0.0); 1]; M]; V];
         for _ in 0..job.weight.k.div_ceil(BLOCK) {
             let offsets = x.wrapping_add((GROUPS + 1) * rows);
-            let mut sums: [Q::Sums; M] = std::array::from_fn(|r| Q::start(offsets.wrapping_add(r)));
+            let mut sums: [[Q::Sums; M]; V] =
+                std::array::from_fn(|_| std::array::from_fn(|r| Q::start(offsets.wrapping_add(r))));
             for group in 0..GROUPS {
-                let at = w.wrapping_add(PANEL + group * PANEL);
-                let bytes = Q::bytes(at);
-                Q::prefetch(at.wrapping_add(AHEAD));
-                for r in 0..M {
-                    sums[r] = Q::dot(sums[r], bytes, x.wrapping_add(group * rows + r));
+                for v in 0..V {
+                    let words = w[v].wrapping_add(at + PANEL + group * PANEL);
+                    let bytes = Q::bytes(words);
+                    // A single row outruns its hints.
+                    if M > 1 {
+                        Q::prefetch(words.wrapping_add(AHEAD));
+                    }
+                    for r in 0..M {
+                        sums[v][r] = Q::dot(sums[v][r], bytes, x.wrapping_add(group * rows + r));
+                    }
                 }
             }
-            let scales = Q::load(w.cast());
-            for r in 0..M {
-                let scale = scales.mul(Q::broadcast(x.wrapping_add(GROUPS * rows + r).cast()));
-                acc[r][0] = Q::floats(sums[r]).fma(scale, acc[r][0]);
+            for v in 0..V {
+                let scales = Q::load(w[v].wrapping_add(at).cast());
+                for r in 0..M {
+                    let scale = scales.mul(Q::broadcast(x.wrapping_add(GROUPS * rows + r).cast()));
+                    acc[v][r][0] = Q::floats(sums[v][r]).fma(scale, acc[v][r][0]);
+                }
             }
             x = x.wrapping_add(ROW_WORDS * rows);
-            w = w.wrapping_add(Q8_WORDS);
+            at += Q8_WORDS;
         }
         let n = job.weight.n;
-        store::<Q, M, 1>(&acc, job.out.wrapping_add(first * n + p * PANEL), n, n - p * PANEL, Into::Set);
+        for v in 0..V {
+            let column = panels[v] * PANEL;
+            store::<Q, M, 1>(&acc[v], job.out.wrapping_add(first * n + column), n, n - column, Into::Set);
+        }
     }
 }
 
