@@ -1,7 +1,7 @@
 //! Sixteen f32 lanes on each instruction set.
 //!
 //! Place in the flow: under `gemm` and `attention`. Invariant: a type here always stands for 16 lanes (one AVX-512
-//! register, two AVX ones, or an array), and its operations are IEEE single operations per lane; so a
+//! register, two AVX ones, four NEON ones, or an array), and its operations are IEEE single operations per lane; so a
 //! kernel written once gives the same bits on all of them.
 
 /// Sixteen independent f32 lanes.
@@ -222,6 +222,76 @@ mod x86 {
         unsafe fn prefetch(p: *const u32) {
             // SAFETY: see the head of this block; a hint cannot fault.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::Lanes;
+
+    /// Four NEON registers.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Neon(pub(in super::super) [float32x4_t; 4]);
+
+    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the caller's promise.
+    impl Lanes for Neon {
+        const TILE: usize = 4;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self([vdupq_n_f32(x); 4]) }
+        }
+
+        #[inline(always)]
+        unsafe fn broadcast(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self([vld1q_dup_f32(p); 4]) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(std::array::from_fn(|i| vld1q_f32(p.wrapping_add(4 * i)))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            for (i, x) in self.0.into_iter().enumerate() {
+                // SAFETY: see the head of this block.
+                unsafe { vst1q_f32(p.wrapping_add(4 * i), x) }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(self, b: Self, c: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(std::array::from_fn(|i| vfmaq_f32(c.0[i], self.0[i], b.0[i]))) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(std::array::from_fn(|i| vaddq_f32(self.0[i], b.0[i]))) }
+        }
+
+        #[inline(always)]
+        unsafe fn widen(p: *const u32) -> (Self, Self) {
+            // SAFETY: see the head of this block.
+            unsafe {
+                let words: [uint32x4_t; 4] = std::array::from_fn(|i| vld1q_u32(p.wrapping_add(4 * i)));
+                let high = vdupq_n_u32(0xffff_0000);
+                (
+                    Self(words.map(|x| vreinterpretq_f32_u32(vshlq_n_u32::<16>(x)))),
+                    Self(words.map(|x| vreinterpretq_f32_u32(vandq_u32(x, high)))),
+                )
+            }
         }
     }
 }

@@ -55,6 +55,8 @@ macro_rules! dispatch {
             crate::kernels::Isa::Avx512 => unsafe { avx512($($arg),*) },
             #[cfg(target_arch = "x86_64")]
             crate::kernels::Isa::Avx2 => unsafe { avx2($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            crate::kernels::Isa::Neon => unsafe { $body::<crate::kernels::lanes::Neon>($($arg),*) },
             _ => unsafe { $body::<crate::kernels::lanes::Scalar>($($arg),*) },
         }
     }};

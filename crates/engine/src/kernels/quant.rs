@@ -139,6 +139,8 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Kind {
@@ -149,6 +151,8 @@ impl Kind {
             Isa::Avx512 if is_x86_feature_detected!("avx512vnni") => Kind::Vnni,
             #[cfg(target_arch = "x86_64")]
             _ => Kind::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Kind::Neon,
             #[cfg(not(target_arch = "x86_64"))]
             _ => Kind::Scalar,
         }
@@ -175,6 +179,8 @@ impl Kind {
                 Kind::Avx2 => avx2(job, from, to),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Vnni => vnni(job, from, to),
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon => panels::<super::lanes::Neon>(&job, from, to),
             }
         }
     }
@@ -412,6 +418,61 @@ mod x86 {
         unsafe fn mul(self, b: Self) -> Self {
             // SAFETY: see the head of the previous block.
             unsafe { Self(_mm512_mul_ps(self.0, b.0)) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::super::lanes::Neon;
+    use super::Quads;
+
+    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the caller's promise.
+    impl Quads for Neon {
+        const ROWS: usize = 2;
+        type Sums = [int32x4_t; 4];
+        type Bytes = [int8x16_t; 4];
+
+        #[inline(always)]
+        unsafe fn start(_: *const u32) -> Self::Sums {
+            // SAFETY: see the head of this block.
+            unsafe { [vdupq_n_s32(0); 4] }
+        }
+
+        #[inline(always)]
+        unsafe fn bytes(p: *const u32) -> Self::Bytes {
+            // SAFETY: see the head of this block.
+            unsafe {
+                let sign = vdupq_n_u32(0x8080_8080);
+                std::array::from_fn(|i| vreinterpretq_s8_u32(veorq_u32(vld1q_u32(p.wrapping_add(4 * i)), sign)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, x: *const u32) -> Self::Sums {
+            // SAFETY: see the head of this block. Products of 8 bits fit into 16, sums of two of them into 32.
+            unsafe {
+                let x = vreinterpretq_s8_u32(vdupq_n_u32(x.read()));
+                std::array::from_fn(|i| {
+                    let low = vpaddlq_s16(vmull_s8(vget_low_s8(bytes[i]), vget_low_s8(x)));
+                    let high = vpaddlq_s16(vmull_high_s8(bytes[i], x));
+                    vaddq_s32(sums[i], vpaddq_s32(low, high))
+                })
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn floats(sums: Self::Sums) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(sums.map(|s| vcvtq_f32_s32(s))) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            // SAFETY: see the head of this block.
+            unsafe { Self(std::array::from_fn(|i| vmulq_f32(self.0[i], b.0[i]))) }
         }
     }
 }

@@ -15,15 +15,17 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F/BW/DQ/VL.
     Avx512,
+    /// What every 64-bit ARM processor has.
+    Neon,
 }
 
 impl Isa {
     /// All of them, whether this processor has them or not.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon];
 
     /// The widest set this processor has.
     pub fn detect() -> Self {
-        [Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
+        [Isa::Avx512, Isa::Avx2, Isa::Neon].into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
     }
 
     /// Whether this processor has the set.
@@ -33,6 +35,7 @@ impl Isa {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             match self {
                 Isa::Scalar => true,
+                Isa::Neon => false,
                 Isa::Avx2 => avx2,
                 Isa::Avx512 => {
                     avx2 && is_x86_feature_detected!("avx512f")
@@ -44,7 +47,7 @@ impl Isa {
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            self == Isa::Scalar
+            self == Isa::Scalar || (self == Isa::Neon && cfg!(target_arch = "aarch64"))
         }
     }
 }
