@@ -69,7 +69,7 @@ export function Page({ feed, retry }: { feed: Feed; retry: () => void }) {
             lead="What each account earned since genesis, and how much of it was claimed on chain."
             feed={feed}
             pick={(overview) => overview.payouts}
-            empty={<Empty what="Nobody has been paid yet: no epoch is closed." how="POST /api/v1/epochs" />}
+            empty={<Empty what="Nobody has been paid yet: no epoch is closed." how="openledger epoch settle" />}
           >
             {(payouts) => <Payouts payouts={payouts} />}
           </Section>
@@ -79,7 +79,7 @@ export function Page({ feed, retry }: { feed: Feed; retry: () => void }) {
             lead="Receipts close into epochs. Their roots are proposed, may be challenged, and become final."
             feed={feed}
             pick={(overview) => overview.epochs}
-            empty={<Empty what="No epoch is closed yet." how="POST /api/v1/epochs" />}
+            empty={<Empty what="No epoch is closed yet." how="openledger epoch settle" />}
           >
             {(epochs) => <Epochs epochs={epochs} />}
           </Section>

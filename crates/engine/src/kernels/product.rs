@@ -213,6 +213,7 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
 /// Memory is what a single row waits for, and the processor finds the pattern of every stretch of memory anew: so the
 /// four stretches are as long as can be.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn runs<L: Lanes, S: Step<L>>(job: &Job<'_>, from: usize, to: usize, words: usize) -> usize {
     // A narrow panel is the last one.
     let wide = to.min(job.weight.n / PANEL);
