@@ -114,10 +114,10 @@ class Server:
     def ask(self, model, ids, tokens, **more):
         return json.loads(self.text("/v1/completions", self.body(model, ids, tokens) | more))
 
-    def first_token(self, model, ids, tokens=1, key=None):
-        """Seconds from the request to the first token of a streamed answer, which is read to its end."""
+    def first_token(self, model, ids, tokens=1, key=None, **more):
+        """Seconds from the request to the first text of a streamed answer, which is read to its end."""
         started = time.perf_counter()
-        connection, response = self.post("/v1/completions", self.body(model, ids, tokens) | {"stream": True}, key)
+        connection, response = self.post("/v1/completions", self.body(model, ids, tokens) | {"stream": True} | more, key)
         try:
             first = None
             for line in response:

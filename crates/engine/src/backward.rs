@@ -142,7 +142,7 @@ pub(crate) fn gradient(
     };
     let mut cache = KvCache::new(config);
     let mut slots = [Slot { cache: &mut cache, lora, tokens }];
-    forward(model, rt, &mut slots, &mut s.ws, Some(&mut s.trace))?;
+    forward(model, rt, &mut slots, &mut s.ws, Some(&mut s.trace), &mut || ())?;
 
     let rows = tokens.len();
     zeros(&mut s.dnormed, rows * h);

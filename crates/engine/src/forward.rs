@@ -118,7 +118,8 @@ impl Workspace {
 /// Runs the new tokens of all slots through the model and appends them to their caches.
 ///
 /// [`Workspace::hidden`] then holds one row per token, slots in order. With a `trace` there must be one slot with an
-/// empty cache.
+/// empty cache. `between` is called before each layer, when no other thread of the model's is at work: it may run other
+/// sequences, with a workspace of their own.
 ///
 /// # Errors
 ///
@@ -130,6 +131,7 @@ pub(crate) fn forward(
     slots: &mut [Slot<'_>],
     ws: &mut Workspace,
     mut trace: Option<&mut Trace>,
+    between: &mut dyn FnMut(),
 ) -> Result<(), RunError> {
     let config = model.config();
     check(model, slots)?;
@@ -147,6 +149,7 @@ pub(crate) fn forward(
         trace.sin.clone_from(&ws.sin);
     }
     for layer in 0..config.layers {
+        between();
         let spans = &model.layers[layer];
         let mut kept = trace.is_some().then(LayerTrace::default);
         rms_norm(isa, &ws.x, model.slice(&spans.norm1), eps, &mut ws.normed, &mut ws.inverse);

@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
         let rt = self.model.runtime();
         for chunk in ids.chunks(CHUNK) {
             let mut slots = [Slot { cache: &mut self.cache, lora: self.lora, tokens: chunk }];
-            forward(self.model, rt, &mut slots, &mut self.ws, None)?;
+            forward(self.model, rt, &mut slots, &mut self.ws, None, &mut || ())?;
         }
         let hidden = self.ws.hidden();
         self.logits.resize(config.vocab, 0.0);
@@ -177,5 +177,5 @@ pub fn mean_hidden(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Ve
 fn run_whole(model: &Model, lora: Option<&Lora>, ids: &[u32], ws: &mut Workspace) -> Result<(), RunError> {
     let mut cache = KvCache::new(model.config());
     let mut slots = [Slot { cache: &mut cache, lora, tokens: ids }];
-    forward(model, model.runtime(), &mut slots, ws, None)
+    forward(model, model.runtime(), &mut slots, ws, None, &mut || ())
 }

@@ -23,6 +23,9 @@ const OVERTAKES_MAX: u32 = 16;
 /// How many steps a tenant's prompts may stand still before they go first.
 const PASSED_MAX: u32 = 8;
 
+/// Why a request ended, and whether its reader had left.
+type Ending = Result<(FinishReason, bool), ServeError>;
+
 /// Who runs, who waits for an adapter, and what they share.
 pub(crate) struct Core {
     base: Arc<Base>,
@@ -44,6 +47,13 @@ pub(crate) struct Core {
     claim: Option<u64>,
     /// Whether the latest step was newcomers' alone.
     welcomed: bool,
+    /// Tenants, and bytes of keys and values, of those whose step is paused between two layers; `running` then holds only
+    /// who came meanwhile.
+    paused: Vec<(Tenant, usize)>,
+    /// Whether the step under way was paused for newcomers already.
+    visited: bool,
+    /// The latest request that was looked at.
+    seen: u64,
 }
 
 impl Core {
@@ -70,18 +80,26 @@ impl Core {
             stalled: BTreeSet::new(),
             claim: None,
             welcomed: false,
+            paused: Vec::new(),
+            visited: false,
+            seen: 0,
         }
     }
 
     /// Lets go of who left, admits who may run, and runs one step of them all; `false` when nobody runs.
     pub(crate) fn step(&mut self, batch: &mut Batch<'_>) -> bool {
+        self.step_heard(batch, &mut || ())
+    }
+
+    /// As [`Core::step`]; `heard` is called before each layer, before anybody looks for newcomers.
+    pub(crate) fn step_heard(&mut self, batch: &mut Batch<'_>, heard: &mut dyn FnMut()) -> bool {
         self.leave();
         self.admit();
         self.metrics.set_load(self.running.len(), self.mailbox.lock().queue.len());
         if self.running.is_empty() {
             return false;
         }
-        self.run(batch);
+        self.run(batch, heard);
         true
     }
 
@@ -133,6 +151,7 @@ impl Core {
         self.receive();
         loop {
             let mut desk = self.mailbox.lock();
+            self.seen = desk.queue.latest();
             let next = desk.queue.take(|waiting| self.judge(waiting));
             drop(desk);
             let Some(mut waiting) = next else { return };
@@ -157,7 +176,7 @@ impl Core {
                 }
                 Err(mut waiting) => {
                     waiting.item.overtaken = waiting.item.overtaken.max(1);
-                    if waiting.item.overtaken > OVERTAKES_MAX || self.running.is_empty() {
+                    if waiting.item.overtaken > OVERTAKES_MAX || self.is_idle() {
                         self.claim.get_or_insert(ticket);
                     }
                     self.short.insert(ticket);
@@ -167,6 +186,11 @@ impl Core {
         }
     }
 
+    /// Whether nobody runs.
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.paused.is_empty()
+    }
+
     /// Whether a tenant's first request may go now.
     fn judge(&self, waiting: &Waiting<Job>) -> Verdict {
         let (job, tenant) = (&waiting.item, &waiting.tenant);
@@ -174,10 +198,13 @@ impl Core {
         if self.claim.is_some_and(|claim| claim < waiting.ticket) || self.short.contains(&waiting.ticket) {
             return Verdict::Pass;
         }
-        let own = self.running.iter().filter(|running| running.tenant == *tenant);
-        let (count, bytes) = own.fold((0, 0), |(count, bytes), running| (count + 1, bytes + running.bytes));
-        let guest = count == 0 && self.running.len() < self.limits.slots + self.limits.guests;
-        if self.running.len() >= self.limits.slots && !guest {
+        let all = self.running.iter().map(|running| (&running.tenant, running.bytes));
+        let all = all.chain(self.paused.iter().map(|(tenant, bytes)| (tenant, *bytes)));
+        let own = all.filter(|(other, _)| *other == tenant);
+        let (count, bytes) = own.fold((0, 0), |(count, bytes), (_, more)| (count + 1, bytes + more));
+        let slots = self.running.len() + self.paused.len();
+        let guest = count == 0 && slots < self.limits.slots + self.limits.guests;
+        if (slots >= self.limits.slots || !self.paused.is_empty()) && !guest {
             return Verdict::Pass;
         }
         if count > 0 && bytes + self.bytes(job) > self.memory.budget().limit() / 4 * 3 {
@@ -225,7 +252,7 @@ impl Core {
         let found = self.memory.prefixes().find(&root, &ids[..ids.len() - 1]);
         let bytes = self.bytes(&waiting.item) - found.len() * page;
         let mut lease = self.take(bytes);
-        if lease.is_none() && self.running.is_empty() {
+        if lease.is_none() && self.is_idle() {
             // Only those who wait hold adapters now; they can be loaded again.
             self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
             lease = self.take(bytes);
@@ -254,9 +281,14 @@ impl Core {
             logprobs: Vec::new(),
             job,
         };
-        let at = self.running.partition_point(|other| (other.root, other.ticket) < (root, ticket));
-        self.running.insert(at, running);
+        self.insert(running);
         Ok(())
+    }
+
+    fn insert(&mut self, running: Running) {
+        let place = (running.root, running.ticket);
+        let at = self.running.partition_point(|other| (other.root, other.ticket) < place);
+        self.running.insert(at, running);
     }
 
     /// Takes in adapters that were read; who waited for them is back in the queue.
@@ -278,7 +310,7 @@ impl Core {
                 // they let go of them, and nobody passes the first one.
                 Err(ServeError::NoRoom { .. }) => {
                     let first = waiting.last().map(|first| first.ticket);
-                    if self.running.is_empty() && (self.claim.is_none() || self.claim != first) {
+                    if self.is_idle() && (self.claim.is_none() || self.claim != first) {
                         self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
                         self.claim = self.claim.or(first);
                     } else {
@@ -360,13 +392,63 @@ impl Core {
         rows
     }
 
-    /// One step of everyone who has rows in it.
-    fn run(&mut self, batch: &mut Batch<'_>) {
+    /// One step of everyone who has rows in it, and of who comes meanwhile.
+    fn run(&mut self, batch: &mut Batch<'_>, heard: &mut dyn FnMut()) {
         let rows = self.rows();
+        let mut running = std::mem::take(&mut self.running);
+        self.paused = running.iter().map(|running| (running.tenant.clone(), running.bytes)).collect();
+        self.visited = false;
+        let ended = self.advance(batch, &mut running, &rows, &mut |core, inner| {
+            heard();
+            core.welcome(inner);
+        });
+        self.paused.clear();
+        let guests = std::mem::replace(&mut self.running, running);
+        self.end_all(ended);
+        guests.into_iter().for_each(|guest| self.insert(guest));
+    }
+
+    /// Between two layers of a step: whoever came meanwhile, of a tenant that has nothing in the step, has the prompt run
+    /// at once if it fits into one step. A step is paused once at most, so that whoever writes goes on.
+    fn welcome(&mut self, batch: &mut Batch<'_>) {
+        let desk = self.mailbox.lock();
+        let news = desk.queue.latest() > self.seen || !desk.loaded.is_empty();
+        drop(desk);
+        if self.visited || !news {
+            return;
+        }
+        self.admit();
+        let mut left = self.limits.prefill_rows.max(1);
+        let fitting = |running: &Running| {
+            let rows = Some(running.pending().len()).filter(|rows| *rows <= left).unwrap_or(0);
+            left -= rows;
+            rows
+        };
+        let rows: Vec<usize> = self.running.iter().map(fitting).collect();
+        if rows.iter().all(|rows| *rows == 0) {
+            return;
+        }
+        self.visited = true;
+        let mut guests = std::mem::take(&mut self.running);
+        let ended = self.advance(batch, &mut guests, &rows, &mut |_, _| ());
+        self.running = guests;
+        self.end_all(ended);
+    }
+
+    /// Runs as many pending tokens of each as `rows` says, and chooses a token where none is pending then; who ended, how.
+    ///
+    /// `between` is called between layers.
+    fn advance(
+        &mut self,
+        batch: &mut Batch<'_>,
+        running: &mut [Running],
+        rows: &[usize],
+        between: &mut dyn FnMut(&mut Self, &mut Batch<'_>),
+    ) -> Result<Vec<(usize, Ending)>, RunError> {
         let mut wanted = Vec::with_capacity(rows.len());
         let mut slots = Vec::with_capacity(rows.len());
         let mut whose = Vec::with_capacity(rows.len());
-        for (at, (running, rows)) in self.running.iter_mut().zip(&rows).enumerate() {
+        for (at, (running, rows)) in running.iter_mut().zip(rows).enumerate() {
             if *rows == 0 {
                 continue;
             }
@@ -376,17 +458,12 @@ impl Core {
             whose.push(at);
             slots.push(Slot { cache: &mut running.cache, lora: running.job.lora.as_deref(), tokens });
         }
-        let stepped = batch.step_wanted(&mut slots, &wanted);
-        drop(slots);
-        let logits = match stepped {
-            Ok(logits) => logits,
-            Err(error) => return self.fail_all(&error),
-        };
+        let logits = batch.step_wanted(&mut slots, &wanted, &mut |inner| between(self, inner))?;
         let now = self.metrics.now();
         let mut next = logits.chunks_exact(self.base.model.config().vocab);
         let mut ended = Vec::new();
         for (at, wanted) in whose.iter().zip(&wanted) {
-            let running = &mut self.running[*at];
+            let running = &mut running[*at];
             let full = running.cache.len() / KvCache::PAGE_TOKENS;
             if full > running.kept {
                 let ids = &running.history[..running.cache.len()];
@@ -401,13 +478,22 @@ impl Core {
             }
         }
         self.metrics.stepped(now, whose.len(), rows.iter().sum());
+        Ok(ended)
+    }
+
+    /// Ends those who ended in a step, or all when it was refused. That says nothing about who is to blame; requests were
+    /// checked before, so it does not happen.
+    fn end_all(&mut self, ended: Result<Vec<(usize, Ending)>, RunError>) {
+        let ended = ended.unwrap_or_else(|error| {
+            (0..self.running.len()).map(|at| (at, Err(ServeError::from(error.clone())))).collect()
+        });
         for (at, how) in ended.into_iter().rev() {
             self.end(at, how);
         }
     }
 
     /// Ends a running request and frees what it held.
-    fn end(&mut self, at: usize, how: Result<(FinishReason, bool), ServeError>) {
+    fn end(&mut self, at: usize, how: Ending) {
         let running = self.running.remove(at);
         let produced = running.logprobs.len();
         let used = u64::try_from(running.history.len()).unwrap_or(u64::MAX);
@@ -428,13 +514,6 @@ impl Core {
         }
         self.store.release();
         self.retry();
-    }
-
-    /// A step that was refused says nothing about who is to blame; requests were checked before, so it does not happen.
-    fn fail_all(&mut self, error: &RunError) {
-        for at in (0..self.running.len()).rev() {
-            self.end(at, Err(error.clone().into()));
-        }
     }
 }
 

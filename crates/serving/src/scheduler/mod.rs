@@ -4,7 +4,8 @@
 //!
 //! [`Embedded`](crate::Embedded) checks a request and puts it into the [`Mailbox`]; the engine thread ([`thread`]) calls
 //! [`Core::step`] as long as there is work. A step takes one row of every answer that is being written and a bounded number
-//! of prompt rows, so that long prompts never hold up answers. Cold adapters are read by a loader thread meanwhile.
+//! of prompt rows, so that long prompts never hold up answers. Between two layers of it a tenant that had nothing here is let
+//! in: a short prompt waits for a layer, not for a step. Cold adapters are read by a loader thread meanwhile.
 //!
 //! # Invariants
 //!
@@ -13,7 +14,8 @@
 //!   runs. A request that would not fit alone is refused when it comes.
 //! - **No starvation.** Tenants take turns by tokens ([`queue`]). A tenant without a running answer may use one of the guest
 //!   slots, and no tenant takes more than three quarters of the memory while others could use it. A request that was overtaken
-//!   too often for lack of memory lets nobody pass any more.
+//!   too often for lack of memory lets nobody pass any more. A step is paused for newcomers once at most, for no more than a
+//!   step's prompt rows, so that whoever writes goes on.
 //! - **No trace in the bits.** Neither turns, chunks, shared prefixes nor neighbours change an answer; the engine sees to it.
 //! - A reader that left frees slot and memory before the next step.
 //!

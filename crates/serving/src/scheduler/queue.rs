@@ -74,6 +74,11 @@ impl<T> FairQueue<T> {
         self.held
     }
 
+    /// The number of the request that came last.
+    pub(crate) fn latest(&self) -> u64 {
+        self.tickets
+    }
+
     /// Tokens that the waiting requests may cost, those set aside excluded.
     pub(crate) fn cost(&self) -> u64 {
         self.lanes.values().flat_map(|lane| &lane.items).map(|waiting| waiting.cost).sum()

@@ -22,6 +22,14 @@ use crate::events::{Event, Events, events};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 
+/// Where requests are left.
+#[derive(Clone)]
+struct Door {
+    base: Arc<Base>,
+    metrics: Arc<Metrics>,
+    mailbox: Arc<Mailbox>,
+}
+
 /// A scheduler whose loads are done when the test says so.
 struct Desk {
     base: Arc<Base>,
@@ -103,32 +111,13 @@ impl Desk {
         hash
     }
 
+    fn door(&self) -> Door {
+        let (base, metrics, mailbox) = (Arc::clone(&self.base), Arc::clone(&self.metrics), Arc::clone(&self.mailbox));
+        Door { base, metrics, mailbox }
+    }
+
     fn ask(&self, tenant: &str, adapter: Option<AdapterHash>, ids: &[u32], max_tokens: u32) -> Result<Events, Full> {
-        let mailbox = Arc::clone(&self.mailbox);
-        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
-        let sampling = sampling(max_tokens);
-        let chosen = self.base.sampling(&sampling).unwrap();
-        let job = Job {
-            request: CompletionRequest {
-                model_id: ModelId(0),
-                model: "any".into(),
-                prompt: Prompt::Ids(ids.to_vec()),
-                sampling,
-                top_logprobs: 0,
-            },
-            adapter,
-            lora: None,
-            prompt: self.base.prompt(&Prompt::Ids(ids.to_vec())).unwrap(),
-            room: (max_tokens as usize).min(160 - ids.len()),
-            chooser: Chooser::new(chosen, Decoding::default(), None),
-            include_stop: false,
-            sender,
-            arrived: self.metrics.now(),
-            overtaken: 0,
-        };
-        let cost = job.tokens() as u64;
-        self.mailbox.leave(|desk| desk.queue.push(&Tenant::new(tenant), cost, job))?;
-        Ok(events)
+        self.door().ask(tenant, adapter, ids, max_tokens)
     }
 
     /// Reads the adapters that were asked for.
@@ -170,6 +159,36 @@ impl Desk {
     }
 }
 
+impl Door {
+    fn ask(&self, tenant: &str, adapter: Option<AdapterHash>, ids: &[u32], max_tokens: u32) -> Result<Events, Full> {
+        let mailbox = Arc::clone(&self.mailbox);
+        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
+        let sampling = sampling(max_tokens);
+        let chosen = self.base.sampling(&sampling).unwrap();
+        let job = Job {
+            request: CompletionRequest {
+                model_id: ModelId(0),
+                model: "any".into(),
+                prompt: Prompt::Ids(ids.to_vec()),
+                sampling,
+                top_logprobs: 0,
+            },
+            adapter,
+            lora: None,
+            prompt: self.base.prompt(&Prompt::Ids(ids.to_vec())).unwrap(),
+            room: (max_tokens as usize).min(160 - ids.len()),
+            chooser: Chooser::new(chosen, Decoding::default(), None),
+            include_stop: false,
+            sender,
+            arrived: self.metrics.now(),
+            overtaken: 0,
+        };
+        let cost = job.tokens() as u64;
+        self.mailbox.leave(|desk| desk.queue.push(&Tenant::new(tenant), cost, job))?;
+        Ok(events)
+    }
+}
+
 fn sampling(max_tokens: u32) -> Sampling {
     // Warm, so that answers differ in more than their prompts.
     Sampling { temperature_milli: 900, top_p_milli: 1000, max_tokens, seed: 7, stop: Vec::new() }
@@ -198,6 +217,21 @@ fn limits(base: &Base) -> Limits {
     Limits { memory_bytes: pages(base, 160) * 40, slots: 4, guests: 2, prefill_rows: 16, ..Limits::default() }
 }
 
+/// Leaves some request: its adapter, prompt, bound and events.
+fn ask_any(
+    door: &Door,
+    hashes: &[AdapterHash],
+    chance: &mut impl FnMut(u64) -> u64,
+) -> (Option<AdapterHash>, Vec<u32>, u32, Option<Events>) {
+    let hash = hashes.get(chance(5) as usize).copied();
+    // Few prompts with long common starts, so that prefixes are shared.
+    let mut prompt = ids(chance(3), 40);
+    prompt.truncate(1 + chance(40) as usize);
+    let (tenant, tokens) = (["a", "b", "c"][chance(3) as usize], 1 + chance(30) as u32);
+    let events = door.ask(tenant, hash, &prompt, tokens).unwrap();
+    (hash, prompt, tokens, Some(events))
+}
+
 #[test]
 fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
     let base = base();
@@ -210,25 +244,18 @@ fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
         let hashes: Vec<AdapterHash> = (1..=4).map(|seed| desk.register(seed)).collect();
         let model = Arc::clone(&base.model);
         let mut batch = Batch::new(&model);
-        let (mut open, mut asked, mut draws) = (Vec::new(), 0, 0);
+        let (mut open, mut draws) = (Vec::new(), 0);
         let mut chance = |below: u64| {
             draws += 1;
             draw(seed, 9, draws) % below
         };
-        while asked < 60 {
+        while open.len() < 60 {
             if chance(3) == 0 {
-                let hash = hashes.get(chance(5) as usize).copied();
-                // Few prompts with long common starts, so that prefixes are shared.
-                let mut prompt = ids(chance(3), 40);
-                prompt.truncate(1 + chance(40) as usize);
-                let (tenant, tokens) = (["a", "b", "c"][chance(3) as usize], 1 + chance(30) as u32);
-                let events = desk.ask(tenant, hash, &prompt, tokens).unwrap();
-                open.push((hash, prompt, tokens, Some(events)));
-                asked += 1;
+                open.push(ask_any(&desk.door(), &hashes, &mut chance));
             }
             match chance(12) {
                 0 if !open.is_empty() => {
-                    let at = chance(asked) as usize % open.len();
+                    let at = chance(open.len() as u64) as usize;
                     open[at].3 = None;
                 }
                 1 => drop(desk.store.evict_one()),
@@ -239,7 +266,14 @@ fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
                 3 => desk.load(),
                 _ => {}
             }
-            desk.core.step(&mut batch);
+            // Some come between two layers.
+            let (door, mut late) = (desk.door(), Vec::new());
+            desk.core.step_heard(&mut batch, &mut || {
+                if chance(6) == 0 {
+                    late.push(ask_any(&door, &hashes, &mut chance));
+                }
+            });
+            open.extend(late);
             desk.check();
         }
         desk.drain(&mut batch);
@@ -280,6 +314,66 @@ fn a_tenant_waits_a_bounded_number_of_steps_beside_one_with_a_hundred_long_reque
     // Its prompt has the first step to itself.
     assert_eq!(told[..2], [(1, false), (1, true)], "admitted and answered");
     drop(noisy);
+}
+
+#[test]
+fn who_comes_within_a_step_waits_for_a_layer_of_it_and_not_for_its_end() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let noisy: Vec<Events> = (0..100).map(|n| desk.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
+    for _ in 0..20 {
+        desk.core.step(&mut batch);
+    }
+    let (door, mut quiet, mut told, mut layers) = (desk.door(), Vec::new(), Vec::new(), 0);
+    // Of 16 rows for prompts, the first takes all; the second finds the step paused once and waits for its end.
+    let newcomers = [("quiet", ids(999, 16)), ("another", ids(998, 4))];
+    desk.core.step_heard(&mut batch, &mut || {
+        for events in &mut quiet {
+            let tokens =
+                std::iter::from_fn(|| Events::try_next(events)).filter(|e| matches!(e, Event::Token(_))).count();
+            told.push((layers, tokens));
+        }
+        if let Some((tenant, prompt)) = newcomers.get(layers) {
+            quiet.push(door.ask(tenant, Some(hash), prompt, 3).unwrap());
+        }
+        layers += 1;
+    });
+    assert_eq!(layers, 3, "two layers and the logits");
+    assert_eq!(told, [(1, 1), (2, 0), (2, 0)], "a token in the layer it came in; none before the step ends");
+    assert_eq!(desk.core.running(), 5, "the four and the guest");
+    drop(noisy);
+    desk.drain(&mut batch);
+    // Their first tokens were read above; the ends tell the whole answers.
+    for (mut events, (tenant, prompt)) in quiet.into_iter().zip(&newcomers) {
+        let Some(Event::Finished(answer)) = std::iter::from_fn(|| events.try_next()).last() else {
+            panic!("{tenant} has no answer")
+        };
+        assert_eq!(bits(&answer), desk.alone(Some(hash), prompt, 3), "{tenant}");
+    }
+}
+
+#[test]
+fn a_step_that_is_paused_at_every_turn_still_writes_for_those_in_it() {
+    let base = base();
+    let mut desk = Desk::new(&base, limits(&base));
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let prompt = ids(1, 10);
+    let mut writer = desk.ask("writer", None, &prompt, 40).unwrap();
+    let (door, mut guests, mut written) = (desk.door(), Vec::new(), 0);
+    for step in 0..20 {
+        desk.core.step_heard(&mut batch, &mut || {
+            let n = guests.len() as u64;
+            guests.push(door.ask(&format!("guest-{n}"), None, &ids(100 + n, 8), 1).unwrap());
+        });
+        written += std::iter::from_fn(|| writer.try_next()).filter(|event| matches!(event, Event::Token(_))).count();
+        assert!(written >= step / 2, "step {step}: {written}");
+    }
+    drop(guests);
+    desk.drain(&mut batch);
 }
 
 #[test]
