@@ -337,9 +337,8 @@ impl Core {
     /// How many tokens of each running request go into the next step.
     ///
     /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that one
-    /// tenant's many prompts hardly delay another's few; a tenant that writes already has at most a quarter of them, so
-    /// that steps stay short for who comes. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes first. Within a
-    /// tenant the older request does.
+    /// tenant's many prompts hardly delay another's few. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes
+    /// first. Within a tenant the older request does.
     ///
     /// Tenants that write nothing yet and whose prompts end in this step have it to themselves, at most every other step: to
     /// them it is the whole wait, to those who write a short pause.
@@ -356,23 +355,15 @@ impl Core {
                 prompts.push(at);
             }
         }
-        let most = self.limits.prefill_rows.max(1);
         let first = |running: &Running| {
             let computed = tokens.get(&running.tenant).map(|(computed, _)| *computed);
             (running.passed < PASSED_MAX, computed, running.ticket)
         };
         prompts.sort_by_key(|at| first(&self.running[*at]));
-        let mut left: BTreeMap<&Tenant, usize> = tokens
-            .iter()
-            .map(|(tenant, (_, writes))| (*tenant, if *writes { most.div_ceil(4) } else { most }))
-            .collect();
-        let mut all = most;
+        let mut left = self.limits.prefill_rows.max(1);
         for at in &prompts {
-            let running = &self.running[*at];
-            let Some(own) = left.get_mut(&running.tenant) else { continue };
-            rows[*at] = running.pending().len().min(*own).min(all);
-            *own -= rows[*at];
-            all -= rows[*at];
+            rows[*at] = self.running[*at].pending().len().min(left);
+            left -= rows[*at];
         }
         let writes = |at: usize| tokens.get(&self.running[at].tenant).is_some_and(|(_, writes)| *writes);
         let newcomers: Vec<usize> = prompts.iter().copied().filter(|at| !writes(*at)).collect();
@@ -408,8 +399,8 @@ impl Core {
         guests.into_iter().for_each(|guest| self.insert(guest));
     }
 
-    /// Between two layers of a step: whoever came meanwhile, of a tenant that has nothing in the step, has the prompt run
-    /// at once if it fits into one step. A step is paused once at most, so that whoever writes goes on.
+    /// Between two layers of a step: whoever came meanwhile, of a tenant that has nothing in the step, has as many prompt
+    /// rows run at once as a step may take. A step is paused once at most, so that whoever writes goes on.
     fn welcome(&mut self, batch: &mut Batch<'_>) {
         let desk = self.mailbox.lock();
         let news = desk.queue.latest() > self.seen || !desk.loaded.is_empty();
@@ -420,7 +411,7 @@ impl Core {
         self.admit();
         let mut left = self.limits.prefill_rows.max(1);
         let fitting = |running: &Running| {
-            let rows = Some(running.pending().len()).filter(|rows| *rows <= left).unwrap_or(0);
+            let rows = running.pending().len().min(left);
             left -= rows;
             rows
         };
