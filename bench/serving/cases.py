@@ -4,11 +4,11 @@
 PROMPT, PREFILL = 64, 1024
 #: Name, the adapter of each sequence (`None` for the base), tokens written by each.
 DECODES = [
-    ("n=1, no adapter", [None], 48),
-    ("n=1, one adapter", ["a00"], 48),
-    ("n=16, no adapter", [None] * 16, 32),
-    ("n=16, one adapter", ["a00"] * 16, 32),
-    ("n=16, 16 adapters", [f"a{at:02}" for at in range(16)], 32),
+    ("n=1, no adapter", [None], 96),
+    ("n=1, one adapter", ["a00"], 96),
+    ("n=16, no adapter", [None] * 16, 96),
+    ("n=16, one adapter", ["a00"] * 16, 96),
+    ("n=16, 16 adapters", [f"a{at:02}" for at in range(16)], 96),
 ]
 #: Name, adapter.
 PREFILLS = [("prefill 1,024, no adapter", None), ("prefill 1,024, one adapter", "a00")]
@@ -25,10 +25,9 @@ def prompt(seed, length):
     return [(seed * 7919 + at * 104729 + at * at * 31) % 40000 + 300 for at in range(length)]
 
 
-def in_process(repeats):
+def in_process():
     """All of it for a peer without a server, as JSON can tell it."""
     return {
-        "repeats": repeats,
         "cases": [
             {"name": name, "adapters": adapters, "tokens": tokens, "prompts": [prompt(at, PROMPT) for at in range(len(adapters))]}
             for name, adapters, tokens in DECODES

@@ -15,7 +15,7 @@ import { pathToFileURL } from "node:url";
 const [packages, folder] = process.argv.slice(2);
 const entry = createRequire(join(resolve(packages), "package.json")).resolve("node-llama-cpp");
 const { getLlama } = await import(pathToFileURL(entry).href);
-const { repeats, cases, prefills, check } = JSON.parse(readFileSync(0, "utf8"));
+const { cases, prefills, check } = JSON.parse(readFileSync(0, "utf8"));
 
 const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, maxThreads: 1, logLevel: "error", progressLogs: false });
 const model = await llama.loadModel({ modelPath: join(folder, "base.gguf") });
@@ -64,20 +64,14 @@ async function decode(adapters, prompts, count) {
 
 const rates = {};
 for (const { name, adapters, prompts, tokens } of cases) {
-    rates[name] = [];
-    for (let at = 0; at < repeats; at++) {
-        const { written } = await decode(adapters, prompts, tokens);
-        const made = adapters.length * tokens;
-        rates[name].push({ cpu: made / written.cpu, wall: made / written.wall });
-    }
+    const { written } = await decode(adapters, prompts, tokens);
+    const made = adapters.length * tokens;
+    rates[name] = [{ cpu: made / written.cpu, wall: made / written.wall }];
 }
 for (const { name, adapter, prompt } of prefills) {
-    rates[name] = [];
-    for (let at = 0; at < repeats; at++) {
-        const { read } = await decode([adapter], [prompt], 0);
-        const tokens = prompt.length - 1;
-        rates[name].push({ cpu: tokens / read.cpu, wall: tokens / read.wall });
-    }
+    const { read } = await decode([adapter], [prompt], 0);
+    const tokens = prompt.length - 1;
+    rates[name] = [{ cpu: tokens / read.cpu, wall: tokens / read.wall }];
 }
 const greedy = {};
 for (const { adapter, prompt, tokens } of check) greedy[adapter ?? "base"] = (await decode([adapter], [prompt], tokens)).ids[0];

@@ -53,11 +53,11 @@ def rate(tokens, times):
 rates, greedy = {}, {}
 for case in given["cases"]:
     made = len(case["adapters"]) * case["tokens"]
-    runs = [decode(case["adapters"], case["prompts"], case["tokens"]) for _ in range(given["repeats"])]
-    rates[case["name"]] = [rate(made, steps) for _, _, steps in runs]
+    _, _, steps = decode(case["adapters"], case["prompts"], case["tokens"])
+    rates[case["name"]] = [rate(made, steps)]
 for case in given["prefills"]:
-    runs = [decode([case["adapter"]], [case["prompt"]], 0) for _ in range(given["repeats"])]
-    rates[case["name"]] = [rate(len(case["prompt"]), read) for _, read, _ in runs]
+    _, read, _ = decode([case["adapter"]], [case["prompt"]], 0)
+    rates[case["name"]] = [rate(len(case["prompt"]), read)]
 for case in given["check"]:
     made, _, _ = decode([case["adapter"]], [case["prompt"]], case["tokens"])
     greedy[case["adapter"] or "base"] = [int(one) for one in made]

@@ -17,6 +17,15 @@ def median(rates, kind):
     return middle(one[kind] for one in rates)
 
 
+def joined(before, found):
+    """A part's figures of all rounds so far: rates side by side, the rest of the latest; open as soon as one round was."""
+    if before is None or "open" in found:
+        return found
+    if "open" in before:
+        return before
+    return found | {"rates": {case: before["rates"][case] + rates for case, rates in found["rates"].items()}}
+
+
 def line(*cells):
     print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
@@ -38,9 +47,10 @@ class Figures:
         return median(rates, kind) if rates else None
 
     def ratio(self, one, other):
-        """Of two (who, case)."""
-        top, bottom = self.rate(*one), self.rate(*other)
-        return top / bottom if top and bottom else None
+        """Of two (who, case): the median of the rounds' ratios."""
+        top, bottom = (self.figures.get(who, {}).get("rates", {}).get(case, []) for who, case in (one, other))
+        ratios = [above["cpu"] / below["cpu"] for above, below in zip(top, bottom)]
+        return middle(ratios) if ratios else None
 
     def share(self, mode):
         """How much of the read bandwidth one sequence without an adapter uses."""
@@ -75,9 +85,8 @@ def bars(found):
 def q8_over_bf16(found):
     """q8 over the faster of the modes with bf16 weights."""
     case = "n=1, no adapter"
-    others = [found.rate(mode, case) for mode in MODES[:2]]
-    own, best = found.rate("q8-1", case), max((rate for rate in others if rate), default=None)
-    return own / best if own and best else None
+    ratios = [found.ratio(("q8-1", case), (mode, case)) for mode in MODES[:2]]
+    return min((ratio for ratio in ratios if ratio), default=None)
 
 
 def tell(figures):

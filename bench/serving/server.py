@@ -154,8 +154,8 @@ class Server:
         return self.cpu() - cpu, time.monotonic() - clock, sum(made)
 
 
-def measure(server, repeats, log):
-    """Rates of every case, `repeats` of each: tokens per CPU-second of the server and per second.
+def measure(server, log):
+    """Rates of every case: tokens per CPU-second of the server and per second.
 
     The rate of writing is that of a long run less one of a single token each, so that reading the prompts does not count.
     """
@@ -163,17 +163,13 @@ def measure(server, repeats, log):
     server.together([None], 2, PROMPT)
     for name, adapters, tokens in DECODES:
         server.together(adapters, 1, PROMPT)
-        rates[name] = []
-        for _ in range(repeats):
-            short, long = server.together(adapters, 1, PROMPT), server.together(adapters, tokens + 1, PROMPT)
-            cpu, clock, made = (more - less for more, less in zip(long, short))
-            rates[name].append({"cpu": made / max(cpu, 1 / TICK), "wall": made / max(clock, 1e-3)})
+        short, long = server.together(adapters, 1, PROMPT), server.together(adapters, tokens + 1, PROMPT)
+        cpu, clock, made = (more - less for more, less in zip(long, short))
+        rates[name] = [{"cpu": made / max(cpu, 1 / TICK), "wall": made / max(clock, 1e-3)}]
         log(name, rates[name])
     for name, adapter in PREFILLS:
-        rates[name] = []
-        for _ in range(repeats):
-            cpu, clock, _ = server.together([adapter], 1, PREFILL)
-            rates[name].append({"cpu": PREFILL / cpu, "wall": PREFILL / clock})
+        cpu, clock, _ = server.together([adapter], 1, PREFILL)
+        rates[name] = [{"cpu": PREFILL / cpu, "wall": PREFILL / clock}]
         log(name, rates[name])
     greedy = {}
     for adapter, seed, tokens in CHECKS:

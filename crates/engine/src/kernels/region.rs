@@ -51,6 +51,8 @@ impl Region {
         // SAFETY: the mapping is private to reading. The files are our own caches, replaced by renaming and never
         // written in place; who truncates one under a running process ends that process, as with any program text.
         let map = unsafe { Mmap::map(file)? };
+        // All of it is read at once, so let the system read ahead by more than it does for one page after the other.
+        advise(|| map.advise(memmap2::Advice::WillNeed));
         advise(|| map.advise(memmap2::Advice::HugePage));
         let words = map.len() / size_of::<u32>();
         Ok(Self { memory: Memory::File(map), words })
