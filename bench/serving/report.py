@@ -23,7 +23,8 @@ def joined(before, found):
         return found
     if "open" in before:
         return before
-    return found | {"rates": {case: before["rates"][case] + rates for case, rates in found["rates"].items()}}
+    rates = {case: before["rates"][case] + rates for case, rates in found["rates"].items()}
+    return found | {"rates": rates, "seconds": before["seconds"] + found["seconds"]}
 
 
 def line(*cells):
