@@ -148,14 +148,7 @@ fn panel(form: Form, n: usize, k: usize, p: usize) -> (usize, usize) {
 /// Scale and 8-bit values of up to 32 numbers: the largest magnitude becomes 127, others round to even.
 #[inline(always)]
 pub(crate) fn quantise(values: &[f32]) -> (f32, [i8; BLOCK]) {
-    // Sixteen side by side: which is the largest does not depend on the order.
-    let mut largest = [0f32; 16];
-    for values in values.chunks(16) {
-        for (largest, x) in largest.iter_mut().zip(values) {
-            *largest = if x.abs() > *largest { x.abs() } else { *largest };
-        }
-    }
-    let largest = largest.iter().fold(0f32, |m, x| if *x > m { *x } else { m });
+    let largest = values.iter().fold(0f32, |m, x| if x.abs() > m { x.abs() } else { m });
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
     let mut quants = [0; BLOCK];
     for (q, x) in quants.iter_mut().zip(values) {
