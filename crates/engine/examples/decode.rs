@@ -143,7 +143,7 @@ fn decoder<'a>(
     n: usize,
     loras: Option<&'a [Lora]>,
 ) -> Result<impl FnMut() -> Outcome + 'a, Box<dyn std::error::Error>> {
-    let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(model.config())).collect();
+    let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(model)).collect();
     let mut batch = Batch::new(model);
     let mut step = move |tokens: &[Vec<u32>]| {
         let mut slots: Vec<Slot<'_>> = caches

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|seed| Lora::init(&model, &LoraConfig::all_linear(8), seed))
         .collect::<Result<Vec<_>, LoadError>>()?;
     for n in [1, 16] {
-        let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(model.config())).collect();
+        let mut caches: Vec<KvCache> = (0..n).map(|_| KvCache::new(&model)).collect();
         let mut batch = Batch::new(&model);
         rate(&format!("decode, {n} sequences on {n} adapters"), n, 200, || {
             let mut slots: Vec<Slot<'_>> = caches

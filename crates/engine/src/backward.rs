@@ -140,7 +140,7 @@ pub(crate) fn gradient(
         Wanted::Lora(lora, _) => Some(*lora),
         Wanted::Full(_) => None,
     };
-    let mut cache = KvCache::new(config);
+    let mut cache = KvCache::new(model);
     let mut slots = [Slot { cache: &mut cache, lora, tokens }];
     forward(model, rt, &mut slots, &mut s.ws, Some(&mut s.trace), &mut || ())?;
 

@@ -17,7 +17,6 @@ pub(crate) use crate::kv::KvCache;
 use crate::linear::{Group, Linear};
 use crate::lora::Lora;
 use crate::lora_pack::Input;
-use crate::mode::NumericMode;
 use crate::model::Model;
 
 /// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
@@ -221,7 +220,7 @@ fn check(model: &Model, slots: &[Slot<'_>]) -> Result<(), RunError> {
         if slot.tokens.is_empty() {
             return Err(RunError::Empty);
         }
-        if !slot.cache.fits(config) {
+        if !slot.cache.fits(model) {
             return Err(RunError::CacheMismatch);
         }
         let tokens = slot.cache.len() + slot.tokens.len();
@@ -297,7 +296,7 @@ fn norm_heads(model: &Model, isa: Isa, layer: usize, ws: &mut Workspace) {
 
 /// Rotates queries and keys, writes keys and values to the caches, and mixes values.
 fn attention(model: &Model, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], ws: &mut Workspace) {
-    let (config, by_pairs) = (model.config(), model.mode() == NumericMode::Bf16Dot);
+    let (config, shape) = (model.config(), PageShape::of(model));
     let (isa, half) = (rt.isa(), config.head_dim / 2);
     let (qw, kvw) = (config.q_width(), config.kv_width());
     let mut row = 0;
@@ -306,7 +305,7 @@ fn attention(model: &Model, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], 
             let (cos, sin) = (&ws.cos[row * half..][..half], &ws.sin[row * half..][..half]);
             rope(isa, &mut ws.q[row * qw..][..qw], cos, sin, 1.0);
             rope(isa, &mut ws.k[row * kvw..][..kvw], cos, sin, 1.0);
-            if by_pairs {
+            if shape.pairs {
                 round(isa, &mut ws.q[row * qw..][..qw]);
                 round(isa, &mut ws.k[row * kvw..][..kvw]);
                 round(isa, &mut ws.v[row * kvw..][..kvw]);
@@ -322,5 +321,5 @@ fn attention(model: &Model, rt: &Runtime, layer: usize, slots: &mut [Slot<'_>], 
             Query { pages, layer, start: slot.cache.len(), rows: slot.tokens.len() }
         })
         .collect();
-    attend(rt, by_pairs, PageShape::of(config), config.heads, &queries, &ws.q, &mut ws.mixed);
+    attend(rt, shape, config.heads, &queries, &ws.q, &mut ws.mixed);
 }

@@ -16,9 +16,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::config::ModelConfig;
 use crate::error::RunError;
 use crate::kernels::attention::{PAGE, PageShape};
+use crate::model::Model;
 
 /// A limit on bytes that several owners share.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ impl Drop for Lease {
 /// Keys and values of 16 positions, all layers and heads.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) data: Box<[f32]>,
+    /// As [`PageShape`] says, layer by layer.
+    pub(crate) data: Box<[u32]>,
     /// What pays for it; pages of unbounded caches have none.
     lease: Option<Lease>,
 }
@@ -120,9 +121,9 @@ impl KvCache {
     /// Positions in a page.
     pub const PAGE_TOKENS: usize = PAGE;
 
-    /// An empty cache for models of that shape, bounded by the machine only.
-    pub fn new(config: &ModelConfig) -> Self {
-        Self::shaped(PageShape::of(config), config.layers)
+    /// An empty cache for that model, bounded by the machine only.
+    pub fn new(model: &Model) -> Self {
+        Self::shaped(PageShape::of(model), model.config().layers)
     }
 
     pub(crate) fn shaped(shape: PageShape, layers: usize) -> Self {
@@ -131,9 +132,9 @@ impl KvCache {
 
     /// A cache that starts with the positions of `prefix`, pages of the same model in order, and pays for all others from
     /// `credit`.
-    pub fn bounded(config: &ModelConfig, prefix: &[KvPage], credit: Lease) -> Self {
+    pub fn bounded(model: &Model, prefix: &[KvPage], credit: Lease) -> Self {
         let pages: Vec<Arc<Page>> = prefix.iter().map(|page| Arc::clone(&page.0)).collect();
-        Self { len: pages.len() * PAGE, pages, credit: Some(credit), ..Self::new(config) }
+        Self { len: pages.len() * PAGE, pages, credit: Some(credit), ..Self::new(model) }
     }
 
     /// Number of tokens held.
@@ -165,13 +166,13 @@ impl KvCache {
     }
 
     /// Bytes of a page of 16 tokens.
-    pub fn page_bytes(config: &ModelConfig) -> usize {
-        config.layers * PageShape::of(config).layer() * size_of::<f32>()
+    pub fn page_bytes(model: &Model) -> usize {
+        model.config().layers * PageShape::of(model).layer() * size_of::<u32>()
     }
 
-    /// Whether it was made for models of that shape.
-    pub(crate) fn fits(&self, config: &ModelConfig) -> bool {
-        self.layers == config.layers && self.shape == PageShape::of(config)
+    /// Whether it was made for models of that shape and way of keeping numbers.
+    pub(crate) fn fits(&self, model: &Model) -> bool {
+        self.layers == model.config().layers && self.shape == PageShape::of(model)
     }
 
     /// Makes room for `tokens` further positions that only this cache writes.
@@ -180,17 +181,17 @@ impl KvCache {
     ///
     /// [`RunError::NoMemory`] when its credit does not pay for them.
     pub(crate) fn reserve(&mut self, tokens: usize) -> Result<(), RunError> {
-        let floats = self.layers * self.shape.layer();
+        let words = self.layers * self.shape.layer();
         if !self.len.is_multiple_of(PAGE)
             && let Some(last) = self.pages.last_mut()
             && Arc::get_mut(last).is_none()
         {
-            let lease = pay(&mut self.credit, floats)?;
+            let lease = pay(&mut self.credit, words)?;
             *last = Arc::new(Page { data: last.data.clone(), lease });
         }
         while self.pages.len() * PAGE < self.len + tokens {
-            let lease = pay(&mut self.credit, floats)?;
-            self.pages.push(Arc::new(Page { data: vec![0.0; floats].into_boxed_slice(), lease }));
+            let lease = pay(&mut self.credit, words)?;
+            self.pages.push(Arc::new(Page { data: vec![0; words].into_boxed_slice(), lease }));
         }
         Ok(())
     }
@@ -216,10 +217,10 @@ impl KvCache {
     }
 }
 
-/// Memory of a page of `floats` values from `credit`; none is needed where there is no limit.
-fn pay(credit: &mut Option<Lease>, floats: usize) -> Result<Option<Lease>, RunError> {
+/// Memory of a page of `words` from `credit`; none is needed where there is no limit.
+fn pay(credit: &mut Option<Lease>, words: usize) -> Result<Option<Lease>, RunError> {
     let Some(credit) = credit else { return Ok(None) };
-    let needed = floats * size_of::<f32>();
+    let needed = words * size_of::<u32>();
     let left = credit.bytes();
     credit.split(needed).map(Some).ok_or(RunError::NoMemory { needed, left })
 }
@@ -236,10 +237,10 @@ impl Drop for Page {
 mod tests {
     use super::*;
 
-    const SHAPE: PageShape = PageShape { kv_heads: 1, head_dim: 8 };
+    const SHAPE: PageShape = PageShape { kv_heads: 1, head_dim: 8, pairs: false };
 
     fn page_bytes() -> usize {
-        2 * SHAPE.layer() * size_of::<f32>()
+        2 * SHAPE.layer() * size_of::<u32>()
     }
 
     /// An empty cache of two layers that may take `pages` pages.
@@ -298,5 +299,21 @@ mod tests {
         append(&mut cache, 99.0);
         assert_eq!(shared.0.data, before);
         assert_ne!(cache.layer(0).0[0].data, before);
+    }
+
+    #[test]
+    fn what_was_cut_off_leaves_no_trace_in_pairs() {
+        let shape = PageShape { pairs: true, ..SHAPE };
+        let filled = |values: &[f32], cut: usize, again: &[f32]| {
+            let mut cache = KvCache::shaped(shape, 2);
+            values.iter().for_each(|x| append(&mut cache, *x));
+            cache.truncate(cut);
+            again.iter().for_each(|x| append(&mut cache, *x));
+            cache.layer(0).0[0].data.clone()
+        };
+        let straight = filled(&[1.0, 2.0, 3.0, 4.0], 4, &[]);
+        assert_eq!(filled(&[1.0, 2.0, 3.0, -7.5], 3, &[4.0]), straight, "cut between the two of a pair");
+        assert_eq!(filled(&[1.0, 2.0, -7.5, 9.0], 2, &[3.0, 4.0]), straight, "cut between pairs");
+        assert_eq!(straight.len(), SHAPE.layer(), "two layers in the memory of one of f32");
     }
 }

@@ -34,6 +34,11 @@ impl NumericMode {
         }
     }
 
+    /// Whether keys and values are kept as pairs of bf16, half the memory of f32.
+    pub(crate) const fn keeps_pairs(self) -> bool {
+        matches!(self, NumericMode::Bf16Dot)
+    }
+
     /// The mode of that name; `None` for one this engine does not compute.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == name)

@@ -30,7 +30,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// An empty sequence.
     pub fn new(model: &'a Model, lora: Option<&'a Lora>) -> Self {
-        let cache = KvCache::new(model.config());
+        let cache = KvCache::new(model);
         Self { lora, model, cache, ws: Workspace::default(), logits: Vec::new() }
     }
 
@@ -175,7 +175,7 @@ pub fn mean_hidden(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Ve
 
 /// One sequence through the model with a cache of its own.
 fn run_whole(model: &Model, lora: Option<&Lora>, ids: &[u32], ws: &mut Workspace) -> Result<(), RunError> {
-    let mut cache = KvCache::new(model.config());
+    let mut cache = KvCache::new(model);
     let mut slots = [Slot { cache: &mut cache, lora, tokens: ids }];
     forward(model, model.runtime(), &mut slots, ws, None, &mut || ())
 }

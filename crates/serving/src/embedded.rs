@@ -216,7 +216,7 @@ impl Embedded {
         let chooser = Chooser::new(sampling, decoding, constraint);
         let pages = (prompt.1.len() + room).div_ceil(KvCache::PAGE_TOKENS);
         let adapter_bytes = adapter.and_then(|hash| self.adapters.bytes(hash)).unwrap_or(0);
-        let needed = pages * KvCache::page_bytes(config) + adapter_bytes;
+        let needed = pages * KvCache::page_bytes(&self.base.model) + adapter_bytes;
         let budget = self.memory.budget().limit();
         if needed > budget {
             return Err(ServeError::TooLarge { needed, budget });

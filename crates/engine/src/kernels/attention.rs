@@ -16,52 +16,77 @@ use super::gemm::Into;
 use super::lanes::Lanes;
 use super::pairs::{dispatch_pairs, rounded};
 use super::product::store;
-use super::tile::{Floats, Left, Step, sums};
+use super::tile::{Floats, Left, Step, added, sums};
 use super::{Runtime, dispatch};
-use crate::config::ModelConfig;
 use crate::kv::Page;
+use crate::model::Model;
 
 /// Positions in a page.
 pub(crate) const PAGE: usize = 16;
 /// Products below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 19;
 
-/// How a layer's keys and values lie in a page: for each head the keys `[head_dim][16]`, 16 positions side by side, then
-/// the values `[16][head_dim rounded up to 16]`.
+/// How a layer's keys and values lie in a page, head by head: the keys `[head_dim][16]`, 16 positions side by side, then the
+/// values `[16][head_dim rounded up to 16]`, all f32.
+///
+/// In pairs of bf16, the even one in the low half, two neighbours of a key share a word, `[head_dim / 2][16]`, and two
+/// neighbouring positions of a value, `[8][head_dim rounded up to 16]`: what [`pairs`](super::pairs) multiplies as it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PageShape {
     /// Key/value heads.
     pub(crate) kv_heads: usize,
-    /// Width of a head.
+    /// Width of a head; even, since rotary embedding has two halves.
     pub(crate) head_dim: usize,
+    /// Whether in pairs; what is written must be rounded then.
+    pub(crate) pairs: bool,
 }
 
 impl PageShape {
-    /// The shape for models of that configuration.
-    pub(crate) fn of(config: &ModelConfig) -> Self {
-        Self { kv_heads: config.kv_heads, head_dim: config.head_dim }
+    /// The shape for that model.
+    pub(crate) fn of(model: &Model) -> Self {
+        let config = model.config();
+        Self { kv_heads: config.kv_heads, head_dim: config.head_dim, pairs: model.mode().keeps_pairs() }
     }
 
-    /// Floats of one head.
+    /// Words of one head's keys, which its values follow.
+    fn keys(self) -> usize {
+        PAGE * self.head_dim / self.per_word()
+    }
+
+    /// Words of one head.
     fn head(self) -> usize {
-        PAGE * (self.head_dim + self.head_dim.next_multiple_of(PAGE))
+        self.keys() + PAGE * self.head_dim.next_multiple_of(PAGE) / self.per_word()
     }
 
-    /// Floats of one layer.
+    /// Numbers in a word.
+    fn per_word(self) -> usize {
+        if self.pairs { 2 } else { 1 }
+    }
+
+    /// Words of one layer.
     pub(crate) fn layer(self) -> usize {
         self.kv_heads * self.head()
     }
 
-    /// Writes keys and values `[kv_heads, head_dim]` of place `at` into a layer of a page.
-    pub(crate) fn write(self, layer: &mut [f32], at: usize, keys: &[f32], values: &[f32]) {
+    /// Writes keys and values `[kv_heads, head_dim]` of place `at` into a layer of a page; places are written in order.
+    pub(crate) fn write(self, layer: &mut [u32], at: usize, keys: &[f32], values: &[f32]) {
         let (d, padded) = (self.head_dim, self.head_dim.next_multiple_of(PAGE));
         let heads = layer.chunks_exact_mut(self.head());
         for ((head, key), value) in heads.zip(keys.chunks_exact(d)).zip(values.chunks_exact(d)) {
-            let (to_keys, to_values) = head.split_at_mut(PAGE * d);
-            for (to, x) in to_keys[at..].iter_mut().step_by(PAGE).zip(key) {
-                *to = *x;
+            let (to_keys, to_values) = head.split_at_mut(self.keys());
+            let to_keys = to_keys[at..].iter_mut().step_by(PAGE);
+            let to_values = to_values[at / self.per_word() * padded..].iter_mut().zip(value);
+            if !self.pairs {
+                to_keys.zip(key).for_each(|(to, x)| *to = x.to_bits());
+                to_values.for_each(|(to, x)| *to = x.to_bits());
+                continue;
             }
-            to_values[at * padded..][..d].copy_from_slice(value);
+            to_keys.zip(key.as_chunks::<2>().0).for_each(|(to, [even, odd])| *to = pair(*even, *odd));
+            if at.is_multiple_of(2) {
+                to_values.for_each(|(to, x)| *to = pair(*x, 0.0));
+            } else {
+                to_values.for_each(|(to, x)| *to = *to & 0xffff | x.to_bits());
+            }
         }
     }
 }
@@ -79,18 +104,10 @@ pub(crate) struct Query<'a> {
 }
 
 /// Attention of the rows of all `queries`, each row at its position, over all earlier positions of its own sequence; by
-/// pairs of bf16 where `by_pairs`, for which queries, keys and values must be rounded.
+/// pairs of bf16 where `shape` has them, for which queries must be rounded.
 ///
 /// **Shapes:** `q` and `out` `[all rows, heads·head_dim]`; an even `head_dim`.
-pub(crate) fn attend(
-    rt: &Runtime,
-    by_pairs: bool,
-    shape: PageShape,
-    heads: usize,
-    queries: &[Query<'_>],
-    q: &[f32],
-    out: &mut [f32],
-) {
+pub(crate) fn attend(rt: &Runtime, shape: PageShape, heads: usize, queries: &[Query<'_>], q: &[f32], out: &mut [f32]) {
     let (width, group) = (heads * shape.head_dim, heads / shape.kv_heads);
     let rows: usize = queries.iter().map(|query| query.rows).sum();
     assert!(q.len() == rows * width && out.len() == q.len() && heads.is_multiple_of(shape.kv_heads));
@@ -112,7 +129,7 @@ pub(crate) fn attend(
         let (job, kv) = (&jobs[index / shape.kv_heads], index % shape.kv_heads);
         let head = job.layer + kv * shape.head();
         SCRATCH.with_borrow_mut(|scratch| {
-            if by_pairs {
+            if shape.pairs {
                 dispatch_pairs!(isa, pairs_body(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch));
             } else {
                 dispatch!(isa, floats_body(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch));
@@ -143,9 +160,6 @@ struct Scratch {
     weights: Vec<f32>,
     /// Probabilities in pairs, `[queries][positions / 2]`.
     weight_pairs: Vec<u32>,
-    /// Keys in pairs, `[page][head_dim / 2][16]`, and values, `[positions / 2][head_dim rounded up to 16]`.
-    keys: Vec<u32>,
-    values: Vec<u32>,
 }
 
 /// A checked query as pointers.
@@ -221,7 +235,7 @@ unsafe fn floats_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize, scratch: 
                 let row = std::slice::from_raw_parts(job.q.add(job.offset(kv, first + i)), job.head_dim);
                 q[i..].iter_mut().step_by(count).zip(row).for_each(|(to, x)| *to = x.to_bits());
             }
-            let key = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head).cast();
+            let key = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head);
             score::<L, Floats>(job, q, key, first, count, weights);
             let most = job.limit(first + count - 1).next_multiple_of(PAGE);
             for i in 0..count {
@@ -305,7 +319,8 @@ unsafe fn mix<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, f
     unsafe {
         for block in (0..padded).step_by(PAGE) {
             let mut sums = [[L::splat(0.0); 4]; Q];
-            let values = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head + PAGE * job.head_dim + block);
+            let at = head + PAGE * job.head_dim + block;
+            let values = |page: usize| job.pages[page].data.as_ptr().wrapping_add(at).cast::<f32>();
             let mut weight = weights;
             for page in 0..together.div_ceil(PAGE) {
                 let mut value = values(page);
@@ -347,96 +362,73 @@ unsafe fn mix<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, f
 /// [`pairs`](super::pairs) is ever a negative zero.
 #[inline(always)]
 unsafe fn pairs_body<L: Lanes, S: Step<L>>(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch) {
-    let Scratch { q, weights, weight_pairs, keys, values } = scratch;
-    let (stride, d, padded) = (job.stride(), job.head_dim, job.head_dim.next_multiple_of(PAGE));
+    let Scratch { q, weights, weight_pairs } = scratch;
+    let (stride, d) = (job.stride(), job.head_dim);
     if weights.len() < TOGETHER * stride {
         weights.resize(TOGETHER * stride, 0.0);
     }
     fit(q, TOGETHER * d / 2);
     fit(weight_pairs, TOGETHER * stride / 2);
-    fit(keys, stride * d / 2);
-    fit(values, stride / 2 * padded);
-    for (page, (keys, values)) in job
-        .pages
-        .iter()
-        .zip(keys.chunks_mut(PAGE * d / 2).zip(values.chunks_mut(PAGE / 2 * padded)))
-        .take(stride / PAGE)
-    {
-        let (from_keys, from_values) = page.data[head..].split_at(PAGE * d);
-        for (to, from) in keys.chunks_exact_mut(PAGE).zip(from_keys.chunks_exact(2 * PAGE)) {
-            let (even, odd) = from.split_at(PAGE);
-            join(even, odd, to);
-        }
-        for (to, from) in values.chunks_exact_mut(padded).zip(from_values.chunks_exact(2 * padded)) {
-            let (even, odd) = from.split_at(padded);
-            join(even, odd, to);
-        }
-    }
     for (first, count) in groups(job.rows * job.group, if L::TILE >= 16 { TOGETHER } else { 1 }) {
-        // SAFETY: these queries exist; keys and values reach to the last row by the check in `attend`.
+        // SAFETY: these queries exist; pages reach to the last row by the check in `attend`.
         unsafe {
             for i in 0..count {
                 let row = std::slice::from_raw_parts(job.q.add(job.offset(kv, first + i)), d);
                 for (to, [even, odd]) in q[i..].iter_mut().step_by(count).zip(row.as_chunks::<2>().0) {
-                    *to = even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000;
+                    *to = pair(*even, *odd);
                 }
             }
-            let key = |page: usize| keys.as_ptr().wrapping_add(page * PAGE * d / 2);
+            let key = |page: usize| job.pages[page].data.as_ptr().wrapping_add(head);
             score::<L, S>(job, q, key, first, count, weights);
             let most = job.limit(first + count - 1).next_multiple_of(PAGE);
             for i in 0..count {
                 let weights = &mut weights[i * stride..][..most];
                 let inverse = exponentials(weights, job.limit(first + i), job.scale());
                 let pairs = weight_pairs[i * stride / 2..].iter_mut();
-                for (pair, [even, odd]) in pairs.zip(weights.as_chunks::<2>().0) {
-                    *pair = rounded(even * inverse).to_bits() >> 16 | rounded(odd * inverse).to_bits();
+                for (to, [even, odd]) in pairs.zip(weights.as_chunks::<2>().0) {
+                    *to = pair(rounded(even * inverse), rounded(odd * inverse));
                 }
             }
             let at = |i: usize| weight_pairs.as_ptr().wrapping_add(i * stride / 2);
-            let values = values.as_ptr();
             match count {
                 TOGETHER => {
-                    mix_pairs::<L, S, 6>(job, kv, first, at(0), values, most / 2);
-                    mix_pairs::<L, S, 6>(job, kv, first + 6, at(6), values, most / 2);
+                    mix_pairs::<L, S, 6>(job, head, kv, first, at(0));
+                    mix_pairs::<L, S, 6>(job, head, kv, first + 6, at(6));
                 }
-                4 => mix_pairs::<L, S, 4>(job, kv, first, at(0), values, most / 2),
-                3 => mix_pairs::<L, S, 3>(job, kv, first, at(0), values, most / 2),
-                2 => mix_pairs::<L, S, 2>(job, kv, first, at(0), values, most / 2),
-                _ => mix_pairs::<L, S, 1>(job, kv, first, at(0), values, most / 2),
+                4 => mix_pairs::<L, S, 4>(job, head, kv, first, at(0)),
+                3 => mix_pairs::<L, S, 3>(job, head, kv, first, at(0)),
+                2 => mix_pairs::<L, S, 2>(job, head, kv, first, at(0)),
+                _ => mix_pairs::<L, S, 1>(job, head, kv, first, at(0)),
             }
         }
     }
 }
 
-/// Pairs of values that are rounded already.
+/// Two values that are rounded already in one word.
 #[inline(always)]
-fn join(even: &[f32], odd: &[f32], to: &mut [u32]) {
-    for (to, (even, odd)) in to.iter_mut().zip(even.iter().zip(odd)) {
-        *to = even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000;
-    }
+fn pair(even: f32, odd: f32) -> u32 {
+    even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000
 }
 
-/// Mixes the first `2·steps` values for `Q` queries from the `first`-th on.
+/// Mixes values for `Q` queries from the `first`-th on, whose pairs of probabilities begin at `weights`.
 #[inline(always)]
 unsafe fn mix_pairs<L: Lanes, S: Step<L>, const Q: usize>(
     job: &Job<'_>,
+    head: usize,
     kv: usize,
     first: usize,
     weights: *const u32,
-    values: *const u32,
-    steps: usize,
 ) {
     let padded = job.head_dim.next_multiple_of(PAGE);
     let mut block = 0;
-    // SAFETY: values and weights are there for all steps; offsets lie within out.
+    // SAFETY: the caller's contract.
     unsafe {
         while block < padded {
-            let values = values.wrapping_add(block);
             if block + 4 * PAGE <= padded && L::TILE >= 16 {
-                mix_block::<L, S, Q, 4>(job, kv, first, weights, values, steps, block);
+                mix_block::<L, S, Q, 4>(job, head, kv, first, weights, block);
                 block += 4 * PAGE;
             } else {
-                mix_block::<L, S, Q, 1>(job, kv, first, weights, values, steps, block);
+                mix_block::<L, S, Q, 1>(job, head, kv, first, weights, block);
                 block += PAGE;
             }
         }
@@ -447,18 +439,23 @@ unsafe fn mix_pairs<L: Lanes, S: Step<L>, const Q: usize>(
 #[inline(always)]
 unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
     job: &Job<'_>,
+    head: usize,
     kv: usize,
     first: usize,
     weights: *const u32,
-    values: *const u32,
-    steps: usize,
     block: usize,
 ) {
-    let left = Left { at: weights, row: job.stride() / 2, step: 1 };
-    let panels: [*const u32; V] = std::array::from_fn(|v| values.wrapping_add(v * PAGE));
-    // SAFETY: the caller's contract.
+    let (words, padded) = (PAGE / 2, job.head_dim.next_multiple_of(PAGE));
+    let at = head + words * job.head_dim + block;
+    // SAFETY: pages and probabilities are there for all positions that these queries see; offsets lie within out.
     unsafe {
-        let acc = sums::<L, S, Q, V>(left, panels, job.head_dim.next_multiple_of(PAGE), steps);
+        let mut acc = [[L::splat(0.0); V]; Q];
+        for page in 0..job.limit(first + Q - 1).div_ceil(PAGE) {
+            let values = job.pages[page].data.as_ptr().wrapping_add(at);
+            let panels: [*const u32; V] = std::array::from_fn(|v| values.wrapping_add(v * PAGE));
+            let left = Left { at: weights.wrapping_add(page * words), row: job.stride() / 2, step: 1 };
+            acc = added::<L, S, Q, V>(acc, left, panels, padded, words);
+        }
         for (i, acc) in acc.iter().enumerate() {
             let out = job.out.add(job.offset(kv, first + i) + block);
             store::<L, 1, V>(&[*acc], out, 0, job.head_dim - block, Into::Set);
@@ -484,7 +481,7 @@ mod tests {
         if by_pairs {
             [&mut q, &mut k, &mut v].into_iter().for_each(|x| round(rt.isa(), x));
         }
-        let shape = PageShape { kv_heads: 2, head_dim: d };
+        let shape = PageShape { kv_heads: 2, head_dim: d, pairs: by_pairs };
         let mut cache = KvCache::shaped(shape, 2);
         let mut out = vec![0.0; q.len()];
         for (n, (q, out)) in q.chunks(chunk * 4 * d).zip(out.chunks_mut(chunk * 4 * d)).enumerate() {
@@ -495,7 +492,7 @@ mod tests {
                 cache.write(1, i, &k[at..][..2 * d], &v[at..][..2 * d]);
             }
             let (pages, layer) = cache.layer(1);
-            attend(rt, by_pairs, shape, 4, &[Query { pages, layer, start, rows }], q, out);
+            attend(rt, shape, 4, &[Query { pages, layer, start, rows }], q, out);
             cache.advance(rows);
         }
         out

@@ -99,11 +99,24 @@ pub(super) struct Left {
 }
 
 /// Sums of `M` rows against `V` panels whose rows of words are `step` apart, over `halves` words of a row.
+#[inline(always)]
+pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
+    left: Left,
+    panels: [*const u32; V],
+    step: usize,
+    halves: usize,
+) -> [[L; V]; M] {
+    // SAFETY: the caller's contract.
+    unsafe { added::<L, S, M, V>([[L::splat(0.0); V]; M], left, panels, step, halves) }
+}
+
+/// As [`sums`], going on from those in `acc`.
 ///
 /// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without debug assertions.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
-pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
+pub(super) unsafe fn added<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
+    mut acc: [[L; V]; M],
     left: Left,
     panels: [*const u32; V],
     step: usize,
@@ -112,7 +125,6 @@ pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     let (mut a, mut at) = (left.at, 0);
     // SAFETY: rows, panels and steps are in range by the caller's contract; prefetching beyond is a hint.
     unsafe {
-        let mut acc = [[L::splat(0.0); V]; M];
         for _ in 0..halves / S::HALVES {
             let right: [[S::Right; 2]; V] = std::array::from_fn(|v| S::right(panels[v].wrapping_add(at)));
             // A single row outruns its hints: they then only stand in the way of the processor's own.

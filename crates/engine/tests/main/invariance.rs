@@ -38,7 +38,7 @@ fn sequences_with_different_adapters_in_one_batch_get_the_bits_they_get_alone() 
     let loras: Vec<Lora> = (0..3).map(|i| busy_lora(&model, 3 + i, i as u64)).collect();
     let adapters = [Some(&loras[0]), None, Some(&loras[1]), Some(&loras[1]), Some(&loras[2])];
     let prompts: Vec<Vec<u32>> = (0..5).map(|i| random_ids(&model, 3 + 4 * i, i as u64)).collect();
-    let mut caches: Vec<KvCache> = (0..5).map(|_| KvCache::new(model.config())).collect();
+    let mut caches: Vec<KvCache> = (0..5).map(|_| KvCache::new(&model)).collect();
     let mut batch = Batch::new(&model);
     let mut next: Vec<Vec<u32>> = prompts.clone();
     let mut alone: Vec<Session<'_>> = adapters.iter().map(|lora| Session::new(&model, *lora)).collect();
@@ -111,7 +111,7 @@ fn a_truncated_cache_continues_as_if_the_rest_had_never_been() {
     let mut session = Session::new(&model, None);
     session.prefill(&kept).unwrap();
     let straight = bits(session.prefill(&ids).unwrap());
-    let mut cache = KvCache::new(model.config());
+    let mut cache = KvCache::new(&model);
     let mut batch = Batch::new(&model);
     for (tokens, cut) in [(&kept, 21), (&other, 21), (&ids, 30)] {
         let logits = batch.step(&mut [Slot { cache: &mut cache, lora: None, tokens }]).unwrap();
@@ -193,7 +193,7 @@ fn no_output_differs_by_batch_threads_chunks_or_instruction_set_in_any_numeric_m
                 let model = in_mode(mode, runtime);
                 for (size, chunk) in [1, 4, 16].into_iter().flat_map(|size| [16, 64, 70].map(|chunk| (size, chunk))) {
                     let mut batch = Batch::new(&model);
-                    let mut caches: Vec<KvCache> = (0..size).map(|_| KvCache::new(model.config())).collect();
+                    let mut caches: Vec<KvCache> = (0..size).map(|_| KvCache::new(&model)).collect();
                     let mut last = None;
                     for from in (0..70).step_by(chunk) {
                         let to = (from + chunk).min(70);

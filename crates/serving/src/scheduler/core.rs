@@ -220,8 +220,7 @@ impl Core {
 
     /// Most bytes of keys and values that a request needs.
     fn bytes(&self, job: &Job) -> usize {
-        let config = self.base.model.config();
-        job.tokens().div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(config)
+        job.tokens().div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(&self.base.model)
     }
 
     /// Whether the request's adapter is in memory; then the request holds it.
@@ -244,8 +243,7 @@ impl Core {
 
     /// Lets a request run that holds its adapter, or gives it back when there is no memory for it.
     fn start(&mut self, waiting: Waiting<Job>) -> Result<(), Box<Waiting<Job>>> {
-        let config = self.base.model.config();
-        let page = KvCache::page_bytes(config);
+        let page = KvCache::page_bytes(&self.base.model);
         let root = KvPrefixes::root(&self.base.hash.0.0, &waiting.item.hash().0.0);
         let ids = &waiting.item.prompt.1;
         // The last token is always run: its logits are needed.
@@ -272,7 +270,7 @@ impl Core {
             ticket,
             cost,
             history: job.prompt.1.clone(),
-            cache: KvCache::bounded(config, &found, lease),
+            cache: KvCache::bounded(&self.base.model, &found, lease),
             bytes,
             kept: found.len(),
             passed: 0,

@@ -76,7 +76,7 @@ fn adapter(model: &Model, seed: u64) -> Lora {
 
 /// Bytes of pages for `tokens`.
 fn pages(base: &Base, tokens: usize) -> usize {
-    tokens.div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(base.model.config())
+    tokens.div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(&base.model)
 }
 
 impl Desk {
