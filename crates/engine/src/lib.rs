@@ -8,7 +8,7 @@
 //! # Invariants
 //!
 //! - **One result.** In each [`NumericMode`] every output element is summed in one fixed order by IEEE fma (and exact integers,
-//!   in `q8-1`). The same inputs give the same bits for any batch, prefill chunking, thread
+//!   in `q8-2`). The same inputs give the same bits for any batch, prefill chunking, thread
 //!   count and instruction set (AVX-512, AVX2+FMA, scalar). No libm, no clock, no hash-map order.
 //! - **Nothing half-loaded.** A model or adapter is read whole and checked, or refused by name.
 //!

@@ -4,7 +4,7 @@
 //! [`Linear::head`] for logits.
 //!
 //! Invariants: a row's result depends on the row and its adapter only: `y = W·x`, then `+ bias`, then
-//! `fma(scale, B·(A·x), y)` per map. In mode `bf16dot-1` factors that are bf16 throughout are multiplied as the base is,
+//! `fma(scale, B·(A·x), y)` per map. In modes `bf16dot-1` and `q8-2` factors that are bf16 throughout are multiplied by pairs,
 //! others in f32. Rows of one adapter are multiplied together, rows alone with theirs side by
 //! side; the sums are the same. Not here: what the maps mean (`forward`).
 
@@ -17,7 +17,6 @@ use crate::kernels::quant::{self, QuantActs, QuantOutput};
 use crate::kernels::weights::{Form, Weight};
 use crate::lora::{Lora, Target};
 use crate::lora_pack::{Factors, Input};
-use crate::mode::NumericMode;
 use crate::model::Model;
 
 /// Consecutive rows with one adapter.
@@ -42,13 +41,13 @@ pub(crate) struct Linear {
 
 /// Whether products by a weight of that form take their rows as pairs of bf16.
 fn by_pairs(model: &Model, form: Form) -> bool {
-    model.mode() == NumericMode::Bf16Dot && form == Form::Pairs
+    model.mode().by_pairs() && form == Form::Pairs
 }
 
 impl Linear {
     /// Logits `[rows, vocab]` of final hidden states `[rows, hidden]`.
     pub(crate) fn head(&mut self, model: &Model, rt: &Runtime, hidden: &[f32], logits: &mut [f32]) {
-        self.base(model, rt, hidden, &mut [(model.head_weight(), logits)]);
+        self.base(model, rt, hidden, &mut [(model.head_weight(), logits)], &[]);
     }
 
     /// `y = W·x + bias` plus each group's adapter, for all maps of `layer` that read `input`.
@@ -70,7 +69,10 @@ impl Linear {
             .zip(outs.iter_mut())
             .map(|(target, out)| (model.matrix(&spans.linear[target.index()]), &mut **out))
             .collect();
-        let ready = self.base(model, rt, x, &mut products);
+        // Rows alone wait for memory when their factors' turn comes; the base's sums, of many rows, do not.
+        let alone = groups.iter().filter(|group| group.rows == 1);
+        let later: Vec<&[u32]> = alone.filter_map(|group| group.lora.factor_words(layer, input)).collect();
+        let ready = self.base(model, rt, x, &mut products, &later);
         for (target, out) in input.targets().iter().zip(outs.iter_mut()) {
             if let Some(bias) = &spans.bias[target.index()] {
                 let bias = model.slice(bias);
@@ -94,20 +96,21 @@ impl Linear {
         Vec::new()
     }
 
-    /// `out = W·x` for weights of one form. Whether `self.acts` now holds `x`, and then whether as pairs.
+    /// `out = W·x` for weights of one form; `later` is memory that will be read after that. Whether `self.acts` now holds `x`, and then whether as pairs.
     fn base(
         &mut self,
         model: &Model,
         rt: &Runtime,
         x: &[f32],
         products: &mut [(Weight<'_>, &mut [f32])],
+        later: &[&[u32]],
     ) -> Option<bool> {
         let (k, form) = products.first().map(|(weight, _)| (weight.k, weight.form))?;
         if form == Form::Q8 {
             self.quant.fill(rt.isa(), x, x.len() / k, k);
             let mut outputs: Vec<QuantOutput<'_>> =
                 products.iter_mut().map(|(weight, out)| QuantOutput { weight: *weight, out }).collect();
-            quant::multiply(rt, &self.quant, &mut outputs);
+            quant::multiply(rt, &self.quant, &mut outputs, later);
             return None;
         }
         let pairs = by_pairs(model, form);
@@ -116,7 +119,7 @@ impl Linear {
             .iter_mut()
             .map(|(weight, out)| Output { weight: *weight, width: weight.n, out, into: Into::Set })
             .collect();
-        multiply(rt, &self.acts, &mut outputs);
+        multiply(rt, &self.acts, &mut outputs, later);
         Some(pairs)
     }
 
@@ -134,6 +137,10 @@ impl Linear {
     ) {
         let k = input.targets()[0].dims(model.config()).1;
         let rows = x.len() / k;
+        let ready = ready.unwrap_or_else(|| {
+            self.acts.fill(rt.isa(), true, x, k, rows, k);
+            true
+        });
         let found: Vec<(&Group<'_>, Factors<'_>)> =
             groups.iter().filter_map(|g| Some((g, g.lora.factors(layer, input)?))).collect();
         self.low.resize(found.iter().map(|(g, f)| g.rows * f.a.n).sum(), 0.0);
@@ -150,13 +157,13 @@ impl Linear {
                 singles.push(Single { weight, x, out: low, into: Into::Set });
                 continue;
             }
-            let acts = if ready == Some(pairs(weight)) && group.rows == rows {
+            let acts = if ready == pairs(weight) && group.rows == rows {
                 &self.acts
             } else {
                 self.group_acts.fill(rt.isa(), pairs(weight), x, k, group.rows, k);
                 &self.group_acts
             };
-            multiply(rt, acts, &mut [Output { weight, out: low, width: weight.n, into: Into::Set }]);
+            multiply(rt, acts, &mut [Output { weight, out: low, width: weight.n, into: Into::Set }], &[]);
         }
         multiply_each(rt, &mut singles);
 
@@ -189,7 +196,7 @@ impl Linear {
                 let into = Into::Scaled(group.lora.scale_of(layer, *target));
                 if group.rows > 1 {
                     self.low_acts.fill(rt.isa(), pairs(b), &low[first..], factors.a.n, group.rows, b.k);
-                    multiply(rt, &self.low_acts, &mut [Output { weight: b, out: y, width: n, into }]);
+                    multiply(rt, &self.low_acts, &mut [Output { weight: b, out: y, width: n, into }], &[]);
                     continue;
                 }
                 let x = if pairs(b) {

@@ -467,6 +467,11 @@ impl Lora {
         }
     }
 
+    /// The memory of [`Lora::factors`].
+    pub(crate) fn factor_words(&self, layer: usize, input: Input) -> Option<&[u32]> {
+        self.pack().words(layer, input)
+    }
+
     /// Packed factors of the maps that read `input` in `layer`.
     pub(crate) fn factors(&self, layer: usize, input: Input) -> Option<Factors<'_>> {
         self.pack().factors(layer, input)

@@ -145,6 +145,13 @@ impl LoraPack {
         size_of_val(self.region.words())
     }
 
+    /// The memory that [`LoraPack::factors`] hands out parts of.
+    pub(crate) fn words(&self, layer: usize, input: Input) -> Option<&[u32]> {
+        let joint = self.joints[layer * Input::ALL.len() + input as usize].as_ref()?;
+        let last = joint.b.iter().flatten().map(|(_, b)| b).next_back().unwrap_or(&joint.a);
+        self.region.words().get(joint.a.offset..last.offset + last.words())
+    }
+
     /// Factors of the maps that read `input` in `layer`, if any has an adapter.
     pub(crate) fn factors(&self, layer: usize, input: Input) -> Option<Factors<'_>> {
         let joint = self.joints[layer * Input::ALL.len() + input as usize].as_ref()?;

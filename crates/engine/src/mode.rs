@@ -16,8 +16,8 @@ pub enum NumericMode {
     /// defines the order), as processors with AVX512_BF16 do in one instruction; others are slower and give the same bits.
     /// Answers only: no gradients.
     Bf16Dot,
-    /// Adapters and attention in f32; weights and rows in 8 bits with an f32 scale for 32 of them; integer sums per block, blocks combined in order.
-    /// Answers only: no gradients.
+    /// As `Bf16Dot`, but base weights, and the rows they multiply, in 8 bits with a scale for 32 of them, bf16 for weights and f32
+    /// for rows; integer sums per block, blocks combined in order. Answers only: no gradients.
     Q8,
 }
 
@@ -30,13 +30,13 @@ impl NumericMode {
         match self {
             NumericMode::F32Fma => "f32fma-1",
             NumericMode::Bf16Dot => "bf16dot-1",
-            NumericMode::Q8 => "q8-1",
+            NumericMode::Q8 => "q8-2",
         }
     }
 
-    /// Whether keys and values are kept as pairs of bf16, half the memory of f32.
-    pub(crate) const fn keeps_pairs(self) -> bool {
-        matches!(self, NumericMode::Bf16Dot)
+    /// Whether pairs of bf16 are multiplied: keys and values, and adapters that are bf16 throughout.
+    pub(crate) const fn by_pairs(self) -> bool {
+        !matches!(self, NumericMode::F32Fma)
     }
 
     /// The mode of that name; `None` for one this engine does not compute.
@@ -61,6 +61,6 @@ mod tests {
             assert_eq!(NumericMode::from_name(mode.name()), Some(mode));
         }
         assert_eq!(NumericMode::default().name(), "f32fma-1");
-        assert!(["bf16dot-2", "f32fma", ""].iter().all(|name| NumericMode::from_name(name).is_none()));
+        assert!(["q8-1", "bf16dot-2", "f32fma", ""].iter().all(|name| NumericMode::from_name(name).is_none()));
     }
 }

@@ -4,7 +4,7 @@
 //! rows again; `packed_file` writes and maps it.
 //!
 //! Invariants: matrices are bf16 when every one of the checkpoint's is (which loses nothing), f32 otherwise, rounded in
-//! mode `bf16dot-1`, or 8-bit in mode `q8-1`; vectors (norms, biases) are f32 always. The layout follows from tensors and form alone, so that a file needs no
+//! mode `bf16dot-1`, or 8-bit in mode `q8-2`; vectors (norms, biases) are f32 always. The layout follows from tensors and form alone, so that a file needs no
 //! index. Not here: adapters (`lora_pack`).
 
 use std::ops::Range;

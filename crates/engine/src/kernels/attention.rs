@@ -45,7 +45,7 @@ impl PageShape {
     /// The shape for that model.
     pub(crate) fn of(model: &Model) -> Self {
         let config = model.config();
-        Self { kv_heads: config.kv_heads, head_dim: config.head_dim, pairs: model.mode().keeps_pairs() }
+        Self { kv_heads: config.kv_heads, head_dim: config.head_dim, pairs: model.mode().by_pairs() }
     }
 
     /// Words of one head's keys, which its values follow.
@@ -273,19 +273,20 @@ unsafe fn score<L: Lanes, S: Step<L>>(
         let c = weights.as_mut_ptr().wrapping_add(page * PAGE);
         let two = page + 1 < pages && L::TILE >= 16;
         let keys = [key(page), key(if two { page + 1 } else { page })];
+        let next = [key((page + 2).min(pages - 1)), key((page + 3).min(pages - 1))];
         // SAFETY: the pages exist, and rows of the weights are whole pages long.
         unsafe {
             match (count, two) {
-                (TOGETHER, true) => scores::<L, S, TOGETHER, 2>(job, left, keys, words, c),
-                (TOGETHER, false) => scores::<L, S, TOGETHER, 1>(job, left, [keys[0]], words, c),
-                (4, true) => scores::<L, S, 4, 2>(job, left, keys, words, c),
-                (4, false) => scores::<L, S, 4, 1>(job, left, [keys[0]], words, c),
-                (3, true) => scores::<L, S, 3, 2>(job, left, keys, words, c),
-                (3, false) => scores::<L, S, 3, 1>(job, left, [keys[0]], words, c),
-                (2, true) => scores::<L, S, 2, 2>(job, left, keys, words, c),
-                (2, false) => scores::<L, S, 2, 1>(job, left, [keys[0]], words, c),
-                (_, true) => scores::<L, S, 1, 2>(job, left, keys, words, c),
-                (_, false) => scores::<L, S, 1, 1>(job, left, [keys[0]], words, c),
+                (TOGETHER, true) => scores::<L, S, TOGETHER, 2>(job, left, keys, words, next, c),
+                (TOGETHER, false) => scores::<L, S, TOGETHER, 1>(job, left, [keys[0]], words, [next[0]], c),
+                (4, true) => scores::<L, S, 4, 2>(job, left, keys, words, next, c),
+                (4, false) => scores::<L, S, 4, 1>(job, left, [keys[0]], words, [next[0]], c),
+                (3, true) => scores::<L, S, 3, 2>(job, left, keys, words, next, c),
+                (3, false) => scores::<L, S, 3, 1>(job, left, [keys[0]], words, [next[0]], c),
+                (2, true) => scores::<L, S, 2, 2>(job, left, keys, words, next, c),
+                (2, false) => scores::<L, S, 2, 1>(job, left, [keys[0]], words, [next[0]], c),
+                (_, true) => scores::<L, S, 1, 2>(job, left, keys, words, next, c),
+                (_, false) => scores::<L, S, 1, 1>(job, left, [keys[0]], words, [next[0]], c),
             }
         }
         page += if two { 2 } else { 1 };
@@ -298,11 +299,12 @@ unsafe fn scores<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     left: Left,
     keys: [*const u32; V],
     words: usize,
+    next: [*const u32; V],
     c: *mut f32,
 ) {
     // SAFETY: the caller's contract.
     unsafe {
-        let acc = sums::<L, S, M, V>(left, keys, PAGE, words);
+        let acc = sums::<L, S, M, V>(left, keys, PAGE, words, next);
         store::<L, M, V>(&acc, c, job.stride(), V * PAGE, Into::Set);
     }
 }
@@ -454,7 +456,7 @@ unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
             let values = job.pages[page].data.as_ptr().wrapping_add(at);
             let panels: [*const u32; V] = std::array::from_fn(|v| values.wrapping_add(v * PAGE));
             let left = Left { at: weights.wrapping_add(page * words), row: job.stride() / 2, step: 1 };
-            acc = added::<L, S, Q, V>(acc, left, panels, padded, words);
+            acc = added::<L, S, Q, V>(acc, left, panels, padded, words, panels);
         }
         for (i, acc) in acc.iter().enumerate() {
             let out = job.out.add(job.offset(kv, first + i) + block);

@@ -229,8 +229,8 @@ mod tests {
                 let left = Left { at: a.as_ptr(), row: 0, step: 1 };
                 // SAFETY: as many words and rows of 16 words are there.
                 unsafe {
-                    let [[one]] = sums::<Avx512, Dot, 1, 1>(left, [w.as_ptr()], 16, a.len());
-                    let [[two]] = sums::<Avx512, Pairs, 1, 1>(left, [w.as_ptr()], 16, a.len());
+                    let [[one]] = sums::<Avx512, Dot, 1, 1>(left, [w.as_ptr()], 16, a.len(), [w.as_ptr()]);
+                    let [[two]] = sums::<Avx512, Pairs, 1, 1>(left, [w.as_ptr()], 16, a.len(), [w.as_ptr()]);
                     one.store(out[0].as_mut_ptr());
                     two.store(out[1].as_mut_ptr());
                 }

@@ -11,7 +11,7 @@
 use super::gemm::Into;
 use super::lanes::Lanes;
 use super::pairs::{dispatch_pairs, pair_row};
-use super::tile::{Floats, Left, Step, Widened, sums};
+use super::tile::{Floats, Later, Left, Step, Widened, sums};
 use super::weights::{Form, PANEL, Weight};
 use super::{Isa, Runtime, dispatch};
 
@@ -112,8 +112,9 @@ unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form, pairs where `acts` are pairs.
-pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
+/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form, pairs where `acts` are pairs. `later`
+/// is memory that will be read after that.
+pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], later: &[&[u32]]) {
     let (m, k, pairs) = (acts.m, acts.k, acts.pairs);
     if m == 0 {
         return;
@@ -126,6 +127,8 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
         assert!(output.width >= n && output.out.len() >= (m - 1) * output.width + n, "the output is too short");
         total += n.div_ceil(PANEL);
     }
+    // A line may be asked for at each row of a panel, once for each of the tiles that `M` rows of the block make.
+    let steps = k.div_ceil(2) * blocks(m).count();
     let isa = rt.isa();
     let jobs: [Option<Job<'_>>; 3] = std::array::from_fn(|i| {
         let Output { weight, out, width, into } = outputs.get_mut(i)?;
@@ -133,16 +136,19 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
         Some(Job { m, weight: *weight, acts: acts.data.as_ptr(), out: out.as_mut_ptr(), width, into })
     });
     assert!(outputs.len() <= jobs.len(), "at most three weights share their input");
-    let part = |from: usize, to: usize| {
+    let part = |from: usize, to: usize, task: (usize, usize)| {
+        let later = &mut Later::part(later, task, (to - from) * steps);
         let mut before = 0;
         for job in jobs.into_iter().flatten() {
             let own = job.weight.n.div_ceil(PANEL);
             let (from, to) = (from.saturating_sub(before).min(own), to.saturating_sub(before).min(own));
             if from < to {
                 match job.weight.form {
-                    _ if pairs => dispatch_pairs!(isa, panels(job: Job<'_>, from: usize, to: usize)),
-                    Form::F32 => dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize)),
-                    _ => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize)),
+                    _ if pairs => {
+                        dispatch_pairs!(isa, panels(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>))
+                    }
+                    Form::F32 => dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>)),
+                    _ => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>)),
                 }
             }
             before += own;
@@ -150,27 +156,27 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>]) {
     };
     let tasks = if m * k * total * PANEL < SPLIT_FROM { 1 } else { rt.threads().min(total) };
     if tasks <= 1 {
-        part(0, total);
+        part(0, total, (0, 1));
     } else {
-        rt.run(tasks, &|i| part(total * i / tasks, total * (i + 1) / tasks));
+        rt.run(tasks, &|i| part(total * i / tasks, total * (i + 1) / tasks, (i, tasks)));
     }
 }
 
 #[inline(always)]
-unsafe fn bf16_body<L: Lanes>(job: Job<'_>, from: usize, to: usize) {
+unsafe fn bf16_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, Widened>(job, from, to) }
+    unsafe { panels::<L, Widened>(job, from, to, later) }
 }
 
 #[inline(always)]
-unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize) {
+unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, Floats>(job, from, to) }
+    unsafe { panels::<L, Floats>(job, from, to, later) }
 }
 
 /// Panels `from..to` against all rows, four panels at a time so that few rows keep enough sums in flight.
 #[inline(always)]
-unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
+unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
     let words = S::halves(job.weight.k);
     let mut p = from;
     if job.m == 1 {
@@ -190,17 +196,17 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize) {
             // SAFETY: blocks lie within acts and out, panels within the weight.
             unsafe {
                 match (L::TILE >= 16, rows, four) {
-                    (true, 16, _) => tiles::<L, S, 16, 1>(&job, at, take),
-                    (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take),
-                    (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take),
-                    (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take),
-                    (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take),
-                    (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take),
-                    (_, 4 | 8 | 12 | 16, _) => tiles::<L, S, 4, 1>(&job, at, take),
-                    (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take),
-                    (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take),
-                    (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take),
-                    (_, _, false) => tiles::<L, S, 1, 1>(&job, at, take),
+                    (true, 16, _) => tiles::<L, S, 16, 1>(&job, at, take, later),
+                    (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take, later),
+                    (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take, later),
+                    (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take, later),
+                    (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take, later),
+                    (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take, later),
+                    (_, 4 | 8 | 12 | 16, _) => tiles::<L, S, 4, 1>(&job, at, take, later),
+                    (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take, later),
+                    (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take, later),
+                    (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take, later),
+                    (_, _, false) => tiles::<L, S, 1, 1>(&job, at, take, later),
                 }
             }
         }
@@ -223,7 +229,7 @@ unsafe fn runs<L: Lanes, S: Step<L>>(job: &Job<'_>, from: usize, to: usize, word
         let w: [*const u32; 4] = std::array::from_fn(|v| job.weight.panel(p + v * run).0.as_ptr());
         // SAFETY: panels lie within the weight, and their columns within the output.
         unsafe {
-            let [sums] = sums::<L, S, 1, 4>(left, w, PANEL, words);
+            let [sums] = sums::<L, S, 1, 4>(left, w, PANEL, words, w);
             for v in 0..4 {
                 store_lanes(sums[v], job.out.wrapping_add((p + v * run) * PANEL), job.into);
             }
@@ -252,7 +258,12 @@ struct Place {
 
 /// `take` panels, `V` at a time, against the block's rows, `M` at a time.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, S: Step<L>, const M: usize, const V: usize>(job: &Job<'_>, at: Place, take: usize) {
+unsafe fn tiles<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
+    job: &Job<'_>,
+    at: Place,
+    take: usize,
+    later: &mut Later<'_>,
+) {
     for v in (0..take).step_by(V) {
         let w: [*const u32; V] = std::array::from_fn(|i| at.w.wrapping_add((v + i) * at.apart));
         for r in (0..at.rows).step_by(M) {
@@ -261,7 +272,7 @@ unsafe fn tiles<L: Lanes, S: Step<L>, const M: usize, const V: usize>(job: &Job<
             // SAFETY: within what the caller vouches for; a panel that sticks out of the output goes through a buffer,
             // and what is read beyond a narrow panel is padding or the next step.
             unsafe {
-                let acc = sums::<L, S, M, V>(left, w, at.step, at.words);
+                let acc = sums::<L, S, M, V>(left, w, at.step, at.words, later.tile(at.words / S::HALVES, w));
                 store::<L, M, V>(&acc, c, job.width, at.columns - v * PANEL, job.into);
             }
         }
@@ -547,7 +558,7 @@ mod tests {
                         let (mut got, mut twin) = (c0.clone(), c0.clone());
                         let one = Output { weight, out: &mut got, width: n, into };
                         let two = Output { weight, out: &mut twin, width: n, into };
-                        multiply(&rt, &acts, &mut [one, two]);
+                        multiply(&rt, &acts, &mut [one, two], &[&words[..], &words[end / 2..]]);
                         assert!(got == want && twin == want, "{m}x{n}x{k} {form:?} on {isa:?}");
                         let mut got = c0.clone();
                         let mut singles: Vec<Single<'_>> = x

@@ -1,8 +1,8 @@
 //! Products by 8-bit weights: integer dot products in blocks of 32 inputs, combined in f32 in a fixed order.
 //!
-//! Place in the flow: `linear` in mode `q8`, instead of `product`. Rows are quantised block by block as weights are
-//! ([`quantise`](super::weights::quantise)); a block's sum of products is an integer below 2^24, hence exact in f32 on
-//! every instruction set.
+//! Place in the flow: `linear` in mode `q8-2`, instead of `product`. Rows are quantised block by block as weights are
+//! ([`steps`]), with an f32 scale; a block's sum of products is an integer below 2^24, hence
+//! exact in f32 on every instruction set.
 //!
 //! Invariants: `Y[i][j]` is `fma(sum of block, scale of weight · scale of row, Y)` over blocks in order from zero; so
 //! the bits depend on row and weight only. Lanes are different outputs; threads split panels of outputs.
@@ -10,9 +10,15 @@
 
 use super::lanes::{Lanes, Scalar};
 use super::product::store;
-use super::weights::{BLOCK, Form, PANEL, Q8_WORDS, Weight, quantise};
+use super::tile::Later;
+use super::weights::{BLOCK, Form, PANEL, Weight, bytes, scale, steps, whole};
 use super::{Isa, Runtime, dispatch};
 use crate::kernels::gemm::Into;
+
+/// Blocks of a row of `k` inputs: an even number, the last one of zeros where need be.
+const fn blocks(k: usize) -> usize {
+    2 * k.div_ceil(2 * BLOCK)
+}
 
 /// Groups of four inputs per block.
 const GROUPS: usize = BLOCK / 4;
@@ -46,7 +52,7 @@ impl QuantActs {
     pub(crate) fn fill(&mut self, isa: Isa, x: &[f32], m: usize, k: usize) {
         assert_eq!(x.len(), m * k, "rows have k values");
         (self.m, self.k) = (m, k);
-        self.words.resize(m * k.div_ceil(BLOCK) * ROW_WORDS, 0);
+        self.words.resize(m * blocks(k) * ROW_WORDS, 0);
         let words = self.words.as_mut_slice();
         dispatch!(isa, fill_body(x: &[f32], m: usize, k: usize, words: &mut [u32]));
     }
@@ -54,24 +60,41 @@ impl QuantActs {
 
 #[inline(always)]
 unsafe fn fill_body<L: Lanes>(x: &[f32], m: usize, k: usize, words: &mut [u32]) {
-    let per_row = k.div_ceil(BLOCK) * ROW_WORDS;
+    let per_row = blocks(k) * ROW_WORDS;
     for (first, rows) in groups(m) {
         let words = &mut words[first * per_row..][..rows * per_row];
         for r in 0..rows {
             let row = &x[(first + r) * k..][..k];
-            for (values, words) in row.chunks(BLOCK).zip(words.chunks_exact_mut(ROW_WORDS * rows)) {
-                let mut whole = [0f32; BLOCK];
-                whole[..values.len()].copy_from_slice(values);
-                let (scale, quants) = quantise(&whole);
-                let sum: i32 = quants.iter().map(|q| i32::from(*q)).sum();
-                for (group, four) in quants.as_chunks::<4>().0.iter().enumerate() {
-                    words[group * rows + r] = u32::from_le_bytes(four.map(|q| q as u8));
-                }
-                words[GROUPS * rows + r] = scale.to_bits();
-                words[(GROUPS + 1) * rows + r] = (-128 * sum) as u32;
+            let (full, rest) = row.as_chunks::<BLOCK>();
+            let mut words = words.chunks_exact_mut(ROW_WORDS * rows);
+            for (values, words) in full.iter().zip(&mut words) {
+                fill_block(values, &mut words[r..], rows);
+            }
+            let mut rest = whole(rest);
+            for words in words {
+                fill_block(&rest, &mut words[r..], rows);
+                rest = [0.0; BLOCK];
             }
         }
     }
+}
+
+/// One block of one of `rows` rows.
+#[inline(always)]
+fn fill_block(values: &[f32; BLOCK], words: &mut [u32], rows: usize) {
+    let scale = scale(values);
+    let mut steps = steps(values, scale);
+    let bytes = bytes(&steps);
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            steps[i] += steps[i + half];
+        }
+    }
+    // At most 32·127 at any time, so that every sum is exact.
+    let offset = (-128.0 * steps[0]) as i32 as u32;
+    let words = words.iter_mut().step_by(rows);
+    let filled = bytes.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four));
+    words.zip(filled.chain([scale.to_bits(), offset])).for_each(|(to, word)| *to = word);
 }
 
 /// One weight and where its products go, rows `weight.n` apart.
@@ -97,8 +120,8 @@ unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// Multiplies the rows of `acts` by every weight.
-pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutput<'_>]) {
+/// Multiplies the rows of `acts` by every weight. `later` is memory that will be read after that.
+pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutput<'_>], later: &[&[u32]]) {
     let (m, k) = (acts.m, acts.k);
     let mut total = 0;
     for output in outputs.iter() {
@@ -112,22 +135,24 @@ pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutpu
     });
     assert!(outputs.len() <= jobs.len(), "at most three weights share their input");
     let kind = Kind::of(rt.isa());
-    let part = |from: usize, to: usize| {
+    let steps = blocks(k) * groups(m).count();
+    let part = |from: usize, to: usize, task: (usize, usize)| {
+        let mut later = Later::part(later, task, (to - from) * steps * GROUPS);
         let mut before = 0;
         for job in jobs.into_iter().flatten() {
             let panels = job.weight.n.div_ceil(PANEL);
             let (from, to) = (from.saturating_sub(before).min(panels), to.saturating_sub(before).min(panels));
             if from < to {
-                kind.run(job, from, to);
+                kind.run(job, from, to, &mut later);
             }
             before += panels;
         }
     };
     let tasks = if m * k * total * PANEL < SPLIT_FROM { 1 } else { rt.threads().min(total) };
     if tasks <= 1 {
-        part(0, total);
+        part(0, total, (0, 1));
     } else {
-        rt.run(tasks, &|i| part(total * i / tasks, total * (i + 1) / tasks));
+        rt.run(tasks, &|i| part(total * i / tasks, total * (i + 1) / tasks, (i, tasks)));
     }
 }
 
@@ -158,29 +183,29 @@ impl Kind {
         }
     }
 
-    fn run(self, job: Job<'_>, from: usize, to: usize) {
+    fn run(self, job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-        unsafe fn vnni(job: Job<'_>, from: usize, to: usize) {
+        unsafe fn vnni(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
             // SAFETY: the caller's contract is the body's.
-            unsafe { panels::<super::lanes::Avx512>(&job, from, to) }
+            unsafe { panels::<super::lanes::Avx512>(&job, from, to, later) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(job: Job<'_>, from: usize, to: usize) {
+        unsafe fn avx2(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
             // SAFETY: the caller's contract is the body's.
-            unsafe { panels::<super::lanes::Avx2>(&job, from, to) }
+            unsafe { panels::<super::lanes::Avx2>(&job, from, to, later) }
         }
         // SAFETY: the processor was asked for the features; `multiply` checked the job.
         unsafe {
             match self {
-                Kind::Scalar => panels::<Scalar>(&job, from, to),
+                Kind::Scalar => panels::<Scalar>(&job, from, to, later),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2(job, from, to),
+                Kind::Avx2 => avx2(job, from, to, later),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Vnni => vnni(job, from, to),
+                Kind::Vnni => vnni(job, from, to, later),
                 #[cfg(target_arch = "aarch64")]
-                Kind::Neon => panels::<super::lanes::Neon>(&job, from, to),
+                Kind::Neon => panels::<super::lanes::Neon>(&job, from, to, later),
             }
         }
     }
@@ -207,24 +232,25 @@ trait Quads: Lanes {
 }
 
 #[inline(always)]
-unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize) {
-    let per_row = job.weight.k.div_ceil(BLOCK) * ROW_WORDS;
+unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize, later: &mut Later<'_>) {
+    let per_row = blocks(job.weight.k) * ROW_WORDS;
     if job.m == 1 {
         // SAFETY: as below.
         from = unsafe { if Q::TILE >= 16 { runs::<Q, 4>(job, from, to) } else { runs::<Q, 2>(job, from, to) } };
     }
     for p in from..to {
         for (first, rows) in groups(job.m) {
+            let [later] = later.tile(blocks(job.weight.k) * GROUPS, [job.weight.panel(p).0.as_ptr()]);
             let x = job.acts.wrapping_add(first * per_row);
             for r in (0..rows).step_by(rows.min(Q::ROWS)) {
                 let (x, first) = (x.wrapping_add(r), first + r);
                 // SAFETY: rows and panels lie within the job.
                 unsafe {
                     match rows.min(Q::ROWS) {
-                        8 => tile::<Q, 8, 1>(job, x, rows, first, [p]),
-                        4 => tile::<Q, 4, 1>(job, x, rows, first, [p]),
-                        2 => tile::<Q, 2, 1>(job, x, rows, first, [p]),
-                        _ => tile::<Q, 1, 1>(job, x, rows, first, [p]),
+                        8 => tile::<Q, 8, 1>(job, x, rows, first, [p], later),
+                        4 => tile::<Q, 4, 1>(job, x, rows, first, [p], later),
+                        2 => tile::<Q, 2, 1>(job, x, rows, first, [p], later),
+                        _ => tile::<Q, 1, 1>(job, x, rows, first, [p], later),
                     }
                 }
             }
@@ -238,12 +264,12 @@ unsafe fn runs<Q: Quads, const V: usize>(job: &Job<'_>, from: usize, to: usize) 
     let run = (to - from) / V;
     for p in from..from + run {
         // SAFETY: the caller vouches for the panels.
-        unsafe { tile::<Q, 1, V>(job, job.acts, 1, 0, std::array::from_fn(|v| p + v * run)) }
+        unsafe { tile::<Q, 1, V>(job, job.acts, 1, 0, std::array::from_fn(|v| p + v * run), job.acts) }
     }
     from + V * run
 }
 
-/// `M` rows from `first` on, of a group of `rows`, against `V` panels.
+/// `M` rows from `first` on, of a group of `rows`, against `V` panels; `later` is memory to be read after that.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
@@ -252,38 +278,45 @@ unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
     rows: usize,
     first: usize,
     panels: [usize; V],
+    mut later: *const u32,
 ) {
     let w: [*const u32; V] = std::array::from_fn(|v| job.weight.panel(panels[v]).0.as_ptr());
     let mut at = 0;
     // SAFETY: the caller vouches for rows and panels.
     unsafe {
         let mut acc = [[[Q::splat(0.0); 1]; M]; V];
-        for _ in 0..job.weight.k.div_ceil(BLOCK) {
-            let offsets = x.wrapping_add((GROUPS + 1) * rows);
-            let mut sums: [[Q::Sums; M]; V] =
-                std::array::from_fn(|_| std::array::from_fn(|r| Q::start(offsets.wrapping_add(r))));
-            for group in 0..GROUPS {
+        for _ in 0..blocks(job.weight.k) / 2 {
+            let scales: [(Q, Q); V] = std::array::from_fn(|v| Q::widen(w[v].wrapping_add(at)));
+            at += PANEL;
+            for half in 0..2 {
+                let offsets = x.wrapping_add((GROUPS + 1) * rows);
+                let mut sums: [[Q::Sums; M]; V] =
+                    std::array::from_fn(|_| std::array::from_fn(|r| Q::start(offsets.wrapping_add(r))));
+                for group in 0..GROUPS {
+                    for v in 0..V {
+                        let words = w[v].wrapping_add(at);
+                        let bytes = Q::bytes(words);
+                        // A single row outruns its hints.
+                        if M > 1 {
+                            Q::prefetch(words.wrapping_add(AHEAD));
+                            Q::prefetch(later);
+                        }
+                        for r in 0..M {
+                            sums[v][r] = Q::dot(sums[v][r], bytes, x.wrapping_add(group * rows + r));
+                        }
+                    }
+                    at += PANEL;
+                    later = later.wrapping_add(PANEL);
+                }
                 for v in 0..V {
-                    let words = w[v].wrapping_add(at + PANEL + group * PANEL);
-                    let bytes = Q::bytes(words);
-                    // A single row outruns its hints.
-                    if M > 1 {
-                        Q::prefetch(words.wrapping_add(AHEAD));
-                    }
+                    let scales = if half == 0 { scales[v].0 } else { scales[v].1 };
                     for r in 0..M {
-                        sums[v][r] = Q::dot(sums[v][r], bytes, x.wrapping_add(group * rows + r));
+                        let scale = scales.mul(Q::broadcast(x.wrapping_add(GROUPS * rows + r).cast()));
+                        acc[v][r][0] = Q::floats(sums[v][r]).fma(scale, acc[v][r][0]);
                     }
                 }
+                x = x.wrapping_add(ROW_WORDS * rows);
             }
-            for v in 0..V {
-                let scales = Q::load(w[v].wrapping_add(at).cast());
-                for r in 0..M {
-                    let scale = scales.mul(Q::broadcast(x.wrapping_add(GROUPS * rows + r).cast()));
-                    acc[v][r][0] = Q::floats(sums[v][r]).fma(scale, acc[v][r][0]);
-                }
-            }
-            x = x.wrapping_add(ROW_WORDS * rows);
-            at += Q8_WORDS;
         }
         let n = job.weight.n;
         for v in 0..V {
@@ -496,8 +529,10 @@ mod tests {
             for x in x.chunks(k) {
                 for w in w.chunks(k) {
                     want.push(x.chunks(BLOCK).zip(w.chunks(BLOCK)).fold(0f32, |acc, (x, w)| {
-                        let ((xs, x), (ws, w)) = (quantise(x), quantise(w));
-                        let sum: i32 = x.iter().zip(w).map(|(x, w)| i32::from(*x) * i32::from(w)).sum();
+                        let (x, w) = (whole(x), whole(w));
+                        let (xs, ws) = (scale(&x), half::bf16::from_f32(scale(&w)).to_f32());
+                        let (x, w) = (bytes(&steps(&x, xs)), bytes(&steps(&w, ws)));
+                        let sum: i32 = x.iter().zip(w).map(|(x, w)| i32::from(*x as i8) * i32::from(w as i8)).sum();
                         (sum as f32).mul_add(ws * xs, acc)
                     }));
                 }
@@ -511,7 +546,7 @@ mod tests {
                 let mut acts = QuantActs::default();
                 acts.fill(isa, &x, m, k);
                 let mut got = vec![0.0; m * n];
-                multiply(&rt, &acts, &mut [QuantOutput { weight: spec.of(&words), out: &mut got }]);
+                multiply(&rt, &acts, &mut [QuantOutput { weight: spec.of(&words), out: &mut got }], &[]);
                 assert!(got == want, "{m}x{n}x{k} on {isa:?}");
             }
         }

@@ -9,6 +9,52 @@ use super::lanes::Lanes;
 
 /// Words that a product asks for ahead of their use: what hides the way from main memory behind the sums.
 const AHEAD: usize = 512;
+/// Words of a cache line, and of one row of a panel.
+const LINE: usize = 16;
+
+/// Memory that is read after a product, asked for while the product's sums keep the processor busy.
+pub(super) struct Later<'a> {
+    spans: &'a [&'a [u32]],
+    /// Words of the first span that were asked for.
+    at: usize,
+    /// Lines that could be asked for before the first one is: what comes too early is pushed out again.
+    wait: usize,
+}
+
+impl<'a> Later<'a> {
+    /// The part of `spans` for task `i` of `tasks`, which takes `steps` steps.
+    pub(super) fn part(spans: &'a [&'a [u32]], (i, tasks): (usize, usize), steps: usize) -> Self {
+        let spans = &spans[spans.len() * i / tasks..spans.len() * (i + 1) / tasks];
+        let lines = spans.iter().map(|span| span.len().div_ceil(LINE)).sum();
+        Self { spans, at: 0, wait: steps.saturating_sub(lines) }
+    }
+
+    /// Where the next `steps` lines begin, of which some may lie beyond what is wanted; `otherwise` when nothing is.
+    #[inline(always)]
+    fn take(&mut self, steps: usize, otherwise: *const u32) -> *const u32 {
+        if self.wait >= steps {
+            self.wait -= steps;
+            return otherwise;
+        }
+        let Some((span, rest)) = self.spans.split_first() else { return otherwise };
+        let start = span[self.at..].as_ptr();
+        self.at += steps * LINE;
+        if self.at >= span.len() {
+            (self.spans, self.at) = (rest, 0);
+        }
+        start
+    }
+
+    /// As [`take`](Self::take) for a tile of `V` panels.
+    #[inline(always)]
+    pub(super) fn tile<const V: usize>(&mut self, steps: usize, panels: [*const u32; V]) -> [*const u32; V] {
+        let mut starts = panels;
+        for start in &mut starts {
+            *start = self.take(steps, *start);
+        }
+        starts
+    }
+}
 
 /// What one row of 16 words adds to 16 sums.
 pub(super) trait Step<L: Lanes> {
@@ -98,16 +144,18 @@ pub(super) struct Left {
     pub(super) step: usize,
 }
 
-/// Sums of `M` rows against `V` panels whose rows of words are `step` apart, over `halves` words of a row.
+/// Sums of `M` rows against `V` panels whose rows of words are `step` apart, over `halves` words of a row; `next` is memory
+/// to be read after that, a line for every step.
 #[inline(always)]
 pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     left: Left,
     panels: [*const u32; V],
     step: usize,
     halves: usize,
+    next: [*const u32; V],
 ) -> [[L; V]; M] {
     // SAFETY: the caller's contract.
-    unsafe { added::<L, S, M, V>([[L::splat(0.0); V]; M], left, panels, step, halves) }
+    unsafe { added::<L, S, M, V>([[L::splat(0.0); V]; M], left, panels, step, halves, next) }
 }
 
 /// As [`sums`], going on from those in `acc`.
@@ -121,16 +169,18 @@ pub(super) unsafe fn added<L: Lanes, S: Step<L>, const M: usize, const V: usize>
     panels: [*const u32; V],
     step: usize,
     halves: usize,
+    next: [*const u32; V],
 ) -> [[L; V]; M] {
     let (mut a, mut at) = (left.at, 0);
     // SAFETY: rows, panels and steps are in range by the caller's contract; prefetching beyond is a hint.
     unsafe {
-        for _ in 0..halves / S::HALVES {
+        for i in 0..halves / S::HALVES {
             let right: [[S::Right; 2]; V] = std::array::from_fn(|v| S::right(panels[v].wrapping_add(at)));
             // A single row outruns its hints: they then only stand in the way of the processor's own.
             if M > 1 {
                 for v in 0..V {
                     L::prefetch(panels[v].wrapping_add(at + AHEAD));
+                    L::prefetch(next[v].wrapping_add(i * LINE));
                 }
             }
             for half in 0..S::HALVES {

@@ -150,10 +150,10 @@ fn receipts_name_the_mode_in_which_answers_were_computed_and_whether_it_was_here
         };
         let quantised = second(Answering::Here(NumericMode::Q8)).await;
         let answer = quantised.ask(&story.payer, QUESTION, json!({})).await.done();
-        assert_eq!(answer["system_fingerprint"], "q8-1");
+        assert_eq!(answer["system_fingerprint"], "q8-2");
         let bundle = verified(&quantised, &answer).await;
-        assert_eq!(bundle.signed.receipt.numeric_mode, keccak("q8-1"));
-        assert_eq!(quantised.network["numeric_mode"], "q8-1");
+        assert_eq!(bundle.signed.receipt.numeric_mode, keccak("q8-2"));
+        assert_eq!(quantised.network["numeric_mode"], "q8-2");
 
         let data = folder();
         copy_all(&story.kept, &data);

@@ -14,7 +14,7 @@ use crate::error::{CliError, Exit, Result};
 /// The arguments that `serve` and `node` share.
 #[derive(Args, Debug, Default)]
 pub(crate) struct AnsweringArgs {
-    /// Numeric mode of answers, as receipts name it: `f32fma-1` unless said otherwise, `q8-1`, …
+    /// Numeric mode of answers, as receipts name it: `f32fma-1` unless said otherwise, `q8-2`, …
     #[arg(long, value_name = "NAME", conflicts_with = "remote")]
     mode: Option<String>,
     /// Let another server answer, which speaks vLLM's dialect of OpenAI's API at `http://host:port`; answers then have the
@@ -85,7 +85,7 @@ mod tests {
             assert!(matches!(choice, Some(Answering::Here(mode)) if mode == known));
         }
         let error = asked("f16-1").choice("base", None).err().unwrap();
-        assert!(error.to_string().contains("`f16-1`") && error.to_string().contains("q8-1"), "{error}");
+        assert!(error.to_string().contains("`f16-1`") && error.to_string().contains("q8-2"), "{error}");
     }
 
     #[test]

@@ -253,10 +253,10 @@ fn answer(address: &str, model: &str) -> Value {
 fn serving_is_told_its_numeric_mode_threads_and_limits_and_refuses_others_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let limits = ["--threads", "1", "--kv-bytes", "16000000", "--max-running", "2", "--max-waiting", "8"];
-    let limits = [&limits[..], &["--max-waiting-per-key", "4", "--prefill-tokens", "16", "--mode", "q8-1"]].concat();
+    let limits = [&limits[..], &["--max-waiting-per-key", "4", "--prefill-tokens", "16", "--mode", "q8-2"]].concat();
     let served = serve(folder.path(), &limits);
     let fingerprint = answer(&served.1, "base")["system_fingerprint"].as_str().unwrap().to_owned();
-    assert!(fingerprint.starts_with("q8-1."), "{fingerprint}");
+    assert!(fingerprint.starts_with("q8-2."), "{fingerprint}");
     let exact = serve(folder.path(), &["--mode", "f32fma-1"]);
     assert!(answer(&exact.1, "base")["system_fingerprint"].as_str().unwrap().starts_with("f32fma-1."));
     let base = base().display().to_string();
@@ -265,7 +265,7 @@ fn serving_is_told_its_numeric_mode_threads_and_limits_and_refuses_others_by_nam
     assert!(unknown.err.contains("numeric mode `f16-1`") && unknown.err.contains("f32fma-1"), "{}", unknown.err);
     refused(&["--max-running", "0"]).exits(2);
     refused(&["--remote-model", "base"]).exits(2);
-    refused(&["--mode", "q8-1", "--remote", "http://127.0.0.1:1"]).exits(2);
+    refused(&["--mode", "q8-2", "--remote", "http://127.0.0.1:1"]).exits(2);
 }
 
 #[test]

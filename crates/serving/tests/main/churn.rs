@@ -24,7 +24,7 @@ fn tight(like: &Embedded, mode: NumericMode, isa: Isa, threads: usize, cache: Op
     let model = model.with_runtime(Runtime::new(threads).with_isa(isa).unwrap());
     let adapter = super::adapter(&model, 1).bytes();
     let limits = Limits {
-        memory_bytes: 3 * adapter + 4 * 3 * KvCache::page_bytes(model.config()),
+        memory_bytes: 3 * adapter + 4 * 3 * KvCache::page_bytes(&model),
         idle_adapter_bytes: adapter,
         slots: 4,
         guests: 1,

@@ -47,7 +47,7 @@ fn thousands_are_registered_and_the_most_recent_few_are_in_memory() {
     };
     // Room for the cache, for two that are in use beside it, and for one answer.
     let limits = Limits {
-        memory_bytes: (CACHED + 2) * one + 3 * openledger_engine::KvCache::page_bytes(like.model().config()),
+        memory_bytes: (CACHED + 2) * one + 3 * openledger_engine::KvCache::page_bytes(like.model()),
         idle_adapter_bytes: CACHED * one,
         ..Limits::default()
     };
