@@ -78,6 +78,12 @@ impl Lease {
         self.bytes = self.bytes.checked_sub(bytes)?;
         Some(Lease { budget: Arc::clone(&self.budget), bytes })
     }
+
+    /// Takes in what another lease of the same budget holds.
+    fn join(&mut self, mut other: Lease) {
+        assert!(Arc::ptr_eq(&self.budget, &other.budget), "leases of two budgets");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
 }
 
 impl Drop for Lease {
@@ -147,11 +153,20 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets every token from position `len` on; does nothing when there are fewer.
+    /// Forgets every token from position `len` on; does nothing when there are fewer. Pages that nobody else holds are the
+    /// credit's again.
     pub fn truncate(&mut self, len: usize) {
-        if len < self.len {
-            self.pages.truncate(len.div_ceil(PAGE));
-            self.len = len;
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        for page in self.pages.drain(len.div_ceil(PAGE)..) {
+            let Ok(mut page) = Arc::try_unwrap(page) else { continue };
+            let lease = page.lease.take();
+            drop(page);
+            if let (Some(credit), Some(lease)) = (&mut self.credit, lease) {
+                credit.join(lease);
+            }
         }
     }
 
@@ -279,6 +294,9 @@ mod tests {
         }
         assert_eq!(cache.reserve(1), Err(RunError::NoMemory { needed: page, left: 0 }));
         assert_eq!(cache.len(), 32);
+        cache.truncate(10);
+        (10..32).for_each(|i| append(&mut cache, i as f32));
+        assert_eq!(budget.used(), 2 * page, "a page that was cut off pays for the next one");
         let kept = cache.full_page(0).unwrap();
         drop(cache);
         assert_eq!(budget.used(), page, "a shared page is paid for until its last holder goes");

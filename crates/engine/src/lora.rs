@@ -363,7 +363,13 @@ impl Lora {
     ///
     /// `None` when the file is absent, damaged, of another adapter, layout or model: load the original then.
     pub fn map_packed(path: &Path, model: &Model, hash: [u8; 32]) -> Option<Self> {
-        let (form, words, region) = packed_file::map(path, packed_file::Kind::Adapter, &hash)?;
+        Self::map_unread(path, model, hash).filter(Self::is_whole)
+    }
+
+    /// As [`Lora::map_packed`], but at once: the file's start alone is read, and the disk goes on while the first layers are
+    /// computed. Nothing that came of it counts before [`Lora::is_whole`] was asked.
+    pub fn map_unread(path: &Path, model: &Model, hash: [u8; 32]) -> Option<Self> {
+        let (form, words, region) = packed_file::map_unread(path, packed_file::Kind::Adapter, &hash)?;
         let shape: Shape = serde_json::from_slice(&lora_pack::shape_bytes(words, &region)?).ok()?;
         if !shape.fit.into_iter().eq(fit(model.config()).map(|(_, extent)| extent))
             || shape.maps.len() != model.config().layers * Target::ALL.len()
@@ -380,6 +386,11 @@ impl Lora {
         let pack = LoraPack::in_region(&pack_maps(&lora.modules, &lora.pairs), form, words, region)?;
         (lora.pack, lora.flat, lora.hash) = (OnceLock::from(Arc::new(pack)), OnceLock::new(), OnceLock::from(hash));
         Some(lora)
+    }
+
+    /// Whether its numbers are those that were packed: reads all of a mapped file, and says yes of any other adapter.
+    pub fn is_whole(&self) -> bool {
+        self.pack().is_whole()
     }
 
     /// Replaces all parameters.

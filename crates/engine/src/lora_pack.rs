@@ -140,6 +140,11 @@ impl LoraPack {
         }
     }
 
+    /// Whether the factors are those that were packed; for a mapped file that was not read yet.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.region.is_file() || packed_file::is_whole(&self.region)
+    }
+
     /// Bytes held or mapped.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.region.words())

@@ -19,7 +19,9 @@ use crate::packed::HEAD_WORDS;
 /// First words of every file: `OLPACKED`.
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"OLPA"), u32::from_le_bytes(*b"CKED")];
 /// Changes whenever a kernel reads words in another order, or an adapter takes another form.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
+/// Where the head has the checksum.
+const SUM: std::ops::Range<usize> = 16..18;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,24 +32,26 @@ pub(crate) enum Kind {
     Adapter = 2,
 }
 
-/// The head for `words`, whose own first [`HEAD_WORDS`] are left out; `extra` is the owner's.
-fn head(kind: Kind, form: Form, hash: &[u8; 32], extra: u32, words: &[u32]) -> [u32; HEAD_WORDS] {
-    let body = words.get(HEAD_WORDS..).unwrap_or_default();
-    let (len, sum) = (words.len() as u64, checksum(body));
+/// The head of a file of `len` words whose checksum is `sum`; `extra` is the owner's.
+fn head(kind: Kind, form: Form, hash: &[u8; 32], extra: u32, len: usize, sum: [u32; 2]) -> [u32; HEAD_WORDS] {
+    let len = len as u64;
     let mut head = [0; HEAD_WORDS];
     head[..2].copy_from_slice(&MAGIC);
     head[2..6].copy_from_slice(&[LAYOUT, kind as u32, form as u32, extra]);
     for (word, bytes) in head[6..14].iter_mut().zip(hash.as_chunks::<4>().0) {
         *word = u32::from_le_bytes(*bytes);
     }
-    head[14..18].copy_from_slice(&[len as u32, (len >> 32) as u32, sum as u32, (sum >> 32) as u32]);
+    head[14..16].copy_from_slice(&[len as u32, (len >> 32) as u32]);
+    head[SUM].copy_from_slice(&sum);
     head
 }
 
-/// A sum over words and their places that any changed, lost or moved word changes; 8 strands keep it at memory speed.
-fn checksum(words: &[u32]) -> u64 {
+/// A sum over all words but the head's, and their places, that any changed, lost or moved word changes; 8 strands keep it at
+/// memory speed.
+fn checksum(words: &[u32]) -> [u32; 2] {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut strands = [FACTOR; 8];
+    let words = words.get(HEAD_WORDS..).unwrap_or_default();
     let (chunks, tail) = words.as_chunks::<16>();
     for chunk in chunks {
         for (strand, pair) in strands.iter_mut().zip(chunk.as_chunks::<2>().0) {
@@ -56,10 +60,11 @@ fn checksum(words: &[u32]) -> u64 {
         }
     }
     let rest = tail.iter().map(|w| u64::from(*w));
-    strands.into_iter().chain(rest).fold(words.len() as u64, |sum, x| {
+    let sum = strands.into_iter().chain(rest).fold(words.len() as u64, |sum, x| {
         let mixed = (sum ^ x).wrapping_mul(FACTOR);
         mixed ^ (mixed >> 31)
-    })
+    });
+    [sum as u32, (sum >> 32) as u32]
 }
 
 /// Writes `words` (whose first [`HEAD_WORDS`] are replaced by the head) to `path`, whole or not at all.
@@ -83,7 +88,7 @@ pub(crate) fn write(
     let unfinished = path.with_extension(format!("{}-{:x}.tmp", std::process::id(), words.as_ptr() as usize));
     let fill = || -> std::io::Result<()> {
         let mut file = std::io::BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
-        let head = head(kind, form, hash, extra, words);
+        let head = head(kind, form, hash, extra, words.len(), checksum(words));
         for word in head.iter().chain(words.get(HEAD_WORDS..).unwrap_or_default()) {
             file.write_all(&word.to_le_bytes())?;
         }
@@ -102,6 +107,12 @@ pub(crate) fn write(
 /// Maps the file at `path`: its form, the owner's word and all words; `None` when it is absent, damaged, or of another
 /// kind, layout or original.
 pub(crate) fn map(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32, Region)> {
+    map_unread(path, kind, hash).filter(|(_, _, region)| is_whole(region))
+}
+
+/// As [`map`], but for the checksum: the head alone is read, the rest is still on its way from the disk. [`is_whole`] has to be
+/// asked before anything that was made of the words counts.
+pub(crate) fn map_unread(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32, Region)> {
     // Words are read as they lie; another byte order packs anew.
     if cfg!(target_endian = "big") {
         return None;
@@ -111,8 +122,13 @@ pub(crate) fn map(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32
     let words = region.words();
     let found = words.get(..HEAD_WORDS)?;
     let form = [Form::F32, Form::Bf16, Form::Q8, Form::Pairs].into_iter().find(|form| *form as u32 == found[4])?;
-    let extra = found[5];
-    (found == head(kind, form, hash, extra, words)).then_some((form, extra, region))
+    let (extra, sum) = (found[5], [found[SUM.start], found[SUM.start + 1]]);
+    (found == head(kind, form, hash, extra, words.len(), sum)).then_some((form, extra, region))
+}
+
+/// Whether the words of a mapped file are those that were written.
+pub(crate) fn is_whole(region: &Region) -> bool {
+    region.words().get(SUM).is_some_and(|sum| sum == checksum(region.words()))
 }
 
 #[cfg(test)]
@@ -136,6 +152,8 @@ mod tests {
             bad[at] ^= 1;
             std::fs::write(&path, bad).unwrap();
             assert!(map(&path, Kind::Base, &[3; 32]).is_none(), "byte {at} changed");
+            let unread = map_unread(&path, Kind::Base, &[3; 32]).map(|(_, _, region)| is_whole(&region));
+            assert_eq!(unread, (at >= 4 * HEAD_WORDS).then_some(false), "byte {at} changed");
         }
         for len in [0, 3, 100, good.len() - 4] {
             std::fs::write(&path, &good[..len]).unwrap();

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use openledger_engine::{LoadError, Lora, Model};
+use openledger_engine::{Lease, LoadError, Lora, Model};
 use openledger_protocol::{AdapterHash, B256};
 
 use crate::ensemble::Ensemble;
@@ -338,26 +338,37 @@ impl AdapterStore {
         self.residency.resident().into_iter().map(|(adapter, facts)| told(adapter, facts)).collect()
     }
 
-    /// Brings an adapter into memory.
-    fn open(&self, hash: AdapterHash, source: &Source) -> Result<Lora, ServeError> {
-        match source {
-            Source::Folder(folder) => self.open_folder(hash, folder),
-            Source::Ensemble { ensemble, numbers } => {
-                let packed = self.sidecars.get().and_then(|sidecars| sidecars.map(*numbers, &self.model));
-                packed.map_or_else(|| self.assemble(ensemble), Ok)
-            }
-        }
+    /// The adapter as [`Lora::map_unread`] gives it, if it lies packed: for who asks [`Lora::is_whole`] before anybody hears
+    /// what came of it, and then hands it to [`AdapterStore::adopt`].
+    pub(crate) fn map_unread(&self, hash: AdapterHash) -> Option<Lora> {
+        let (sidecars, numbers) = self.sidecar(hash, &*self.residency.source(hash)?)?;
+        sidecars.map_unread(numbers, &self.model)
     }
 
-    /// Brings the adapter in `folder` into memory: mapped if its files are as they were, else read and hashed again.
-    fn open_folder(&self, hash: AdapterHash, folder: &Folder) -> Result<Lora, ServeError> {
-        if let Some(sidecars) = self.sidecars.get()
-            && let Some(stamp) = folder.stamp()
-            && Stamp::of(&folder.path) == Some(stamp)
-            && let Some(lora) = sidecars.map(hash.0, &self.model)
-        {
+    /// Keeps a whole adapter that was mapped unread and is paid by `lease`; gives what to use, as [`AdapterStore::get`] does.
+    pub(crate) fn adopt(&self, hash: AdapterHash, lora: Lora, lease: Lease) -> Arc<Lora> {
+        self.residency.put(hash, lora, lease)
+    }
+
+    /// Where the adapter may lie packed, and the hash of its numbers; `None` when only the original tells what it is.
+    fn sidecar(&self, hash: AdapterHash, source: &Source) -> Option<(&Sidecars, B256)> {
+        let numbers = match source {
+            Source::Folder(folder) => (Stamp::of(&folder.path)? == folder.stamp()?).then_some(hash.0)?,
+            Source::Ensemble { numbers, .. } => *numbers,
+        };
+        Some((self.sidecars.get()?, numbers))
+    }
+
+    /// Brings an adapter into memory: mapped if its files are as they were, else read or made again.
+    fn open(&self, hash: AdapterHash, source: &Source) -> Result<Lora, ServeError> {
+        let sidecar = self.sidecar(hash, source);
+        if let Some(lora) = sidecar.and_then(|(sidecars, numbers)| sidecars.map(numbers, &self.model)) {
             return Ok(lora);
         }
+        let folder = match source {
+            Source::Folder(folder) => folder,
+            Source::Ensemble { ensemble, .. } => return self.assemble(ensemble),
+        };
         let (lora, found, stamp) = self.read(&folder.path)?;
         if found != hash {
             return Err(ServeError::Changed { path: folder.path.clone(), expected: hash, found });
@@ -383,10 +394,9 @@ impl AdapterStore {
     fn assemble(&self, ensemble: &Ensemble) -> Result<Lora, ServeError> {
         let mut parts = Vec::with_capacity(ensemble.members().len());
         for member in ensemble.members() {
-            match &*self.residency.source(member.adapter).ok_or_else(|| not_found(member.adapter))? {
-                Source::Folder(folder) => {
-                    parts.push((self.open_folder(member.adapter, folder)?, member.weight.factor()));
-                }
+            let source = self.residency.source(member.adapter).ok_or_else(|| not_found(member.adapter))?;
+            match &*source {
+                Source::Folder(_) => parts.push((self.open(member.adapter, &source)?, member.weight.factor())),
                 Source::Ensemble { .. } => {
                     let reason = format!("names {}, which is an ensemble itself; name its members", member.adapter);
                     return Err(ServeError::BadRequest { param: "members", reason });

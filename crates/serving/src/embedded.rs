@@ -222,8 +222,19 @@ impl Embedded {
             return Err(ServeError::TooLarge { needed, budget });
         }
         let arrived = self.metrics.now();
-        let job =
-            Job { request, adapter, lora: None, prompt, room, chooser, include_stop, sender, arrived, overtaken: 0 };
+        let job = Job {
+            request,
+            adapter,
+            lora: None,
+            unread: None,
+            prompt,
+            room,
+            chooser,
+            include_stop,
+            sender,
+            arrived,
+            overtaken: 0,
+        };
         Ok((tenant, job))
     }
 }

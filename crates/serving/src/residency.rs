@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! - **In use is never evicted.** Users hold a value by `Arc`; only what nobody holds leaves memory, least recently used
-//!   first. So there are two copies of a value only while one that was forgotten is still in use.
+//!   first. So there are two copies of a value only while one that was forgotten, or put in beside one that was being read,
+//!   is still in use.
 //! - **Every byte is paid for** before it is read, and given back when it has left; a value that is forgotten while it is in
 //!   use stays paid until its last holder ends.
 //! - **One load at a time per key**, also of a key that is forgotten and taken in again meanwhile. Others that want it wait
@@ -262,6 +263,29 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
     /// The value if it is in memory.
     pub(crate) fn get_resident(&self, key: K) -> Option<Arc<V>> {
         self.lock().touch(key)
+    }
+
+    /// Takes in a value that was read elsewhere and is paid by `lease`, and gives what to use: the one in memory if there is
+    /// one meanwhile.
+    pub(crate) fn put(&self, key: K, value: V, lease: R::Lease) -> Arc<V> {
+        let mut inner = self.lock();
+        if let Some(known) = inner.touch(key) {
+            drop(inner);
+            drop(value);
+            drop(lease);
+            return known;
+        }
+        let value = Arc::new(value);
+        let held = Held { value: Arc::clone(&value), bytes: value.bytes(), _lease: lease };
+        if inner.loading.contains(&key) {
+            // What is being read stays; this one goes with its holder.
+            inner.totals.resident_bytes += held.bytes;
+            inner.leaving.push(held);
+        } else {
+            inner.hold(key, held);
+        }
+        inner.evict_to(self.idle_bytes);
+        value
     }
 
     /// Drops the least recently used value that nobody holds; `false` when there is none.

@@ -136,6 +136,11 @@ impl Sidecars {
         Lora::map_packed(&self.path(numbers), model, numbers.0)
     }
 
+    /// As [`Sidecars::map`], at once and unchecked ([`Lora::map_unread`]).
+    pub(crate) fn map_unread(&self, numbers: B256, model: &Model) -> Option<Lora> {
+        Lora::map_unread(&self.path(numbers), model, numbers.0)
+    }
+
     /// Packs `lora` into its file, if that is not there, and gives it mapped from there; as it is when that does not work.
     pub(crate) fn pack(&self, lora: Lora, model: &Model) -> Lora {
         let numbers = B256::from(lora.hash());

@@ -127,7 +127,7 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], la
         assert!(output.width >= n && output.out.len() >= (m - 1) * output.width + n, "the output is too short");
         total += n.div_ceil(PANEL);
     }
-    // A line may be asked for at each row of a panel, once for each of the tiles that `M` rows of the block make.
+    // Lines that can be asked for while a panel is multiplied: one for each of its rows of words and each of our blocks.
     let steps = k.div_ceil(2) * blocks(m).count();
     let isa = rt.isa();
     let jobs: [Option<Job<'_>>; 3] = std::array::from_fn(|i| {

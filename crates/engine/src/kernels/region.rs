@@ -58,6 +58,11 @@ impl Region {
         Ok(Self { memory: Memory::File(map), words })
     }
 
+    /// Whether it is a mapped file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.memory, Memory::File(_))
+    }
+
     /// The words.
     pub(crate) fn words(&self) -> &[u32] {
         let start = match &self.memory {

@@ -7,7 +7,7 @@ use openledger_engine::{Batch, KvCache, KvPrefixes, Lease, RunError, Slot};
 use openledger_protocol::{AdapterHash, B256, FinishReason};
 
 use super::queue::{Verdict, Waiting};
-use super::running::{Job, Running};
+use super::running::{Job, Running, Unread};
 use super::{Limits, Mailbox};
 use crate::adapters::AdapterStore;
 use crate::backend::Tenant;
@@ -155,7 +155,7 @@ impl Core {
             let next = desk.queue.take(|waiting| self.judge(waiting));
             drop(desk);
             let Some(mut waiting) = next else { return };
-            if !self.warm(&mut waiting.item) {
+            if !self.warm(&mut waiting.item) && !self.map_unread(&mut waiting.item) {
                 let hash = waiting.item.hash();
                 let wait = self.loading.entry(hash).or_default();
                 let first = wait.is_empty();
@@ -175,6 +175,7 @@ impl Core {
                     }
                 }
                 Err(mut waiting) => {
+                    waiting.item.unread = None;
                     waiting.item.overtaken = waiting.item.overtaken.max(1);
                     if waiting.item.overtaken > OVERTAKES_MAX || self.is_idle() {
                         self.claim.get_or_insert(ticket);
@@ -229,6 +230,36 @@ impl Core {
             job.lora = self.store.get_resident(hash);
         }
         job.adapter.is_none() || job.lora.is_some()
+    }
+
+    /// When nobody runs, nobody but the request waits for its adapter: so its prompt starts at once, and the disk, which runs
+    /// ahead of the layers, is waited for only where it falls behind. [`Core::settle`] checks what it read.
+    fn map_unread(&self, job: &mut Job) -> bool {
+        if !self.is_idle() || self.loading.contains_key(&job.hash()) {
+            return false;
+        }
+        let Some(lora) = job.adapter.and_then(|hash| self.store.map_unread(hash)) else { return false };
+        let Some(lease) = self.take(lora.bytes()) else { return false };
+        job.unread = Some(Unread { lora, lease, since: self.metrics.now() });
+        true
+    }
+
+    /// Whether a step of `running` counts. It does not when its adapter was mapped unread and the file turns out damaged: then
+    /// the original is read, and the prompt is run again. That holds up everybody, and should never happen.
+    fn settle(&self, running: &mut Running) -> Result<bool, ServeError> {
+        let Some(Unread { lora, lease, since }) = running.job.unread.take() else { return Ok(true) };
+        let hash = running.job.hash();
+        let whole = lora.is_whole();
+        running.job.lora = Some(if whole {
+            self.metrics.loaded(hash, self.metrics.now().saturating_sub(since));
+            self.store.adopt(hash, lora, lease)
+        } else {
+            drop(lora);
+            drop(lease);
+            running.cache.truncate(running.kept * KvCache::PAGE_TOKENS);
+            super::thread::load(&self.store, &self.metrics, hash)?
+        });
+        Ok(whole)
     }
 
     /// Memory for keys and values, dropping prefixes and then adapters that nobody uses.
@@ -445,7 +476,7 @@ impl Core {
             let tokens = &running.history[from..from + rows];
             wanted.push(from + rows == running.history.len());
             whose.push(at);
-            slots.push(Slot { cache: &mut running.cache, lora: running.job.lora.as_deref(), tokens });
+            slots.push(Slot { cache: &mut running.cache, lora: running.job.lora(), tokens });
         }
         let logits = batch.step_wanted(&mut slots, &wanted, &mut |inner| between(self, inner))?;
         let now = self.metrics.now();
@@ -453,13 +484,22 @@ impl Core {
         let mut ended = Vec::new();
         for (at, wanted) in whose.iter().zip(&wanted) {
             let running = &mut running[*at];
+            let logits = wanted.then(|| next.next()).flatten();
+            match self.settle(running) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    ended.push((*at, Err(error)));
+                    continue;
+                }
+            }
             let full = running.cache.len() / KvCache::PAGE_TOKENS;
             if full > running.kept {
                 let ids = &running.history[..running.cache.len()];
                 self.memory.prefixes().keep(&running.root, ids, &running.cache, running.kept);
                 running.kept = full;
             }
-            let Some(logits) = wanted.then(|| next.next()).flatten() else { continue };
+            let Some(logits) = logits else { continue };
             match running.choose(&self.base, logits, now) {
                 Ok(None) => {}
                 Ok(Some(finish)) => ended.push((*at, Ok((finish, false)))),

@@ -5,7 +5,8 @@
 //! [`Embedded`](crate::Embedded) checks a request and puts it into the [`Mailbox`]; the engine thread ([`thread`]) calls
 //! [`Core::step`] as long as there is work. A step takes one row of every answer that is being written and a bounded number
 //! of prompt rows, so that long prompts never hold up answers. Between two layers of it a tenant that had nothing here is let
-//! in: a short prompt waits for a layer, not for a step. Cold adapters are read by a loader thread meanwhile.
+//! in: a short prompt waits for a layer, not for a step. Cold adapters are read by a loader thread meanwhile; one that lies
+//! packed, when nobody runs, while the prompt's first layers are computed, and no token is chosen before it was checked.
 //!
 //! # Invariants
 //!

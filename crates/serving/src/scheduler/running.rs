@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openledger_engine::{KvCache, Lora};
+use openledger_engine::{KvCache, Lease, Lora};
 use openledger_protocol::{AdapterHash, B256, FinishReason};
 
 use crate::backend::{Answer, CompletionRequest, Tenant, TokenLogprob};
@@ -19,6 +19,8 @@ pub(crate) struct Job {
     pub(crate) adapter: Option<AdapterHash>,
     /// The adapter in memory, once it is.
     pub(crate) lora: Option<Arc<Lora>>,
+    /// The adapter before that, where a request need not wait for it.
+    pub(crate) unread: Option<Unread>,
     /// The prompt's text and ids.
     pub(crate) prompt: (String, Vec<u32>),
     /// Most tokens of the answer; at least 1.
@@ -32,7 +34,21 @@ pub(crate) struct Job {
     pub(crate) overtaken: u32,
 }
 
+/// An adapter that is mapped but neither read nor checked, so that it is one request's alone.
+pub(crate) struct Unread {
+    pub(crate) lora: Lora,
+    /// Pays for it.
+    pub(crate) lease: Lease,
+    /// Since when, in microseconds.
+    pub(crate) since: u64,
+}
+
 impl Job {
+    /// What its rows are multiplied by beside the base.
+    pub(crate) fn lora(&self) -> Option<&Lora> {
+        self.unread.as_ref().map(|unread| &unread.lora).or(self.lora.as_deref())
+    }
+
     /// The adapter's hash; zero is the base.
     pub(crate) fn hash(&self) -> AdapterHash {
         self.adapter.unwrap_or(AdapterHash(B256::ZERO))

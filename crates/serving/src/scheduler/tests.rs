@@ -176,6 +176,7 @@ impl Door {
             },
             adapter,
             lora: None,
+            unread: None,
             prompt: self.base.prompt(&Prompt::Ids(ids.to_vec())).unwrap(),
             room: (max_tokens as usize).min(160 - ids.len()),
             chooser: Chooser::new(chosen, Decoding::default(), None),
@@ -543,6 +544,80 @@ fn others_run_while_an_adapter_is_being_read() {
     let counts = desk.metrics.snapshot();
     assert_eq!(counts.adapters[&hash.to_string()].cold_load.count, 1);
     assert_eq!((counts.tenants["a"].answered, counts.tenants["a"].tokens_out), (2, 6));
+}
+
+/// Packed files of all adapters that `desk` knows.
+fn packed(desk: &Desk) -> Vec<PathBuf> {
+    let base = std::fs::read_dir(desk.tmp.path().join("packed")).unwrap().next().unwrap().unwrap();
+    let files = std::fs::read_dir(base.path()).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "packed")).collect()
+}
+
+#[test]
+fn a_packed_adapter_is_not_waited_for_when_nobody_runs_and_is_read_beside_those_who_do() {
+    let base = base();
+    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
+    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let (free, want) = (desk.memory.budget().used(), desk.alone(Some(hash), &ids(1, 20), 5));
+    let mut events = desk.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
+    assert!(desk.core.step(&mut batch), "it runs at once");
+    assert!(desk.asked.lock().unwrap().is_empty(), "nobody was asked to read it");
+    let Some(Event::Started(_)) = events.try_next() else { panic!("it did not start") };
+    assert!(desk.store.is_resident(hash), "what was read is kept as if it had been loaded");
+    let twin = desk.ask("b", Some(hash), &ids(1, 20), 5).unwrap();
+    desk.drain(&mut batch);
+    assert_eq!(bits(&answer(events).unwrap()), want);
+    assert_eq!(bits(&answer(twin).unwrap()), want);
+    assert_eq!(desk.metrics.snapshot().adapters[&hash.to_string()].cold_load.count, 1);
+    while desk.memory.prefixes().evict_one() {}
+    assert!(desk.memory.budget().used() == free && !desk.store.is_resident(hash), "all of it was given back");
+
+    let runs = desk.ask("a", None, &ids(2, 8), 6).unwrap();
+    desk.core.step(&mut batch);
+    let cold = desk.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
+    desk.core.step(&mut batch);
+    assert_eq!(*desk.asked.lock().unwrap(), [hash], "no running answer waits for a disk");
+    desk.drain(&mut batch);
+    assert_eq!(bits(&answer(cold).unwrap()), want);
+    assert!(answer(runs).is_ok());
+}
+
+#[test]
+fn no_token_comes_of_a_packed_file_that_is_damaged() {
+    let base = base();
+    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
+    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
+    let hash = desk.register(1);
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let want = desk.alone(Some(hash), &ids(1, 70), 5);
+    for file in packed(&desk) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let last = bytes.len() - 100;
+        bytes[last] ^= 0x40;
+        // As a new file: one that is mapped is never written.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let read = desk.store.stats().originals_read;
+    for _ in 0..2 {
+        let events = desk.ask("a", Some(hash), &ids(1, 70), 5).unwrap();
+        desk.drain(&mut batch);
+        assert_eq!(bits(&answer(events).unwrap()), want);
+    }
+    assert_eq!(desk.store.stats().originals_read, read + 1, "read anew once and packed again");
+    // When the original is gone as well, that is an error and not an answer.
+    while desk.memory.prefixes().evict_one() {}
+    for file in packed(&desk) {
+        std::fs::remove_file(file).unwrap();
+    }
+    std::fs::remove_file(desk.folders[&hash].join("adapter_model.safetensors")).unwrap();
+    let events = desk.ask("a", Some(hash), &ids(1, 70), 5).unwrap();
+    desk.drain(&mut batch);
+    assert!(matches!(answer(events), Err(ServeError::Load(_))));
 }
 
 #[test]

@@ -74,14 +74,16 @@ fn load(world: &Arc<World>, key: usize, whole: bool) -> Result<Value, ()> {
     world.loads.fetch_add(1, Ordering::SeqCst);
     thread::yield_now();
     world.loading[key].fetch_sub(1, Ordering::SeqCst);
-    if !whole {
-        return Err(());
-    }
+    if whole { Ok(read(world, key)) } else { Err(()) }
+}
+
+/// A value that was read and is paid for.
+fn read(world: &Arc<World>, key: usize) -> Value {
     world.copies[key].fetch_add(1, Ordering::SeqCst);
     let paid = world.leased.load(Ordering::SeqCst);
     let all: usize = world.copies.iter().map(|copies| copies.load(Ordering::SeqCst)).sum();
     assert!(all * BYTES <= paid && paid <= world.limit, "{all} values, {paid} bytes paid of {}", world.limit);
-    Ok(Value { key, world: Arc::clone(world) })
+    Value { key, world: Arc::clone(world) }
 }
 
 type Cache = Residency<usize, (), Value, Memory>;
@@ -158,6 +160,39 @@ fn who_waits_for_a_load_is_always_woken_even_if_it_fails() {
         assert_eq!(got[1..], [Ok(0), Ok(0)]);
         let failed = usize::from(got[0].is_err());
         assert_eq!(world.loads.load(Ordering::SeqCst), 1 + failed, "one load serves all who wait");
+        settle(&cache, &world, 1);
+    });
+}
+
+#[test]
+fn what_is_put_in_while_others_read_it_is_paid_until_its_holder_ends() {
+    explore(2000, || {
+        let (cache, world) = cache(3, 1);
+        let threads: Vec<_> = (0..3)
+            .map(|n| {
+                let (cache, world) = (Arc::clone(&cache), Arc::clone(&world));
+                thread::spawn(move || {
+                    let held = if n < 2 {
+                        let lease = Memory(Arc::clone(&world)).take(BYTES).expect("there is room");
+                        let value = read(&world, 0);
+                        thread::yield_now();
+                        cache.put(0, value, lease)
+                    } else {
+                        cache.get(0, |()| load(&world, 0, true)).expect("there is room")
+                    };
+                    thread::yield_now();
+                    let copies = world.copies[held.key].load(Ordering::SeqCst);
+                    let (paid, counted) = (world.leased.load(Ordering::SeqCst), cache.totals().resident_bytes);
+                    assert!(copies >= 1 && copies * BYTES <= paid, "{copies} copies, {paid} bytes paid");
+                    assert!(counted >= BYTES, "what is in use is counted");
+                    drop(held);
+                    cache.release();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // A second one when the first was evicted for one that was leaving.
+        assert!((1..=2).contains(&cache.totals().loads), "{:?}", cache.totals());
         settle(&cache, &world, 1);
     });
 }
