@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use openledger_engine::{Lora, LoraConfig, Model, ModelConfig};
+use openledger_engine::{Lora, LoraConfig, Model, ModelConfig, logits};
 
 const MODEL: &str = r#"{"model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 37, "max_position_embeddings": 64}"#;
@@ -41,4 +41,10 @@ fuzz_target!(|edits: Vec<(u16, u8)>| {
     std::fs::write(&written.path, &bytes).expect("the temporary folder can be written");
     let mapped = Lora::map_packed(&written.path, &written.model, written.hash);
     assert_eq!(mapped.is_some(), bytes == written.bytes);
+    // What is used before it was checked may be wrong, and must be nothing worse.
+    if let Some(unread) = Lora::map_unread(&written.path, &written.model, written.hash) {
+        let ran = logits(&written.model, Some(&unread), &[1, 2, 3]);
+        assert_eq!(ran.map(|logits| logits.as_slice().len()), Ok(3 * 37));
+        assert_eq!(unread.is_whole(), bytes == written.bytes);
+    }
 });

@@ -46,9 +46,9 @@ fn head(kind: Kind, form: Form, hash: &[u8; 32], extra: u32, len: usize, sum: [u
     head
 }
 
-/// A sum over all words but the head's, and their places, that any changed, lost or moved word changes; 8 strands keep it at
-/// memory speed.
-fn checksum(words: &[u32]) -> [u32; 2] {
+/// A sum over form, `extra` and all words behind the head, and their places, that any changed, lost or moved word changes; 8
+/// strands keep it at memory speed.
+fn checksum(form: u32, extra: u32, words: &[u32]) -> [u32; 2] {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut strands = [FACTOR; 8];
     let words = words.get(HEAD_WORDS..).unwrap_or_default();
@@ -59,7 +59,7 @@ fn checksum(words: &[u32]) -> [u32; 2] {
             *strand = (*strand ^ word).wrapping_mul(FACTOR).rotate_left(29);
         }
     }
-    let rest = tail.iter().map(|w| u64::from(*w));
+    let rest = tail.iter().chain([&form, &extra]).map(|w| u64::from(*w));
     let sum = strands.into_iter().chain(rest).fold(words.len() as u64, |sum, x| {
         let mixed = (sum ^ x).wrapping_mul(FACTOR);
         mixed ^ (mixed >> 31)
@@ -88,7 +88,7 @@ pub(crate) fn write(
     let unfinished = path.with_extension(format!("{}-{:x}.tmp", std::process::id(), words.as_ptr() as usize));
     let fill = || -> std::io::Result<()> {
         let mut file = std::io::BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
-        let head = head(kind, form, hash, extra, words.len(), checksum(words));
+        let head = head(kind, form, hash, extra, words.len(), checksum(form as u32, extra, words));
         for word in head.iter().chain(words.get(HEAD_WORDS..).unwrap_or_default()) {
             file.write_all(&word.to_le_bytes())?;
         }
@@ -128,7 +128,8 @@ pub(crate) fn map_unread(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Fo
 
 /// Whether the words of a mapped file are those that were written.
 pub(crate) fn is_whole(region: &Region) -> bool {
-    region.words().get(SUM).is_some_and(|sum| sum == checksum(region.words()))
+    let words = region.words();
+    words.get(SUM).is_some_and(|sum| sum == checksum(words[4], words[5], words))
 }
 
 #[cfg(test)]
@@ -147,13 +148,15 @@ mod tests {
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing unfinished stays");
 
         let good = std::fs::read(&path).unwrap();
-        for at in [0, 9, 17, 60, 4 * HEAD_WORDS, good.len() - 1] {
+        // Byte 16 has the form, 1 for `Bf16`, which becomes `Pairs`; byte 20 what the owner keeps there.
+        for at in [0, 9, 16, 20, 60, 4 * HEAD_WORDS, good.len() - 1] {
             let mut bad = good.clone();
-            bad[at] ^= 1;
+            bad[at] ^= 2;
             std::fs::write(&path, bad).unwrap();
             assert!(map(&path, Kind::Base, &[3; 32]).is_none(), "byte {at} changed");
             let unread = map_unread(&path, Kind::Base, &[3; 32]).map(|(_, _, region)| is_whole(&region));
-            assert_eq!(unread, (at >= 4 * HEAD_WORDS).then_some(false), "byte {at} changed");
+            let seen_at_once = [0, 9, 60].contains(&at);
+            assert_eq!(unread, (!seen_at_once).then_some(false), "byte {at} changed");
         }
         for len in [0, 3, 100, good.len() - 4] {
             std::fs::write(&path, &good[..len]).unwrap();
