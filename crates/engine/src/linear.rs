@@ -96,7 +96,8 @@ impl Linear {
         Vec::new()
     }
 
-    /// `out = W·x` for weights of one form; `later` is memory that will be read after that. Whether `self.acts` now holds `x`, and then whether as pairs.
+    /// `out = W·x` for weights of one form; `later` is memory that will be read after that. Whether `self.acts` now holds
+    /// `x`, and then whether as pairs.
     fn base(
         &mut self,
         model: &Model,
@@ -137,6 +138,7 @@ impl Linear {
     ) {
         let k = input.targets()[0].dims(model.config()).1;
         let rows = x.len() / k;
+        // After a product in 8 bits nothing holds `x` yet.
         let ready = ready.unwrap_or_else(|| {
             self.acts.fill(rt.isa(), true, x, k, rows, k);
             true

@@ -1,8 +1,8 @@
 //! Products by 8-bit weights: integer dot products in blocks of 32 inputs, combined in f32 in a fixed order.
 //!
 //! Place in the flow: `linear` in mode `q8-2`, instead of `product`. Rows are quantised block by block as weights are
-//! ([`steps`]), with an f32 scale; a block's sum of products is an integer below 2^24, hence
-//! exact in f32 on every instruction set.
+//! ([`steps`]), with an f32 scale; a block's sum of products is an integer below 2^24, hence exact in f32 on every
+//! instruction set.
 //!
 //! Invariants: `Y[i][j]` is `fma(sum of block, scale of weight · scale of row, Y)` over blocks in order from zero; so
 //! the bits depend on row and weight only. Lanes are different outputs; threads split panels of outputs.

@@ -178,7 +178,7 @@ pub(crate) fn scale(values: &[f32; BLOCK]) -> f32 {
     largest[0] / 127.0
 }
 
-/// From here to twice as much f32 holds whole numbers only; so adding it rounds.
+/// Within four million of it f32 holds whole numbers only, so that adding it rounds to one, whose low byte is the sum's.
 const WHOLE: f32 = (3 << 22) as f32;
 
 /// How many steps of `scale` each value is, as whole numbers: to the nearest, ties to even, at most 127 either way; none for
