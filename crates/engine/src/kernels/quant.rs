@@ -546,7 +546,12 @@ mod tests {
                 let mut acts = QuantActs::default();
                 acts.fill(isa, &x, m, k);
                 let mut got = vec![0.0; m * n];
-                multiply(&rt, &acts, &mut [QuantOutput { weight: spec.of(&words), out: &mut got }], &[]);
+                multiply(
+                    &rt,
+                    &acts,
+                    &mut [QuantOutput { weight: spec.of(&words), out: &mut got }],
+                    &[&words, &[], &words[end / 2..]],
+                );
                 assert!(got == want, "{m}x{n}x{k} on {isa:?}");
             }
         }

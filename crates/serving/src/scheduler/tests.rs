@@ -546,19 +546,35 @@ fn others_run_while_an_adapter_is_being_read() {
     assert_eq!((counts.tenants["a"].answered, counts.tenants["a"].tokens_out), (2, 6));
 }
 
-/// Packed files of all adapters that `desk` knows.
-fn packed(desk: &Desk) -> Vec<PathBuf> {
+/// A desk that keeps adapters packed and idle ones out of memory, with one that it knows.
+fn packing(base: &Arc<Base>) -> (Desk, AdapterHash) {
+    let mut desk = Desk::new(base, Limits { idle_adapter_bytes: 0, ..limits(base) });
+    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
+    let hash = desk.register(1);
+    (desk, hash)
+}
+
+/// The packed file of the adapter that [`packing`] knows.
+fn packed(desk: &Desk) -> PathBuf {
     let base = std::fs::read_dir(desk.tmp.path().join("packed")).unwrap().next().unwrap().unwrap();
-    let files = std::fs::read_dir(base.path()).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|ending| ending == "packed")).collect()
+    let mut files = std::fs::read_dir(base.path()).unwrap().map(|file| file.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|ending| ending == "packed")).unwrap()
+}
+
+/// Changes one of its factors, in a new file: one that is mapped is never written.
+fn damage(desk: &Desk) {
+    let file = packed(desk);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2 / 4 * 4 + 3;
+    bytes[middle] ^= 0x40;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, bytes).unwrap();
 }
 
 #[test]
 fn a_packed_adapter_is_not_waited_for_when_nobody_runs_and_is_read_beside_those_who_do() {
     let base = base();
-    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
-    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
-    let hash = desk.register(1);
+    let (mut desk, hash) = packing(&base);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
     let (free, want) = (desk.memory.budget().used(), desk.alone(Some(hash), &ids(1, 20), 5));
@@ -588,36 +604,31 @@ fn a_packed_adapter_is_not_waited_for_when_nobody_runs_and_is_read_beside_those_
 #[test]
 fn no_token_comes_of_a_packed_file_that_is_damaged() {
     let base = base();
-    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
-    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
-    let hash = desk.register(1);
+    let (mut desk, hash) = packing(&base);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let want = desk.alone(Some(hash), &ids(1, 70), 5);
-    for file in packed(&desk) {
-        let mut bytes = std::fs::read(&file).unwrap();
-        let last = bytes.len() - 100;
-        bytes[last] ^= 0x40;
-        // As a new file: one that is mapped is never written.
-        std::fs::remove_file(&file).unwrap();
-        std::fs::write(&file, bytes).unwrap();
+    // A prompt of several steps, and one whose only step would choose a token.
+    for len in [70, 8] {
+        damage(&desk);
+        let (read, want) = (desk.store.stats().originals_read, desk.alone(Some(hash), &ids(1, len), 5));
+        for _ in 0..2 {
+            let events = desk.ask("a", Some(hash), &ids(1, len), 5).unwrap();
+            desk.drain(&mut batch);
+            assert_eq!(bits(&answer(events).unwrap()), want, "{len} tokens");
+        }
+        assert_eq!(desk.store.stats().originals_read, read + 1, "read anew once and packed again");
     }
-    let read = desk.store.stats().originals_read;
-    for _ in 0..2 {
-        let events = desk.ask("a", Some(hash), &ids(1, 70), 5).unwrap();
-        desk.drain(&mut batch);
-        assert_eq!(bits(&answer(events).unwrap()), want);
-    }
-    assert_eq!(desk.store.stats().originals_read, read + 1, "read anew once and packed again");
-    // When the original is gone as well, that is an error and not an answer.
+    // When it is unloaded meanwhile, there is no original: that is an error and not an answer.
     while desk.memory.prefixes().evict_one() {}
-    for file in packed(&desk) {
-        std::fs::remove_file(file).unwrap();
-    }
-    std::fs::remove_file(desk.folders[&hash].join("adapter_model.safetensors")).unwrap();
-    let events = desk.ask("a", Some(hash), &ids(1, 70), 5).unwrap();
-    desk.drain(&mut batch);
-    assert!(matches!(answer(events), Err(ServeError::Load(_))));
+    damage(&desk);
+    let mut events = desk.ask("a", Some(hash), &ids(1, 8), 5).unwrap();
+    let store = Arc::clone(&desk.store);
+    desk.core.step_heard(&mut batch, &mut || {
+        let _ = store.unregister(hash);
+    });
+    assert!(matches!(events.try_next(), Some(Event::Started(_))), "it ran before it was unloaded");
+    assert!(matches!(answer(events), Err(ServeError::NotFound { .. })));
+    assert_eq!((desk.core.running(), desk.memory.budget().used()), (0, 0));
 }
 
 #[test]
