@@ -50,7 +50,8 @@ impl Load {
         self.signed.len() * self.rounds()
     }
 
-    /// Hands in the rounds `from..to` of every sender; the result is how long it took until all stood in blocks.
+    /// Hands in the rounds `from..to` of every sender; the result is how long it took until all
+    /// stood in blocks.
     pub(crate) async fn send(&self, url: &str, from: usize, to: usize) -> Result<Duration, Failure> {
         let http = reqwest::Client::new();
         let started = Instant::now();

@@ -1,16 +1,20 @@
 //! Speed and memory of the embedded chain, asked through its JSON-RPC as any client asks it.
 //!
-//! `cargo bench --profile dev -p openledger -p openledger-chain --bench chain -- [runs] [transfers] [soak] [anvil]`
+//! `cargo bench --profile dev -p openledger -p openledger-chain --bench chain -- [runs] [transfers]
+//! [soak] [anvil]`
 //!
 //! # What is measured
 //!
-//! - **Speed:** `runs` fresh chains, each with 50 senders that hand in `transfers` signed transfers by HTTP; from the first
-//!   request until the last transfer stands in a block. The generator runs beside it, on the same cores. Durable as shipped.
-//! - **Memory:** one chain takes `soak` transfers; its resident memory over the last 10,000 of every 50,000.
+//! - **Speed:** `runs` fresh chains, each with 50 senders that hand in `transfers` signed transfers
+//!   by HTTP; from the first request until the last transfer stands in a block. The generator runs
+//!   beside it, on the same cores. Durable as shipped.
+//! - **Memory:** one chain takes `soak` transfers; its resident memory over the last 10,000 of
+//!   every 50,000.
 //! - **The peer:** anvil under the same load, where its binary is given.
 //!
-//! The chain is a process of its own, so that memory is the chain's and not the generator's. Figures are printed and
-//! judged by whoever reads them; nothing here fails for being slow.
+//! The chain is a process of its own, so that memory is the chain's and not the generator's.
+//! Figures are printed and judged by whoever reads them; nothing here fails for being slow.
+#![allow(clippy::print_stdout)]
 
 mod load;
 mod server;
@@ -120,7 +124,8 @@ async fn memory(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Mean resident memory while `work` runs, in MiB: single readings move by some MiB between two flushes.
+/// Mean resident memory while `work` runs, in MiB: single readings move by some MiB between two
+/// flushes.
 async fn while_watching<T>(server: &Server, work: impl Future<Output = T>) -> Result<(T, f64), Failure> {
     let (mut sum, mut readings) = (0, 0);
     let mut pulse = tokio::time::interval(LOOK);

@@ -54,7 +54,8 @@ impl Drop for Server {
     }
 }
 
-/// Reads until a line says where the network is; the rest is read away by a thread, or the pipe would fill up.
+/// Reads until a line says where the network is; the rest is read away by a thread, or the pipe
+/// would fill up.
 fn first_line(child: &mut Child, read: impl Fn(&str) -> Option<String>) -> Result<String, Failure> {
     let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
     let found = loop {

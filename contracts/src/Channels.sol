@@ -54,7 +54,7 @@ contract Channels is EIP712, IChannels {
         external
         returns (bytes32 channel)
     {
-        // Whoever saw the permit may have used it already; then the allowance is there and the deposit goes on.
+        // Somebody else may have used the permit already; then the allowance is there and the deposit goes on.
         try IERC20Permit(address(OPEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
         return deposit(config, amount);
     }
@@ -156,14 +156,14 @@ contract Channels is EIP712, IChannels {
         emit Deposited(channel, config.payer, config.node, config, amount);
     }
 
-    /// @dev Moves what was redeemed to `Payouts`, which reads `redeemedTotal` as paid in.
+    /// @dev Moves the redeemed amount to `Payouts`, which reads `redeemedTotal` as paid in.
     function _pass(uint128 amount) private {
         if (amount == 0) return;
         redeemedTotal += amount;
         OPEN.safeTransfer(address(PAYOUTS), amount);
     }
 
-    /// @dev Raises what the channel has redeemed to the voucher's sum or the balance, and returns by how much.
+    /// @dev Raises the channel's redeemed sum to the voucher's or the balance, and returns by how much.
     function _redeem(Voucher calldata voucher) private returns (uint128 amount) {
         bytes32 channel = channelOf(voucher.config);
         bytes32 digest = voucherDigest(channel, voucher.cumulative);

@@ -13,7 +13,7 @@ import {SignatureLib} from "./libraries/SignatureLib.sol";
 
 /// @title Contributions
 /// @notice Titles of batches of records: registered by commit and reveal, held by their contributor or a splitter.
-/// @dev A batch is one slot (`batchHash`) whatever its size; its fields are in the event and proven by their hash.
+/// @dev A batch of any size is one slot (`batchHash`); its fields are in the event and proven by their hash.
 contract Contributions is Title, EIP712, IContributions {
     bytes32 private constant REGISTER_TYPEHASH =
         keccak256("Register(uint64 datanet,bytes32 root,uint32 count,bytes32 contributors,bytes32 terms,uint64 nonce)");

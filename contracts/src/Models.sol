@@ -4,36 +4,37 @@ pragma solidity 0.8.37;
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 
 import {IModels} from "./interfaces/IModels.sol";
+import {IParams} from "./interfaces/IParams.sol";
 import {Title} from "./Title.sol";
 
 /// @title Models
 /// @notice Titles of models and adapters, with a split that never changes.
+/// @dev The governed numbers bound the split of a model when it registers, and never again.
 contract Models is Title, IModels {
-    /// @notice Bounds of the split, in basis points of the price.
-    uint16 public constant MAX_PLATFORM_BPS = 2000;
-    uint16 public constant MIN_MODEL_BPS = 1000;
-    uint16 public constant MAX_MODEL_BPS = 4000;
-    uint16 public constant MAX_STAKERS_BPS = 3000;
-    uint16 public constant MIN_CONTRIBUTORS_BPS = 3000;
-    /// @notice Most a parent may take of the owner's line, in basis points.
-    uint16 public constant MAX_PARENT_BPS = 2000;
     /// @notice Most ancestors a model may have.
     uint8 public constant MAX_DEPTH = 8;
+
+    IParams public immutable PARAMS;
 
     /// @inheritdoc IModels
     uint64 public count;
 
     mapping(uint64 model => Model) private _models;
 
-    constructor() ERC721("OpenLedger Model", "MODL") {}
+    /// @param params The `Params` contract.
+    constructor(IParams params) ERC721("OpenLedger Model", "MODL") {
+        PARAMS = params;
+    }
 
     /// @inheritdoc IModels
     function register(NewModel calldata m, string calldata uri) external returns (uint64 model) {
         require(m.weights != 0 && m.manifest != 0, MissingHash());
+        IParams.ModelBounds memory bounds = PARAMS.modelBounds();
         uint256 taken = uint256(m.platformBps) + m.modelBps + m.stakersBps;
         require(
-            m.platformBps <= MAX_PLATFORM_BPS && m.modelBps >= MIN_MODEL_BPS && m.modelBps <= MAX_MODEL_BPS
-                && m.stakersBps <= MAX_STAKERS_BPS && taken <= 10_000 - MIN_CONTRIBUTORS_BPS,
+            m.platformBps <= bounds.maxPlatformBps && m.modelBps >= bounds.minModelBps
+                && m.modelBps <= bounds.maxModelBps && m.stakersBps <= bounds.maxStakersBps
+                && taken + bounds.minContributorsBps <= 10_000,
             SplitOutOfBounds(m.platformBps, m.modelBps, m.stakersBps)
         );
         model = ++count;
@@ -41,7 +42,7 @@ contract Models is Title, IModels {
         if (m.parent == 0) {
             require(m.parentBps == 0, BadParent(m.parent, m.parentBps));
         } else {
-            require(m.parent < model && m.parentBps <= MAX_PARENT_BPS, BadParent(m.parent, m.parentBps));
+            require(m.parent < model && m.parentBps <= bounds.maxParentBps, BadParent(m.parent, m.parentBps));
             depth = _models[m.parent].depth + 1;
             require(depth <= MAX_DEPTH, BadParent(m.parent, m.parentBps));
         }
@@ -70,6 +71,12 @@ contract Models is Title, IModels {
         Model storage m = _models[model];
         (m.priceIn, m.priceOut, m.priceFlat) = (priceIn, priceOut, priceFlat);
         emit PriceSet(model, priceIn, priceOut, priceFlat);
+    }
+
+    /// @inheritdoc IModels
+    function splitOf(uint64 model) external view returns (uint16 platformBps, uint16 modelBps, uint16 stakersBps) {
+        Model storage m = _models[model];
+        return (m.platformBps, m.modelBps, m.stakersBps);
     }
 
     /// @inheritdoc IModels

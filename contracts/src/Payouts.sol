@@ -7,6 +7,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {Channels} from "./Channels.sol";
 import {IChannels} from "./interfaces/IChannels.sol";
+import {IParams} from "./interfaces/IParams.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
 import {CumulativeLib} from "./libraries/CumulativeLib.sol";
@@ -14,16 +15,13 @@ import {FormatsLib} from "./libraries/FormatsLib.sol";
 import {MerkleLib, SumNode} from "./libraries/MerkleLib.sol";
 
 /// @title Payouts
-/// @notice The money of all epochs: in by `fund`, out by `claim`, and what may be claimed decided by proposals.
+/// @notice The money of all epochs: it comes in by `fund` and vouchers, proposals decide claims, and it goes out by `claim`.
 /// @dev No owner and no upgrade. Every function checks, writes, emits, and calls the token last.
 contract Payouts is EIP712, IPayouts {
     using SafeERC20 for IERC20;
 
     /// @notice Where the burned part of a slash goes: nobody holds its key.
     address public constant BURN = 0x000000000000000000000000000000000000dEaD;
-    /// @notice The challenger's and the harmed's part of a slash, each, in basis points; the rest is burned.
-    uint256 public constant REWARD_BPS = 3000;
-
     IERC20 public immutable OPEN;
     IVerifier public immutable VERIFIER;
     IChannels public immutable CHANNELS;
@@ -33,8 +31,10 @@ contract Payouts is EIP712, IPayouts {
     address public immutable VALIDATION;
     address public immutable INSURANCE;
     uint128 public immutable BOND;
-    /// @notice `REWARD_BPS` of the bond.
-    uint128 public immutable REWARD;
+    /// @notice The challenger's part of a slashed bond, as the governed numbers had it when this was deployed.
+    uint128 public immutable CHALLENGER_PART;
+    /// @notice The harmed party's part of a slashed bond, likewise; the rest is burned.
+    uint128 public immutable HARMED_PART;
     uint64 public immutable WINDOW;
     uint64 public immutable DAY;
 
@@ -45,8 +45,8 @@ contract Payouts is EIP712, IPayouts {
         uint128 total;
     }
 
-    /// @dev One slot, all that a challenge reads and writes of a proposal: who answers for which epoch until when; and
-    /// how many slashed bonds wait for `sweep`, which outlives the proposal.
+    /// @dev One slot, all that a challenge reads and writes of a proposal: its proposer, its epoch and when its window
+    /// closes; and how many slashed bonds wait for `sweep`, which outlives the proposal.
     struct Answer {
         address proposer;
         uint40 closes;
@@ -54,15 +54,15 @@ contract Payouts is EIP712, IPayouts {
         uint16 unswept;
     }
 
-    /// @dev One slot: what else a proposal says beside its roots.
+    /// @dev One slot: a proposal's cutoff, count and total.
     struct Terms {
         uint64 cutoff;
         uint32 receiptCount;
         uint128 total;
     }
 
-    /// @dev One slot, read and written whole: the low half is what the account has claimed in its life, the high half is
-    /// not zero when it chose another payee, which spares the claims of most accounts a second slot.
+    /// @dev One slot, read and written whole: the low half is the account's claims in its life, the high half is not zero
+    /// when it chose another payee, which spares the claims of most accounts a second slot.
     struct Account {
         uint256 packed;
     }
@@ -77,7 +77,7 @@ contract Payouts is EIP712, IPayouts {
     bytes32 private _payoutRoot;
     bytes32 private _entriesRoot;
 
-    /// @dev Paid in by `fund`; what vouchers paid in is counted by `CHANNELS`.
+    /// @dev Paid in by `fund`; `CHANNELS` counts the amounts of vouchers.
     uint128 private _given;
     uint64 public pausedUntil;
 
@@ -86,15 +86,17 @@ contract Payouts is EIP712, IPayouts {
     mapping(address account => address) private _claimers;
     mapping(address operator => Operator) private _operators;
 
-    /// @param p Parameters, within the bounds `IPayouts.Params` names.
-    constructor(Params memory p) EIP712("OpenLedger", "1") {
+    /// @param p Settings, within the bounds `IPayouts.Settings` names.
+    constructor(Settings memory p) EIP712("OpenLedger", "1") {
         require(p.day != 0 && p.day <= 1 days && p.window != 0, ParamOutOfBounds());
         require(p.window >= p.day / 24 && p.window <= 7 * p.day && p.bond != 0, ParamOutOfBounds());
         require(p.treasury != address(0) && p.validation != address(0) && p.insurance != address(0), ParamOutOfBounds());
         (OPEN, VERIFIER, GUARDIAN, JURY) = (p.open, p.verifier, p.guardian, p.jury);
         (TREASURY, VALIDATION, INSURANCE) = (p.treasury, p.validation, p.insurance);
         (BOND, WINDOW, DAY) = (p.bond, p.window, p.day);
-        REWARD = uint128(p.bond * REWARD_BPS / 10_000);
+        IParams.Values memory values = p.verifier.PARAMS().current();
+        CHALLENGER_PART = uint128(uint256(p.bond) * values.challengerBps / 10_000);
+        HARMED_PART = uint128(uint256(p.bond) * values.harmedBps / 10_000);
         CHANNELS = new Channels(p.open, p.day);
     }
 
@@ -141,6 +143,7 @@ contract Payouts is EIP712, IPayouts {
     /// @inheritdoc IPayouts
     function propose(
         Proposal calldata p,
+        SumNode[2] calldata receiptsTop,
         SumNode[2] calldata entriesTop,
         SumNode[2] calldata payoutTop,
         string calldata uri
@@ -152,11 +155,13 @@ contract Payouts is EIP712, IPayouts {
         Mark memory last = head;
         Answer memory answer = _answer;
         require(answer.proposer == address(0), ProposalPending(answer.epoch));
-        // Slither takes numbers for tainted by the time that lies in the same slot.
+        // Slither takes these numbers for a time, which lies in the same slot.
         // slither-disable-next-line incorrect-equality
         require(p.epoch == last.epoch + 1, WrongEpoch(p.epoch, last.epoch + 1));
         require(p.cutoff >= last.cutoff && p.cutoff <= block.timestamp + 7 days, BadCutoff(p.cutoff));
-        require(p.receiptCount != 0 && p.receiptsRoot != 0, EmptyEpoch());
+        require(p.receiptCount != 0, EmptyEpoch());
+        // The entries pay exactly the prices of the receipts.
+        _requireSum(p.receiptsRoot, p.entriesTotal, receiptsTop);
         _requireSum(p.entriesRoot, p.entriesTotal, entriesTop);
         _requireSum(p.payoutRoot, p.total, payoutTop);
         // slither-disable-next-line incorrect-equality
@@ -188,10 +193,10 @@ contract Payouts is EIP712, IPayouts {
         _operators[proposer].stake -= BOND;
         emit EpochRejected(epoch, fault, msg.sender, proposer, harmed, BOND);
 
-        OPEN.safeTransfer(msg.sender, REWARD);
+        OPEN.safeTransfer(msg.sender, CHALLENGER_PART);
         if (harmed != INSURANCE) {
-            OPEN.safeTransfer(harmed, REWARD);
-            OPEN.safeTransfer(BURN, BOND - 2 * REWARD);
+            OPEN.safeTransfer(harmed, HARMED_PART);
+            OPEN.safeTransfer(BURN, BOND - CHALLENGER_PART - HARMED_PART);
         }
     }
 
@@ -200,8 +205,8 @@ contract Payouts is EIP712, IPayouts {
         uint256 bonds = _answer.unswept;
         _answer.unswept = 0;
         emit Swept(bonds);
-        OPEN.safeTransfer(INSURANCE, bonds * REWARD);
-        OPEN.safeTransfer(BURN, bonds * (BOND - 2 * REWARD));
+        OPEN.safeTransfer(INSURANCE, bonds * HARMED_PART);
+        OPEN.safeTransfer(BURN, bonds * (BOND - CHALLENGER_PART - HARMED_PART));
     }
 
     /// @inheritdoc IPayouts
@@ -300,7 +305,7 @@ contract Payouts is EIP712, IPayouts {
 
     /// @inheritdoc IPayouts
     function unswept() external view returns (uint128 amount) {
-        return _answer.unswept * (BOND - REWARD);
+        return _answer.unswept * (BOND - CHALLENGER_PART);
     }
 
     /// @inheritdoc IPayouts
@@ -334,7 +339,7 @@ contract Payouts is EIP712, IPayouts {
         uint256 packed = a.packed;
         paid = CumulativeLib.due(uint128(packed), cumulative);
         if (paid == 0) return 0;
-        // The low half grows by what is paid, to `cumulative`; so the high half stays.
+        // The low half grows by `paid`, to `cumulative`; so the high half stays.
         unchecked {
             a.packed = packed + paid;
         }
@@ -352,7 +357,7 @@ contract Payouts is EIP712, IPayouts {
         return root == payoutRoot;
     }
 
-    /// @dev Who answers for the pending proposal; reverts when there is none.
+    /// @dev Proposer, epoch and window of the pending proposal; reverts when there is none.
     function _pending() private view returns (Answer memory answer) {
         answer = _answer;
         require(answer.proposer != address(0), NothingPending());

@@ -6,9 +6,9 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 /// @title Splitter
-/// @notice Holds the titles of batches made by several contributors and shares what they earn equally.
+/// @notice Holds the titles of batches made by several contributors and shares their earnings equally.
 /// @dev A clone whose code ends with its contributors (one 32-byte word each); nobody can change them.
-/// @dev What does not divide, less than one base unit for each contributor and release, goes to the first.
+/// @dev The remainder, less than one base unit for each contributor and release, goes to the first.
 contract Splitter {
     using SafeERC20 for IERC20;
 
@@ -29,7 +29,7 @@ contract Splitter {
         }
     }
 
-    /// @notice Who shares, in order.
+    /// @notice The contributors, in order.
     function contributors() public view returns (address[] memory list) {
         bytes memory args = Clones.fetchCloneArgs(address(this));
         list = new address[](args.length / 32);

@@ -50,7 +50,7 @@ abstract contract Title is ITitle, ERC721, ERC2981 {
         return super.supportsInterface(interfaceId);
     }
 
-    /// @dev Several changes within one block count as one: what matters is who held it when the block ended.
+    /// @dev Several changes within one block count as one: the holder at the end of the block matters.
     function _update(address to, uint256 title, address auth) internal override returns (address from) {
         from = super._update(to, title, auth);
         if (from != address(0)) {

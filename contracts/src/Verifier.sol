@@ -6,12 +6,15 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {IContributions} from "./interfaces/IContributions.sol";
 import {IDatanets} from "./interfaces/IDatanets.sol";
 import {IModels} from "./interfaces/IModels.sol";
+import {IParams} from "./interfaces/IParams.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 import {Fault, IVerifier} from "./interfaces/IVerifier.sol";
 import {
     DuplicateFault,
     EntryAt,
     EntryFault,
+    LinesFault,
+    NoteFault,
     OmissionFault,
     OrderFault,
     PayeeFault,
@@ -24,16 +27,19 @@ import {
 } from "./libraries/Faults.sol";
 import {FaultLib} from "./libraries/FaultLib.sol";
 import {FormatsLib} from "./libraries/FormatsLib.sol";
-import {MerkleLib} from "./libraries/MerkleLib.sol";
+import {MerkleLib, SumNode} from "./libraries/MerkleLib.sol";
+import {NOTE_WORDS, NoteLib} from "./libraries/NoteLib.sol";
 import {PlaceLib} from "./libraries/PlaceLib.sol";
-import {ReceiptLib} from "./libraries/ReceiptLib.sol";
+import {RECEIPT_WORDS, ReceiptLib} from "./libraries/ReceiptLib.sol";
 import {SignatureLib} from "./libraries/SignatureLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 
 /// @title Verifier
-/// @notice Proofs of what can be wrong with an epoch. Stateless: titles are its only evidence beside the proof.
+/// @notice Judges proofs of faults of an epoch. Stateless: titles and governed numbers are its only evidence beside the
+/// proof.
 contract Verifier is IVerifier {
-    using ReceiptLib for bytes32[29];
+    using ReceiptLib for bytes32[RECEIPT_WORDS];
+    using NoteLib for bytes32[NOTE_WORDS];
 
     uint8 private constant TREASURY = 0;
     uint8 private constant VALIDATION = 1;
@@ -47,12 +53,14 @@ contract Verifier is IVerifier {
     IDatanets public immutable DATANETS;
     IContributions public immutable CONTRIBUTIONS;
     IModels public immutable MODELS;
+    IParams public immutable PARAMS;
 
     /// @param datanets The `Datanets` contract.
     /// @param contributions The `Contributions` contract.
     /// @param models The `Models` contract.
-    constructor(IDatanets datanets, IContributions contributions, IModels models) {
-        (DATANETS, CONTRIBUTIONS, MODELS) = (datanets, contributions, models);
+    /// @param params The `Params` contract.
+    constructor(IDatanets datanets, IContributions contributions, IModels models, IParams params) {
+        (DATANETS, CONTRIBUTIONS, MODELS, PARAMS) = (datanets, contributions, models, params);
     }
 
     /// @inheritdoc IVerifier
@@ -67,14 +75,16 @@ contract Verifier is IVerifier {
         if (fault == Fault.Omission) return omissionFault(payouts, FaultLib.omission(proof));
         if (fault == Fault.Payee) return payeeFault(payouts, FaultLib.payee(proof));
         if (fault == Fault.Order) return orderFault(payouts, FaultLib.order(proof));
-        return entryFault(payouts, FaultLib.entry(proof));
+        if (fault == Fault.Entry) return entryFault(payouts, FaultLib.entry(proof));
+        if (fault == Fault.Lines) return linesFault(payouts, FaultLib.lines(proof));
+        return noteFault(payouts, FaultLib.note(proof));
     }
 
     /// @inheritdoc IVerifier
     function spanFault(IPayouts payouts, SpanFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
         FormatsLib.Span memory span = f.span;
-        PlaceLib.requireLeaf(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(span), f.spanPath);
+        PlaceLib.requireLeaf(_spansRoot(f.receipt, f.note), FormatsLib.spanLeaf(span), f.spanPath);
         uint256 offset = f.offset;
         require(offset < span.length, Unrelated());
 
@@ -100,7 +110,7 @@ contract Verifier is IVerifier {
     /// @inheritdoc IVerifier
     function recordFault(IPayouts payouts, RecordFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
-        PlaceLib.requireLeaf(f.receipt.words.spansRoot(), FormatsLib.spanLeaf(f.span), f.spanPath);
+        PlaceLib.requireLeaf(_spansRoot(f.receipt, f.note), FormatsLib.spanLeaf(f.span), f.spanPath);
         if (DATANETS.rootOf(f.span.datanet, f.span.version) == 0) return address(0);
         bytes32 batchHash = CONTRIBUTIONS.batchHash(f.span.contribution);
         if (batchHash == 0) return address(0);
@@ -136,7 +146,8 @@ contract Verifier is IVerifier {
     function splitFault(IPayouts payouts, SplitFault calldata f) public view returns (address) {
         _openReceipt(payouts, f.receipt);
         if (f.entries.length == 0) {
-            require(!_hasModelSplit(f.receipt.words), NoFault());
+            (bool inForce,) = _partsOf(f.receipt.words);
+            require(!inForce || !_hasModelSplit(f.receipt.words), NoFault());
             return address(0);
         }
         IPayouts.Proposal memory p = _pending(payouts);
@@ -155,14 +166,14 @@ contract Verifier is IVerifier {
 
     /// @inheritdoc IVerifier
     function signatureFault(IPayouts payouts, SignatureFault calldata f) public view returns (address) {
-        IPayouts.Proposal memory p = _pending(payouts);
+        (IPayouts.Proposal memory p, address proposer) = _pendingOf(payouts);
         bytes32 structHash = f.words.structHash();
-        bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), f.id, structHash, keccak256(f.signature));
-        PlaceLib.requireLeaf(p.receiptsRoot, leaf, f.path);
-        address node = f.words.node();
+        bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), f.id, structHash, keccak256(f.signature), f.noteHash);
+        PlaceLib.requireLeaf(p.receiptsRoot, leaf, f.price, f.path);
         require(
-            f.id != f.words.id() || !_isSignedBy(payouts, node, structHash, f.signature)
-                || payouts.operators(node).since == 0,
+            f.id != f.words.id() || f.price != f.words.price() || !f.words.isKnownFormat() || !f.words.isOf(proposer)
+                || (f.noteHash != 0 && !f.words.isDeferred())
+                || !_isSignedBy(payouts, proposer, structHash, f.signature),
             NoFault()
         );
         return address(0);
@@ -170,13 +181,18 @@ contract Verifier is IVerifier {
 
     /// @inheritdoc IVerifier
     function omissionFault(IPayouts payouts, OmissionFault calldata f) public view returns (address) {
-        (IPayouts.Proposal memory p, address proposer,) = payouts.pending();
-        require(proposer != address(0), NothingPending());
+        (IPayouts.Proposal memory p, address proposer) = _pendingOf(payouts);
         (, uint64 lastCutoff,) = payouts.head();
         uint256 time = f.words.time();
-        require(f.words.node() == proposer && time > lastCutoff && time <= p.cutoff, Unrelated());
-        require(_isSignedBy(payouts, proposer, f.words.structHash(), f.signature), Unrelated());
-        PlaceLib.requireMissing(payouts, p.receiptsRoot, f.words.id(), f.gap);
+        require(f.words.isOf(proposer) && time > lastCutoff && time <= p.cutoff, Unrelated());
+        (bytes32 id, bytes32 structHash) = (f.words.id(), f.words.structHash());
+        require(_isSignedBy(payouts, proposer, structHash, f.signature), Unrelated());
+        if (f.gap.length == 1 && !f.gap[0].empty && f.gap[0].id == id) {
+            PlaceLib.see(payouts, p.receiptsRoot, f.gap[0]);
+            require(f.gap[0].structHash != structHash, NoFault());
+        } else {
+            PlaceLib.requireMissing(payouts, p.receiptsRoot, id, f.gap);
+        }
         return address(0);
     }
 
@@ -239,8 +255,57 @@ contract Verifier is IVerifier {
         return address(0);
     }
 
+    /// @inheritdoc IVerifier
+    function linesFault(IPayouts payouts, LinesFault calldata f) public view returns (address) {
+        _openReceipt(payouts, f.receipt);
+        bytes32 root = _hasNote(f.receipt, f.note) ? f.note[0].lines() : f.receipt.words.lines();
+        uint256 price = f.receipt.words.price();
+        if (f.leaves.length == 0) {
+            require(f.top.length == 2, Unrelated());
+            (SumNode calldata left, SumNode calldata right) = (f.top[0], f.top[1]);
+            require(MerkleLib.sumHash(left.hash, left.sum, right.hash, right.sum) == root, NotInTree());
+            // Also where the sum does not fit 128 bits, since the price does.
+            require(uint256(left.sum) + right.sum != price, NoFault());
+            return address(0);
+        }
+        EntryAt calldata line = f.leaves[f.leaves.length - 1];
+        PlaceLib.Seen memory seen = PlaceLib.see(root, line);
+        if (seen.total != price) return address(0);
+        require(f.leaves.length == 2, NoFault());
+
+        EntryAt calldata entry = f.leaves[0];
+        PlaceLib.requireEntry(_pending(payouts).entriesRoot, entry, f.receipt.words.id());
+        uint256 number = entry.entry.line;
+        // The tree has no such place.
+        if (number >> seen.depth != 0) return address(0);
+        require(number == seen.index, Unrelated());
+        require(line.empty || FormatsLib.entryLeaf(line.entry) != FormatsLib.entryLeaf(entry.entry), NoFault());
+        return address(0);
+    }
+
+    /// @inheritdoc IVerifier
+    function noteFault(IPayouts payouts, NoteFault calldata f) public view returns (address) {
+        (IPayouts.Proposal memory p, address proposer) = _pendingOf(payouts);
+        require(!f.receipt.empty, EmptyLeaf());
+        PlaceLib.see(payouts, p.receiptsRoot, f.receipt);
+        (bytes32 shown, bytes32 filed) = (f.note.structHash(), f.receipt.noteHash);
+        bool isOfReceipt = f.note.receipt() == f.receipt.id;
+        bool isLate = f.note.time() > p.cutoff;
+        if (f.signature.length == 0) {
+            require(shown == filed, Unrelated());
+            require(!isOfReceipt || isLate, NoFault());
+        } else {
+            require(isOfReceipt && _isSignedBy(payouts, proposer, shown, f.signature), Unrelated());
+            require(shown != filed && (filed != 0 || !isLate), NoFault());
+        }
+        return address(0);
+    }
+
     function _pending(IPayouts payouts) private view returns (IPayouts.Proposal memory p) {
-        address proposer;
+        (p,) = _pendingOf(payouts);
+    }
+
+    function _pendingOf(IPayouts payouts) private view returns (IPayouts.Proposal memory p, address proposer) {
         (p, proposer,) = payouts.pending();
         require(proposer != address(0), NothingPending());
     }
@@ -256,8 +321,31 @@ contract Verifier is IVerifier {
     function _openReceipt(IPayouts payouts, ReceiptProof calldata r) private view {
         bytes32 root = payouts.pendingReceiptsRoot();
         require(root != 0, NothingPending());
-        bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), r.words.id(), r.words.structHash(), r.signatureHash);
-        PlaceLib.requireLeaf(root, leaf, r.path);
+        bytes32 leaf =
+            FormatsLib.receiptLeaf(address(payouts), r.words.id(), r.words.structHash(), r.signatureHash, r.noteHash);
+        // A price above 128 bits is cut here; `signatureFault` compares the whole word.
+        PlaceLib.requireLeaf(root, leaf, uint128(r.words.price()), r.path);
+    }
+
+    /// @dev Whether the opened receipt has a credit note, which then is `note`.
+    function _hasNote(ReceiptProof calldata r, bytes32[NOTE_WORDS][] calldata note) private pure returns (bool) {
+        if (r.noteHash == 0) return false;
+        require(note.length == 1 && note[0].structHash() == r.noteHash, Unrelated());
+        return true;
+    }
+
+    /// @dev Root of the spans that the opened receipt is credited with.
+    function _spansRoot(ReceiptProof calldata r, bytes32[NOTE_WORDS][] calldata note) private pure returns (bytes32) {
+        return _hasNote(r, note) ? note[0].spansRoot() : r.words.spansRoot();
+    }
+
+    /// @dev Whether the governed numbers that the receipt names were in force at its time, and how they divide parts.
+    function _partsOf(bytes32[RECEIPT_WORDS] calldata words)
+        private
+        view
+        returns (bool inForce, IParams.Parts memory parts)
+    {
+        return PARAMS.partsAt(words.params(), words.time());
     }
 
     function _isSignedBy(IPayouts payouts, address node, bytes32 structHash, bytes calldata signature)
@@ -270,23 +358,22 @@ contract Verifier is IVerifier {
     }
 
     /// @dev Whether the receipt's shares are its model's.
-    function _hasModelSplit(bytes32[29] calldata words) private view returns (bool) {
+    function _hasModelSplit(bytes32[RECEIPT_WORDS] calldata words) private view returns (bool) {
         (uint256 platform, uint256 model, uint256 stakers, uint256 contributors) = words.split();
-        uint64 id = words.model();
-        if (id == 0 || id > MODELS.count()) return false;
-        IModels.Model memory m = MODELS.models(id);
-        return platform == m.platformBps && model == m.modelBps && stakers == m.stakersBps
+        (uint16 platformBps, uint16 modelBps, uint16 stakersBps) = MODELS.splitOf(words.model());
+        return modelBps != 0 && platform == platformBps && model == modelBps && stakers == stakersBps
             && contributors == SplitLib.BPS - platform - model - stakers;
     }
 
-    /// @dev Returns who loses when `entry` is not the line of its role; reverts when it is.
-    function _wrongLine(IPayouts payouts, bytes32[29] calldata words, FormatsLib.Entry calldata entry)
+    /// @dev The account that loses when `entry` is not the line of its role; reverts when it is.
+    function _wrongLine(IPayouts payouts, bytes32[RECEIPT_WORDS] calldata words, FormatsLib.Entry calldata entry)
         private
         view
         returns (address)
     {
-        // Where the shares themselves are wrong, that is the fault to show; below they are the model's.
-        require(_hasModelSplit(words), Unrelated());
+        (bool inForce, IParams.Parts memory parts) = _partsOf(words);
+        // Where the shares or numbers themselves are wrong, that is the fault to show.
+        require(inForce && _hasModelSplit(words), Unrelated());
         uint256 price = words.price();
         (uint256 platformBps, uint256 modelBps, uint256 stakersBps,) = words.split();
         uint8 role = entry.role;
@@ -295,13 +382,13 @@ contract Verifier is IVerifier {
         uint256 most = 0;
         if (role == TREASURY) {
             account = payouts.TREASURY();
-            (least,) = SplitLib.platform(price, platformBps);
+            (least,) = SplitLib.platform(price, platformBps, parts.treasuryBps, parts.validationBps);
         } else if (role == VALIDATION) {
             account = payouts.VALIDATION();
-            (, least) = SplitLib.platform(price, platformBps);
+            (, least) = SplitLib.platform(price, platformBps, parts.treasuryBps, parts.validationBps);
         } else if (role == NODE) {
             account = words.node();
-            (least,) = SplitLib.model(price, modelBps);
+            (least,) = SplitLib.model(price, modelBps, parts.nodeBps);
         } else if (role == STAKERS) {
             account = MODELS.models(words.model()).stakeVault;
             if (account == address(0)) account = payouts.INSURANCE();
@@ -309,11 +396,11 @@ contract Verifier is IVerifier {
         } else if (role == OWNER) {
             // The account is a matter of `payeeFault`.
             account = entry.account;
-            (, most) = SplitLib.model(price, modelBps);
-            least = MODELS.models(words.model()).parent == 0 ? most : most - most * SplitLib.PARENTS_BPS / SplitLib.BPS;
+            (, most) = SplitLib.model(price, modelBps, parts.nodeBps);
+            least = MODELS.models(words.model()).parent == 0 ? most : most - most * parts.maxParentsBps / SplitLib.BPS;
         } else if (role == PARENT) {
             account = entry.account;
-            (, most) = SplitLib.model(price, modelBps);
+            (, most) = SplitLib.model(price, modelBps, parts.nodeBps);
             if (MODELS.models(words.model()).parent == 0) most = 0;
         } else if (role == CONTRIBUTOR) {
             account = entry.account;

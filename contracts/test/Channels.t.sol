@@ -235,7 +235,7 @@ contract ChannelsTest is World {
     }
 
     function test_on_a_local_network_a_second_is_a_day() public {
-        IPayouts.Params memory p = params();
+        IPayouts.Settings memory p = settings();
         (p.day, p.window) = (1, 1);
         Channels local = Channels(address(new Payouts(p).CHANNELS()));
         eq(local.MIN_DELAY(), 1, "shortest delay");

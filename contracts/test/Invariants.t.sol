@@ -166,7 +166,7 @@ contract Handler is World {
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = shared(seed);
         if (lie) p.total += uint128(bound(seed, 1, 1 ether));
         vm.prank(node);
-        try payouts.propose(p, e, t, "") {
+        try payouts.propose(p, e, e, t, "") {
             if (lie) rootMovedAlone = true;
         } catch {}
     }
@@ -210,7 +210,7 @@ contract Handler is World {
         _fund(uint128(ACCOUNTS * 1 ether));
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = shared(seed);
         vm.prank(node);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
         (,, closes) = payouts.pending();
         finalizeAt(closes);
         for (uint256 i; i < ACCOUNTS; ++i) {

@@ -70,14 +70,14 @@ contract PayoutsTest is World {
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(two(a, 1, b, 2));
         vm.prank(node);
         vm.expectRevert(abi.encodeWithSelector(IPayouts.NotBonded.selector, node));
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
         payouts.join(node, 0);
         vm.prank(node);
         vm.expectRevert(abi.encodeWithSelector(IPayouts.NotBonded.selector, node));
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
         vm.startPrank(node);
         payouts.join(node, 0);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
     }
 
     function test_an_operator_does_not_leave_while_its_proposal_is_open() public {
@@ -141,14 +141,14 @@ contract PayoutsTest is World {
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(two(a, 3, b, 4));
         vm.prank(node);
         vm.expectRevert(abi.encodeWithSelector(IPayouts.ProposalPending.selector, 1));
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
     }
 
     function test_a_stranger_does_not_propose() public {
         payouts.fund(10);
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(two(a, 3, b, 4));
         vm.expectRevert(abi.encodeWithSelector(IPayouts.NotBonded.selector, address(this)));
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
     }
 
     function refused(IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t, bytes memory reason)
@@ -156,7 +156,7 @@ contract PayoutsTest is World {
     {
         vm.prank(node);
         vm.expectRevert(reason);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
     }
 
     function test_a_proposal_that_does_not_add_up_is_refused() public {
@@ -172,10 +172,13 @@ contract PayoutsTest is World {
         p.receiptCount = 0;
         refused(p, e, t, abi.encodeWithSelector(IPayouts.EmptyEpoch.selector));
         p.receiptCount = 1;
-        bytes32 receiptsRoot = p.receiptsRoot;
-        p.receiptsRoot = 0;
-        refused(p, e, t, abi.encodeWithSelector(IPayouts.EmptyEpoch.selector));
-        p.receiptsRoot = receiptsRoot;
+        // Receipts and entries are one tree here, so that what is wrong with it is first wrong with the receipts.
+        p.receiptsRoot = "other";
+        refused(p, e, t, abi.encodeWithSelector(IPayouts.SumMismatch.selector, p.receiptsRoot, 7));
+        p.receiptsRoot = p.entriesRoot;
+        p.entriesRoot = "other";
+        refused(p, e, t, abi.encodeWithSelector(IPayouts.SumMismatch.selector, p.entriesRoot, 7));
+        p.entriesRoot = p.receiptsRoot;
         // The root says 7; the proposer says 6, or shows other nodes.
         p.total = 6;
         refused(p, e, t, abi.encodeWithSelector(IPayouts.SumMismatch.selector, p.payoutRoot, 6));
@@ -188,7 +191,23 @@ contract PayoutsTest is World {
         // Entries of 6 do not make a total of 7.
         e = [SumNode("x", 6), SumNode("y", 0)];
         (p.entriesRoot, p.entriesTotal) = (Trees.node(e[0], e[1]).hash, 6);
+        p.receiptsRoot = p.entriesRoot;
         refused(p, e, t, abi.encodeWithSelector(IPayouts.TotalMismatch.selector, 7, 6));
+    }
+
+    function test_entries_pay_what_the_receipts_were_priced_at() public {
+        bondNode();
+        payouts.fund(7);
+        (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(two(a, 3, b, 4));
+        SumNode[2] memory r = [SumNode("receipt", 6), SumNode(0, 0)];
+        p.receiptsRoot = Trees.node(r[0], r[1]).hash;
+        vm.prank(node);
+        vm.expectRevert(abi.encodeWithSelector(IPayouts.SumMismatch.selector, p.receiptsRoot, 7));
+        payouts.propose(p, r, e, t, "");
+        r[1].sum = 1;
+        p.receiptsRoot = Trees.node(r[0], r[1]).hash;
+        vm.prank(node);
+        payouts.propose(p, r, e, t, "");
     }
 
     function test_a_cutoff_never_goes_back() public {
@@ -427,7 +446,7 @@ contract PayoutsTest is World {
         payouts.claim(totals[0].account, totals[0].cumulative, 0, Trees.prove(payoutLeaves(totals), 0));
         vm.warp(start + 3 days);
         vm.prank(node);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
         vm.warp(start + 10 days - 1);
         vm.prank(guardian);
         vm.expectRevert(abi.encodeWithSelector(IPayouts.PauseRefused.selector, start + 10 days));
@@ -455,12 +474,12 @@ contract PayoutsTest is World {
     }
 
     function test_parameters_out_of_bounds_are_refused() public {
-        IPayouts.Params memory p = params();
+        IPayouts.Settings memory p = settings();
         p.window = 1 hours - 1;
         deny(p);
         p.window = 7 days + 1;
         deny(p);
-        p = params();
+        p = settings();
         p.day = 1 days + 1;
         deny(p);
         p.day = 0;
@@ -469,24 +488,24 @@ contract PayoutsTest is World {
         deny(p);
         p.window = 8;
         deny(p);
-        p = params();
+        p = settings();
         p.bond = 0;
         deny(p);
-        p = params();
+        p = settings();
         p.treasury = address(0);
         deny(p);
-        p = params();
+        p = settings();
         p.validation = address(0);
         deny(p);
-        p = params();
+        p = settings();
         p.insurance = address(0);
         deny(p);
-        p = params();
+        p = settings();
         (p.day, p.window) = (1, 1);
         eq(new Payouts(p).WINDOW(), 1, "a local network's window is a second");
     }
 
-    function deny(IPayouts.Params memory p) private {
+    function deny(IPayouts.Settings memory p) private {
         vm.expectRevert(IPayouts.ParamOutOfBounds.selector);
         new Payouts(p);
     }

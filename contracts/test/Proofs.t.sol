@@ -102,7 +102,7 @@ contract Proofs {
         (, total, prefix) = MerkleLib.sumRoot(leaf, sum, index, siblings);
     }
 
-    /// @dev Within the bounds of `Models` every line fits in the price, and the lines never exceed it.
+    /// @dev Within the bounds of `Params` every line fits in the price, and the lines never exceed it.
     function check_the_split_never_exceeds_the_price(uint64 price, uint16 p, uint16 m, uint16 s) public pure {
         if (p > 2000 || m < 1000 || m > 4000 || s > 3000 || uint256(p) + m + s > 7000) return;
         uint256 platform = uint256(price) * p / 10_000;
@@ -110,9 +110,9 @@ contract Proofs {
         uint256 stakers = SplitLib.stakers(price, s);
         uint256 contributors = SplitLib.contributors(price, p, m, s);
         assert(platform + model + stakers + contributors == price);
-        (uint256 treasury, uint256 validation) = SplitLib.platform(price, p);
+        (uint256 treasury, uint256 validation) = SplitLib.platform(price, p, 6000, 2000);
         assert(treasury + validation <= platform);
-        (uint256 node, uint256 owner) = SplitLib.model(price, m);
+        (uint256 node, uint256 owner) = SplitLib.model(price, m, 4000);
         assert(node + owner == model);
     }
 

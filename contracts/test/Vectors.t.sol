@@ -2,23 +2,33 @@
 pragma solidity 0.8.37;
 
 import {FormatsLib} from "../src/libraries/FormatsLib.sol";
-import {ReceiptLib} from "../src/libraries/ReceiptLib.sol";
+import {NOTE_WORDS, NoteLib} from "../src/libraries/NoteLib.sol";
+import {RECEIPT_WORDS, ReceiptLib} from "../src/libraries/ReceiptLib.sol";
 import {SplitLib} from "../src/libraries/SplitLib.sol";
-import {SumNode} from "../src/libraries/MerkleLib.sol";
+import {MerkleLib, SumNode} from "../src/libraries/MerkleLib.sol";
 import {IChannels} from "../src/interfaces/IChannels.sol";
 import {IContributions} from "../src/interfaces/IContributions.sol";
 import {IDatanets} from "../src/interfaces/IDatanets.sol";
+import {IParams} from "../src/interfaces/IParams.sol";
 import {MerkleHarness} from "./Merkle.t.sol";
+import {Trees} from "./base/Trees.sol";
 import {World} from "./base/World.sol";
 
 /// @dev Gives the library calldata.
 contract ReceiptHarness {
-    function structHash(bytes32[29] calldata words) external pure returns (bytes32) {
+    function structHash(bytes32[RECEIPT_WORDS] calldata words) external pure returns (bytes32) {
         return ReceiptLib.structHash(words);
     }
 
-    function id(bytes32[29] calldata words) external pure returns (bytes32) {
+    function id(bytes32[RECEIPT_WORDS] calldata words) external pure returns (bytes32) {
         return ReceiptLib.id(words);
+    }
+}
+
+/// @dev Gives the library calldata.
+contract NoteHarness {
+    function structHash(bytes32[NOTE_WORDS] calldata words) external pure returns (bytes32) {
+        return NoteLib.structHash(words);
     }
 }
 
@@ -184,17 +194,19 @@ contract VectorsTest is World {
         address contract_ = account("domains", 0, "contract");
         eq(ReceiptLib.TYPEHASH, word("domains", 0, "receiptTypehash"), "type");
         for (uint256 i; more("receipts", i); ++i) {
-            bytes32[29] memory words;
+            bytes32[RECEIPT_WORDS] memory words;
             bytes32[] memory list = vm.parseJsonBytes32Array(json, key("receipts", i, "words"));
-            eq(list.length, 29, "words");
-            for (uint256 j; j < 29; ++j) {
+            eq(list.length, RECEIPT_WORDS, "words");
+            for (uint256 j; j < RECEIPT_WORDS; ++j) {
                 words[j] = list[j];
             }
             bytes32 structHash = receipts.structHash(words);
             eq(structHash, word("receipts", i, "structHash"), "struct hash");
             eq(receipts.id(words), word("receipts", i, "id"), "id");
             bytes memory signature = vm.parseJsonBytes(json, key("receipts", i, "signature"));
-            bytes32 leaf = FormatsLib.receiptLeaf(contract_, receipts.id(words), structHash, keccak256(signature));
+            bytes32 leaf = FormatsLib.receiptLeaf(
+                contract_, receipts.id(words), structHash, keccak256(signature), word("receipts", i, "noteHash")
+            );
             eq(leaf, word("receipts", i, "leaf"), "leaf");
             (bytes32 r, bytes32 s) = (bytes32(0), bytes32(0));
             assembly ("memory-safe") {
@@ -204,6 +216,62 @@ contract VectorsTest is World {
             address signer = ecrecover(word("receipts", i, "digest"), uint8(signature[64]), r, s);
             eq(signer, account("receipts", i, "signer"), "signer");
         }
+    }
+
+    function test_notes() public {
+        load("eip712.json");
+        NoteHarness harness = new NoteHarness();
+        eq(NoteLib.TYPEHASH, word("domains", 0, "noteTypehash"), "type");
+        address contract_ = account("domains", 0, "contract");
+        for (uint256 i; more("notes", i); ++i) {
+            bytes32[NOTE_WORDS] memory words;
+            bytes32[] memory list = vm.parseJsonBytes32Array(json, key("notes", i, "words"));
+            eq(list.length, NOTE_WORDS, "words");
+            for (uint256 j; j < NOTE_WORDS; ++j) {
+                words[j] = list[j];
+            }
+            bytes32 structHash = harness.structHash(words);
+            eq(structHash, word("notes", i, "structHash"), "struct hash");
+            eq(typed(contract_, structHash), word("notes", i, "digest"), "digest");
+        }
+    }
+
+    function test_trees_of_lines_and_receipts() public {
+        load("leaves.json");
+        for (uint256 i; more("lines", i); ++i) {
+            tree("lines", "amounts", i);
+        }
+        for (uint256 i; more("receipts", i); ++i) {
+            tree("receipts", "prices", i);
+        }
+    }
+
+    /// @dev Root and top of a sum tree that the chain sees: two places at least.
+    function tree(string memory group, string memory sums, uint256 i) private view {
+        bytes32[] memory hashes = vm.parseJsonBytes32Array(json, key(group, i, "leaves"));
+        uint256[] memory amounts = vm.parseJsonUintArray(json, key(group, i, sums));
+        SumNode[] memory leaves = new SumNode[](hashes.length < 2 ? 2 : hashes.length);
+        for (uint256 j; j < hashes.length; ++j) {
+            leaves[j] = SumNode(hashes[j], uint128(amounts[j]));
+        }
+        SumNode[2] memory top = Trees.top(leaves);
+        eq(top[0].hash, word(group, i, "left"), "left");
+        eq(top[0].sum, number(group, i, "leftSum"), "left sum");
+        eq(top[1].hash, word(group, i, "right"), "right");
+        eq(top[1].sum, number(group, i, "rightSum"), "right sum");
+        bytes32 root = MerkleLib.sumHash(top[0].hash, top[0].sum, top[1].hash, top[1].sum);
+        eq(root, word(group, i, "root"), "root");
+    }
+
+    function test_governed_numbers() public {
+        load("params.json");
+        for (uint256 i; more("params", i); ++i) {
+            bytes32[] memory list = vm.parseJsonBytes32Array(json, key("params", i, "words"));
+            IParams.Values memory values = abi.decode(abi.encodePacked(list), (IParams.Values));
+            eq(list.length * 32, abi.encode(values).length, "words");
+            eq(keccak256(abi.encode(values)), word("params", i, "hash"), "hash");
+        }
+        eq(params.hash(), word("params", 0, "hash"), "every network begins with them");
     }
 
     /// @dev The digest our contract would check is that of its own domain over the struct hash Rust made.
@@ -293,14 +361,26 @@ contract VectorsTest is World {
         }
     }
 
+    /// @dev The lines of treasury, validation and node of a case, and the owner's before parents take theirs.
+    function fixedLines(uint256 i, uint256 price)
+        private
+        view
+        returns (uint256 treasury_, uint256 validation_, uint256 node_, uint256 owner)
+    {
+        // Governed numbers 7 to 9: parts of treasury and validation, and of the node.
+        bytes32[] memory v = vm.parseJsonBytes32Array(json, key("cases", i, "params"));
+        (treasury_, validation_) =
+            SplitLib.platform(price, number("cases", i, "platformBps"), uint256(v[6]), uint256(v[7]));
+        (node_, owner) = SplitLib.model(price, number("cases", i, "modelBps"), uint256(v[8]));
+    }
+
     /// @dev The lines that shares alone decide are the same to the unit in Rust and here, so `splitFault` never finds
     /// fault with an honest one.
     function test_split_lines() public {
         load("split.json");
         for (uint256 i; more("cases", i); ++i) {
             uint256 price = number("cases", i, "price");
-            (uint256 treasury_, uint256 validation_) = SplitLib.platform(price, number("cases", i, "platformBps"));
-            (uint256 node_, uint256 owner) = SplitLib.model(price, number("cases", i, "modelBps"));
+            (uint256 treasury_, uint256 validation_, uint256 node_, uint256 owner) = fixedLines(i, price);
             bool parents = vm.parseJsonUintArray(json, key("cases", i, "parentsBps")).length != 0;
             uint256[] memory roles = vm.parseJsonUintArray(json, key("cases", i, "lineRoles"));
             uint256[] memory amounts = vm.parseJsonUintArray(json, key("cases", i, "lineAmounts"));

@@ -5,6 +5,7 @@ import {IModels} from "../src/interfaces/IModels.sol";
 import {ITitle} from "../src/interfaces/ITitle.sol";
 import {Fault} from "../src/interfaces/IVerifier.sol";
 import {EntryAt, PayoutAt, TotalFault} from "../src/libraries/Faults.sol";
+import {RECEIPT_WORDS, ReceiptLib} from "../src/libraries/ReceiptLib.sol";
 import {Judging} from "./base/Judging.sol";
 
 /// @dev Faults of what is paid, and to whom.
@@ -110,6 +111,7 @@ contract VerifierMoneyTest is Judging {
         for (uint32 line = 100; line < 105; ++line) {
             addEntry(address(0x10000), receipts[0].id, line, INSURANCE, 0, 1);
         }
+        balance(receipts[0].id);
         seal();
         submit();
         eq(entries.length, 32, "entries");
@@ -145,27 +147,27 @@ contract VerifierMoneyTest is Judging {
     }
 
     function test_a_platform_share_that_is_not_the_models_is_refuted() public {
-        wrongShare(17, 1001);
+        wrongShare(ReceiptLib.PLATFORM_BPS, 1001);
     }
 
     function test_a_model_share_that_is_not_the_models_is_refuted() public {
-        wrongShare(18, 3000);
+        wrongShare(ReceiptLib.MODEL_BPS, 3000);
     }
 
     function test_a_stakers_share_that_is_not_the_models_is_refuted() public {
-        wrongShare(19, 0);
+        wrongShare(ReceiptLib.STAKERS_BPS, 0);
     }
 
     function test_a_contributors_share_that_is_not_the_rest_is_refuted() public {
-        wrongShare(20, 3000);
+        wrongShare(ReceiptLib.CONTRIBUTORS_BPS, 3000);
     }
 
     function test_a_model_that_does_not_exist_is_refuted() public {
-        wrongShare(5, 3);
+        wrongShare(ReceiptLib.MODEL, 3);
     }
 
     function test_no_model_is_refuted() public {
-        wrongShare(5, 0);
+        wrongShare(ReceiptLib.MODEL, 0);
     }
 
     /// @dev Moves one unit between the line of `role` and insurance, which keeps the sum.
@@ -201,7 +203,10 @@ contract VerifierMoneyTest is Judging {
         seal();
         uint256 i = indexOf(role);
         entries[i].amount = amount;
+        bytes32 id = entries[i].receiptId;
+        balance(id);
         propose();
+        while (entries[i].receiptId != id || entries[i].role != role || entries[i].amount != amount) ++i;
         falls(Fault.Split, abi.encode(splitProof(receiptOf(i), 1, i, 0)), address(0));
     }
 
@@ -227,7 +232,7 @@ contract VerifierMoneyTest is Judging {
 
     function test_a_model_without_parents_pays_its_owner_in_full() public {
         for (uint256 i; i < 3; ++i) {
-            receipts[i].words[5] = bytes32(uint256(1));
+            receipts[i].words[ReceiptLib.MODEL] = bytes32(uint256(1));
             receipts[i].signature = signed(receipts[i].words, keyOf("node"));
         }
         propose();
@@ -285,7 +290,7 @@ contract VerifierMoneyTest is Judging {
         models.register(m, "");
         vm.stopPrank();
         for (; i < 3; ++i) {
-            receipts[i].words[5] = bytes32(uint256(3));
+            receipts[i].words[ReceiptLib.MODEL] = bytes32(uint256(3));
             receipts[i].signature = signed(receipts[i].words, keyOf("node"));
         }
         seal();
@@ -308,6 +313,7 @@ contract VerifierMoneyTest is Judging {
 
     function test_a_line_that_is_there_twice_is_refuted() public {
         addEntry(treasury, receipts[0].id, 9, TREASURY, 0, 60_000_000);
+        balance(receipts[0].id);
         propose();
         uint256 a = indexOf(TREASURY);
         while (entries[a + 1].receiptId != entries[a].receiptId) ++a;
@@ -320,6 +326,7 @@ contract VerifierMoneyTest is Judging {
         addEntry(gauge, receipts[0].id, 10, CONTRIBUTOR, first, 1);
         addEntry(insurance, receipts[0].id, 11, INSURANCE, 0, 1);
         addEntry(gauge, receipts[0].id, 12, PARENT, 0, 1);
+        balance(twin);
         propose();
         uint8[3] memory roles = [CONTRIBUTOR, INSURANCE, PARENT];
         for (uint256 r; r < 3; ++r) {
@@ -404,7 +411,7 @@ contract VerifierMoneyTest is Judging {
 
     function test_a_holder_block_that_has_not_been_is_refuted() public {
         bytes32 id = receipts[0].id;
-        rewrite(27, block.number);
+        rewrite(ReceiptLib.HOLDER_BLOCK, block.number);
         propose();
         uint256 i;
         while (entries[i].receiptId != id) ++i;

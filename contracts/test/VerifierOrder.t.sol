@@ -7,12 +7,14 @@ import {
     DuplicateFault,
     EntryAt,
     EntryFault,
+    LinesFault,
+    NoteFault,
     OmissionFault,
     OrderFault,
-    Path,
     PayeeFault,
     PayoutAt,
     ReceiptAt,
+    SumPath,
     TotalFault
 } from "../src/libraries/Faults.sol";
 import {FormatsLib} from "../src/libraries/FormatsLib.sol";
@@ -52,6 +54,7 @@ contract VerifierOrderTest is Judging {
 
     function test_a_receipt_twice_in_one_epoch_is_refuted() public {
         receipts.push(receipts[0]);
+        balance(receipts[0].id);
         propose();
         uint256 i;
         while (receipts[i].id != receipts[i + 1].id) ++i;
@@ -63,24 +66,24 @@ contract VerifierOrderTest is Judging {
         propose();
         vm.prank(jury);
         payouts.annul("again");
-        bytes32[] memory leaves = new bytes32[](4);
+        SumNode[] memory leaves = new SumNode[](4);
         (leaves[0], leaves[1], leaves[3]) = (receiptLeaf(0), receiptLeaf(1), receiptLeaf(2));
         (IPayouts.Proposal memory p, SumNode[2] memory e, SumNode[2] memory t) = plain(totals);
-        (p.cutoff, p.receiptCount, p.receiptsRoot) = (cutoff, 3, Trees.root(leaves));
+        (p.cutoff, p.receiptCount, p.receiptsRoot) = (cutoff, 3, Trees.root(leaves).hash);
         vm.prank(node);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, Trees.top(leaves), e, t, "");
         OrderFault memory f;
         f.receipts = new ReceiptAt[](1);
         f.receipts[0] = receiptAt(0);
-        f.receipts[0].path = Path(0, Trees.prove(leaves, 0));
+        f.receipts[0].path = SumPath(0, Trees.prove(leaves, 0));
         vm.expectRevert();
         payouts.challenge(Fault.Order, abi.encode(f));
         f.receipts[0] = receiptAt(2);
-        f.receipts[0].path = Path(3, Trees.prove(leaves, 3));
+        f.receipts[0].path = SumPath(3, Trees.prove(leaves, 3));
         vm.prank(address(payouts));
         eq(verifier.judge(Fault.Order, abi.encode(f)), address(0), "a receipt beyond the count");
         f.receipts[0] = receiptAt(3);
-        f.receipts[0].path = Path(2, Trees.prove(leaves, 2));
+        f.receipts[0].path = SumPath(2, Trees.prove(leaves, 2));
         falls(Fault.Order, abi.encode(f), address(0));
     }
 
@@ -95,7 +98,7 @@ contract VerifierOrderTest is Judging {
         (p.payoutRoot, t) = (Trees.root(leaves).hash, Trees.top(leaves));
         payouts.fund(p.total);
         vm.prank(node);
-        payouts.propose(p, e, t, "");
+        payouts.propose(p, e, e, t, "");
         OrderFault memory f = orderOfPayouts(totals.length - 2, totals.length - 1);
         f.payouts[0].empty = true;
         for (uint256 i; i < 2; ++i) {
@@ -123,6 +126,7 @@ contract VerifierOrderTest is Judging {
 
     function test_lines_of_one_receipt_out_of_order_are_refuted() public {
         addEntry(gauge, receipts[0].id, 6, CONTRIBUTOR, first, 1);
+        balance(receipts[0].id);
         propose();
         uint256 i;
         while (before(entries[i], entries[i + 1])) ++i;
@@ -149,6 +153,7 @@ contract VerifierOrderTest is Judging {
 
     function test_an_entry_of_a_receipt_that_is_not_there_is_refuted() public {
         addEntry(gauge, "ghost", 0, CONTRIBUTOR, first, 5);
+        balance("ghost");
         propose();
         uint256 i;
         while (entries[i].receiptId != "ghost") ++i;
@@ -187,9 +192,9 @@ contract VerifierOrderTest is Judging {
     function testFuzz_no_bytes_slash_an_honest_proposer(uint8 fault, bytes calldata proof) public {
         propose();
         (bool fell,) = address(payouts)
-            .call(abi.encodeWithSelector(IPayouts.challenge.selector, uint256(fault % 12), abi.encode(proof)));
+            .call(abi.encodeWithSelector(IPayouts.challenge.selector, uint256(fault % 14), abi.encode(proof)));
         ok(!fell, "an honest proposal fell");
-        (fell,) = address(payouts).call(abi.encodeWithSelector(IPayouts.challenge.selector, fault % 10, proof));
+        (fell,) = address(payouts).call(abi.encodeWithSelector(IPayouts.challenge.selector, fault % 12, proof));
         ok(!fell, "an honest proposal fell");
         eq(payouts.operators(node).stake, 100 * BOND, "nothing was slashed");
     }
@@ -216,6 +221,7 @@ contract VerifierOrderTest is Judging {
         attempt(Fault.Span, abi.encode(spanProof(r[3], uint64(bound(c, 0, 400)))));
         attempt(Fault.Record, abi.encode(recordProof(r[3], d & 1)));
         attempt(Fault.Signature, abi.encode(signatureProof(r[2])));
+        attemptLines(r[2], r[3], e, d);
 
         EntryFault memory ef;
         (ef.entry, ef.gap) = (entryAt(e[0]), gapOf(b, r));
@@ -235,6 +241,24 @@ contract VerifierOrderTest is Judging {
         (tf.before, tf.after_) = (payoutEdge(lastTotals, tf.account), payoutEdge(totals, tf.account));
         attempt(Fault.Total, abi.encode(tf));
         eq(payouts.operators(node).stake, 100 * BOND, "nothing was slashed");
+    }
+
+    /// @dev Lines and notes of receipts `i` and `j`, mixed.
+    function attemptLines(uint256 i, uint256 j, uint256[4] memory e, uint256 seed) private {
+        FormatsLib.Entry[] memory lines = linesOf(receipts[i].id);
+        LinesFault memory lf = topProof(i, lines);
+        attempt(Fault.Lines, abi.encode(lf));
+        lf.leaves = new EntryAt[](1 + (seed & 1));
+        lf.leaves[0] = seed & 2 == 0 ? entryAt(e[0]) : entryOf(lines, e[0] % 16);
+        if (lf.leaves.length == 2) lf.leaves[1] = seed & 4 == 0 ? entryAt(e[1]) : entryOf(lines, e[1] % 16);
+        attempt(Fault.Lines, abi.encode(lf));
+        lf.note = shownNote(j);
+        attempt(Fault.Lines, abi.encode(lf));
+        NoteFault memory nf = NoteFault(receiptAt(i), notes[receipts[j].id], "");
+        attempt(Fault.Note, abi.encode(nf));
+        nf.signature = signedNote(nf.note, keyOf("node"));
+        // A note that the node did sign, of no receipt at all where `j` has none.
+        attempt(Fault.Note, abi.encode(nf));
     }
 
     function gapOf(uint256 seed, uint256[4] memory r) private view returns (ReceiptAt[] memory gap) {

@@ -13,6 +13,7 @@ import {
     SpanFault
 } from "../src/libraries/Faults.sol";
 import {FormatsLib} from "../src/libraries/FormatsLib.sol";
+import {RECEIPT_WORDS, ReceiptLib} from "../src/libraries/ReceiptLib.sol";
 import {Judging} from "./base/Judging.sol";
 import {Trees} from "./base/Trees.sol";
 
@@ -30,7 +31,7 @@ contract VerifierReceiptsTest is Judging {
         output[50 + offset] = "#";
         outputLeaves = chunksOf(output);
         for (uint256 i; i < 3; ++i) {
-            receipts[i].words[13] = Trees.root(outputLeaves);
+            receipts[i].words[ReceiptLib.OUTPUT] = Trees.root(outputLeaves);
             receipts[i].signature = signed(receipts[i].words, keyOf("node"));
         }
         propose();
@@ -41,12 +42,12 @@ contract VerifierReceiptsTest is Judging {
     function relocate(uint64 recordOffset, uint64 length, uint64 outputOffset) private {
         FormatsLib.Span storage s = spans[0];
         (s.recordOffset, s.length, s.outputOffset) = (recordOffset, length, outputOffset);
-        rewrite(22, uint256(Trees.root(spanLeaves())));
+        rewrite(ReceiptLib.SPANS_ROOT, uint256(Trees.root(spanLeaves())));
         propose();
     }
 
     function respanned() private view returns (uint256 i) {
-        while (receipts[i].words[22] != Trees.root(spanLeaves())) ++i;
+        while (receipts[i].words[ReceiptLib.SPANS_ROOT] != Trees.root(spanLeaves())) ++i;
     }
 
     function test_a_span_beyond_the_end_of_its_record_is_refuted() public {
@@ -73,7 +74,7 @@ contract VerifierReceiptsTest is Judging {
             output[i] = text[i];
         }
         outputLeaves = chunksOf(output);
-        rewrite(13, uint256(Trees.root(outputLeaves)));
+        rewrite(ReceiptLib.OUTPUT, uint256(Trees.root(outputLeaves)));
         relocate(0, 600, 200);
         SpanFault memory f = spanProof(respanned(), 599);
         // Byte 799 would be in chunk 3, which is empty.
@@ -111,7 +112,7 @@ contract VerifierReceiptsTest is Judging {
         batch = prepared("river-gauge", net, Trees.root(recordLeaves), 2);
         uint256 id = contributions.register(batch);
         spans[0].contribution = id;
-        rewrite(22, uint256(Trees.root(spanLeaves())));
+        rewrite(ReceiptLib.SPANS_ROOT, uint256(Trees.root(spanLeaves())));
         relocate(400, 200, 50);
         SpanFault memory f = spanProof(respanned(), 150);
         f.record = ChunkAt(false, 0, chunk(cut, 2), Path(2, Trees.prove(chunkLeaves, 2)));
@@ -147,7 +148,7 @@ contract VerifierReceiptsTest is Judging {
     // --- records --------------------------------------------------------------------------------------------------------
 
     function respan() private {
-        rewrite(22, uint256(Trees.root(spanLeaves())));
+        rewrite(ReceiptLib.SPANS_ROOT, uint256(Trees.root(spanLeaves())));
         propose();
     }
 
@@ -185,11 +186,9 @@ contract VerifierReceiptsTest is Judging {
         Receipt memory again = receipts[1];
         next();
         receipts.push(again);
-        addEntries(again.id, 1_000_000_007);
+        addEntries(again.id, PRICE);
         propose();
-        uint256 i;
-        while (receipts[i].id != again.id) ++i;
-        falls(Fault.Duplicate, abi.encode(duplicate(i, 1, earlier)), address(0));
+        falls(Fault.Duplicate, abi.encode(duplicate(placeOf(again.id), 1, earlier)), address(0));
     }
 
     function test_a_receipt_is_not_a_duplicate_of_itself_or_of_others() public {
@@ -218,56 +217,84 @@ contract VerifierReceiptsTest is Judging {
         stays(Fault.Signature, abi.encode(f), NOT_IN_TREE);
     }
 
-    function badlySigned(bytes memory signature) private {
+    /// @dev The first receipt, as it is filed now, is refuted.
+    function misfiled() private {
         bytes32 id = receipts[0].id;
-        receipts[0].signature = signature;
         propose();
-        uint256 i;
-        while (receipts[i].id != id) ++i;
-        falls(Fault.Signature, abi.encode(signatureProof(i)), address(0));
+        falls(Fault.Signature, abi.encode(signatureProof(placeOf(id))), address(0));
     }
 
     function test_a_receipt_signed_by_another_key_is_refuted() public {
-        badlySigned(signed(receipts[0].words, keyOf("other")));
+        receipts[0].signature = signed(receipts[0].words, keyOf("other"));
+        misfiled();
     }
 
     function test_an_unsigned_receipt_is_refuted() public {
-        badlySigned("");
+        receipts[0].signature = "";
+        misfiled();
     }
 
-    function test_a_receipt_of_a_node_that_never_had_a_bond_is_refuted() public {
-        receipts[0].words[0] = bytes32(uint256(uint160(addressOf("other"))));
-        badlySigned(signed(receipts[0].words, keyOf("other")));
-    }
-
-    function test_a_receipt_of_a_node_that_left_still_counts() public {
+    function test_a_receipt_of_another_operator_is_refuted() public {
         payouts.join(addressOf("other"), BOND);
-        vm.prank(addressOf("other"));
-        payouts.requestExit();
-        vm.warp(block.timestamp + 14 days);
-        vm.prank(addressOf("other"));
-        payouts.exit();
-        receipts[0].words[0] = bytes32(uint256(uint160(addressOf("other"))));
-        receipts[0].signature = signed(receipts[0].words, keyOf("other"));
-        propose();
-        for (uint256 i; i < 3; ++i) {
-            stays(Fault.Signature, abi.encode(signatureProof(i)), NO_FAULT);
-        }
+        bytes32[RECEIPT_WORDS] memory words = receipts[0].words;
+        words[ReceiptLib.NODE] = bytes32(uint256(uint160(addressOf("other"))));
+        refile(words, keyOf("other"));
+        misfiled();
+    }
+
+    function test_a_receipt_whose_node_is_more_than_an_address_is_refuted() public {
+        bytes32[RECEIPT_WORDS] memory words = receipts[0].words;
+        words[ReceiptLib.NODE] = bytes32(uint256(uint160(node)) | 1 << 160);
+        refile(words, keyOf("node"));
+        misfiled();
     }
 
     function test_a_receipt_filed_under_another_id_is_refuted() public {
         receipts[0].id = "id";
-        propose();
-        uint256 i;
-        while (receipts[i].id != "id") ++i;
-        falls(Fault.Signature, abi.encode(signatureProof(i)), address(0));
+        misfiled();
+    }
+
+    function test_a_receipt_filed_at_another_price_is_refuted() public {
+        receipts[0].price -= 1;
+        balance(receipts[0].id);
+        misfiled();
+    }
+
+    function test_a_price_beyond_128_bits_is_refuted() public {
+        rewrite(ReceiptLib.PRICE, uint256(PRICE) | 1 << 128);
+        misfiled();
+    }
+
+    function test_receipts_of_unknown_versions_kinds_and_credit_states_are_refuted() public {
+        uint256[3] memory words = [ReceiptLib.VERSION, ReceiptLib.KIND, ReceiptLib.CREDIT_STATE];
+        uint256[3] memory least = [uint256(2), 0, 0];
+        uint256[3] memory most = [uint256(2), 3, 2];
+        bytes32 id = receipts[0].id;
+        for (uint256 i; i < 3; ++i) {
+            uint256 place = placeOf(id);
+            bytes32 right = receipts[place].words[words[i]];
+            for (uint256 value = 0; value < 6; ++value) {
+                receipts[place].words[words[i]] = bytes32(value);
+                receipts[place].signature = signed(receipts[place].words, keyOf("node"));
+                propose();
+                bytes memory proof = abi.encode(signatureProof(placeOf(id)));
+                if (value < least[i] || value > most[i]) {
+                    falls(Fault.Signature, proof, address(0));
+                } else {
+                    stays(Fault.Signature, proof, NO_FAULT);
+                    vm.prank(jury);
+                    payouts.annul("again");
+                }
+            }
+            receipts[place].words[words[i]] = right;
+        }
     }
 
     // --- omissions ------------------------------------------------------------------------------------------------------
 
     function testFuzz_a_receipt_the_proposer_signed_and_left_out_is_refuted(uint64 channel, uint64 time) public {
         propose();
-        bytes32[29] memory words =
+        bytes32[RECEIPT_WORDS] memory words =
             wordsOf(uint64(bound(channel, 100, type(uint64).max)), uint64(bound(time, 1, cutoff)));
         falls(Fault.Omission, abi.encode(omission(words, keyOf("node"))), address(0));
     }
@@ -293,9 +320,65 @@ contract VerifierReceiptsTest is Judging {
         stays(Fault.Omission, abi.encode(omission(wordsOf(200, 1000), keyOf("node"))), UNRELATED);
         stays(Fault.Omission, abi.encode(omission(wordsOf(200, 2001), keyOf("node"))), UNRELATED);
         stays(Fault.Omission, abi.encode(omission(wordsOf(200, 2000), keyOf("other"))), UNRELATED);
-        bytes32[29] memory words = wordsOf(200, 2000);
-        words[0] = bytes32(uint256(uint160(addressOf("other"))));
+        bytes32[RECEIPT_WORDS] memory words = wordsOf(200, 2000);
+        words[ReceiptLib.NODE] = bytes32(uint256(uint160(addressOf("other"))));
         stays(Fault.Omission, abi.encode(omission(words, keyOf("other"))), UNRELATED);
         falls(Fault.Omission, abi.encode(omission(wordsOf(200, 1001), keyOf("node"))), address(0));
+    }
+
+    /// @dev The caller holds one receipt, the books another one with the same channel and nonce.
+    function test_another_receipt_under_the_same_id_is_refuted() public {
+        bytes32[RECEIPT_WORDS] memory shown = receipts[0].words;
+        rewrite(ReceiptLib.OUTPUT, uint256(keccak256("another answer")));
+        bytes32 id = receipts[0].id;
+        propose();
+        uint256 i = placeOf(id);
+        OmissionFault memory f = OmissionFault(shown, signed(shown, keyOf("node")), new ReceiptAt[](1));
+        f.gap[0] = receiptAt(i == 0 ? 1 : 0);
+        stays(Fault.Omission, abi.encode(f), NOT_ENCLOSING);
+        f.gap[0] = receiptAt(i);
+        f.gap[0].structHash = structHashOf(shown);
+        stays(Fault.Omission, abi.encode(f), NOT_IN_TREE);
+        f.gap[0] = receiptAt(i);
+        falls(Fault.Omission, abi.encode(f), address(0));
+    }
+
+    function test_a_receipt_is_named_by_its_node() public {
+        // Another operator's receipt for the same channel and nonce, in an epoch of its own, takes no id of the node's.
+        address other = addressOf("other");
+        payouts.join(other, BOND);
+        bytes32[RECEIPT_WORDS] memory words = receipts[0].words;
+        words[ReceiptLib.NODE] = bytes32(uint256(uint160(other)));
+        bytes32 id = receipts[0].id;
+        ok(idOf(words) != id, "another id");
+        (Receipt[3] memory honest, FormatsLib.Entry[] memory lines) = ([receipts[0], receipts[1], receipts[2]], entries);
+        delete receipts;
+        delete entries;
+        words[ReceiptLib.PRICE] = bytes32(uint256(2));
+        addEntry(other, idOf(words), 0, NODE, 0, 1);
+        addEntry(insurance, idOf(words), 1, INSURANCE, 0, 1);
+        file(words, keyOf("other"));
+        proposer = other;
+        propose();
+        ReceiptAt memory squatted = receiptAt(0);
+        vm.warp(block.timestamp + WINDOW);
+        payouts.finalize();
+        for (uint256 i; i < totals.length; ++i) {
+            lastTotals.push(totals[i]);
+        }
+        delete receipts;
+        delete entries;
+        for (uint256 i; i < 3; ++i) {
+            honest[i].words[ReceiptLib.TIME] = bytes32(1001 + i);
+            file(honest[i].words, keyOf("node"));
+        }
+        for (uint256 i; i < lines.length; ++i) {
+            entries.push(lines[i]);
+        }
+        (proposer, cutoff) = (node, 2000);
+        propose();
+        stays(Fault.Duplicate, abi.encode(duplicate(placeOf(id), 1, squatted)), UNRELATED);
+        squatted.id = id;
+        stays(Fault.Duplicate, abi.encode(duplicate(placeOf(id), 1, squatted)), NOT_IN_TREE);
     }
 }

@@ -8,7 +8,7 @@ const solc = require("solc");
 
 const ROOT = path.join(__dirname, "..");
 const OUT = path.join(ROOT, "artifacts");
-const CONTRACTS = ["Open", "WOPEN", "Datanets", "Contributions", "Splitter", "Models", "Verifier", "Payouts", "Channels"];
+const CONTRACTS = ["Open", "WOPEN", "Datanets", "Contributions", "Splitter", "Params", "Models", "Verifier", "Payouts", "Channels"];
 
 const sources = {};
 for (const name of CONTRACTS) {

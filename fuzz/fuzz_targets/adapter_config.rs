@@ -1,4 +1,5 @@
-//! Adapter settings of any bytes: no panic, and what was accepted asks for something that can be allocated.
+//! Adapter settings of any bytes: no panic, and what was accepted asks for something that can be
+//! allocated.
 #![no_main]
 
 use std::sync::LazyLock;

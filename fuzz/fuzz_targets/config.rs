@@ -1,4 +1,5 @@
-//! Model configurations of any bytes: no panic, and what was accepted is something that can be laid out.
+//! Model configurations of any bytes: no panic, and what was accepted is something that can be laid
+//! out.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Imports of any bytes: no panic, and what was accepted prints as a file that is accepted again with equal records.
+//! Imports of any bytes: no panic, and what was accepted prints as a file that is accepted again
+//! with equal records.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Requests of any bytes: no panic, refusals are in OpenAI's envelope, and what was understood has a prompt or a refusal.
+//! Requests of any bytes: no panic, refusals are in OpenAI's envelope, and what was understood has
+//! a prompt or a refusal.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -6,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use openledger_engine::Tokenizer;
 use openledger_serving::ChatForm;
-use openledger_serving::openai::{ApiError, ChatRequest, CompletionsRequest, EmbeddingsRequest};
+use openledger_gateway::openai::{ApiError, ChatRequest, CompletionsRequest, EmbeddingsRequest};
 use serde_json::Value;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {

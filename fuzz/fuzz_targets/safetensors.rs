@@ -1,4 +1,5 @@
-//! Weight files of any bytes: no panic, and nothing is accepted that is larger than the file could hold.
+//! Weight files of any bytes: no panic, and nothing is accepted that is larger than the file could
+//! hold.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

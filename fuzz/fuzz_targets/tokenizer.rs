@@ -1,4 +1,5 @@
-//! Tokenizers of any bytes: no panic while reading, encoding or decoding, and offsets stay inside the text.
+//! Tokenizers of any bytes: no panic while reading, encoding or decoding, and offsets stay inside
+//! the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

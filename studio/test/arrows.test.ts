@@ -1,4 +1,4 @@
-/** The floors of the Studio: `shared` -> `features/<noun>` -> `app`; an import goes only to the left. */
+/** The floors of the Studio: `api` -> `shared` -> `features/<noun>` -> `app`; an import goes only to the left. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const SRC = fileURLToPath(new URL("../src", import.meta.url));
-const FLOORS = ["shared", "features", "app"];
+const FLOORS = ["api", "shared", "features", "app"];
 
-/** `shared`, `features/<noun>` or `app`. */
+/** `api`, `shared`, `features/<noun>` or `app`. */
 function place(file: string): string {
   const [floor = "", noun = ""] = relative(SRC, file).split("/");
   return floor === "features" ? `${floor}/${noun}` : floor;
@@ -18,7 +18,9 @@ function floor(place: string): number {
   return FLOORS.indexOf(place.split("/")[0] ?? "");
 }
 
-const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((name) => /\.tsx?$/.test(name)).map((name) => join(SRC, name));
+const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
+  .filter((name) => /\.tsx?$/.test(name))
+  .map((name) => join(SRC, name));
 
 const imports = files.flatMap((file) => {
   const found = readFileSync(file, "utf8").matchAll(/(?:from|import)\s+"(\.[^"]+)"/g);
@@ -43,7 +45,9 @@ test("every file stands on a floor, opens with what it is, and no folder is a ba
 });
 
 test("nothing is fetched but from the node that serves the page", () => {
-  const calls = files.filter((file) => /\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|https?:\/\//.test(readFileSync(file, "utf8")));
+  const calls = files.filter((file) =>
+    /\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|https?:\/\//.test(readFileSync(file, "utf8")),
+  );
   expect(calls.map((file) => relative(SRC, file))).toEqual(["shared/api.ts"]);
 });
 

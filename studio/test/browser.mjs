@@ -1,7 +1,8 @@
 /**
  * The page in a real browser: what it shows, whether it can be used by keyboard, whether axe finds fault, how it looks.
  *
- * Serves `dist/` and a recorded overview from a server of its own; with OPENLEDGER_URL it also opens that live node.
+ * Serves `dist/` and a recorded overview from a server of its own; with OPENLEDGER_URL it also opens that live node, and with OPENLEDGER_TOKEN
+ * reads what is private there.
  * Screenshots go to test/out. Everything it starts is closed again, also when a check fails.
  */
 
@@ -12,16 +13,25 @@ import { mkdir } from "node:fs/promises";
 import AxeBuilder from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
-import { serve } from "./server.mjs";
+import { KEY, serve } from "./server.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-dev-shm-usage",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 const WIDTHS = [1280, 360];
 const out = new URL("out/", import.meta.url).pathname;
 const fixture = JSON.parse(readFileSync(new URL("fixtures/overview.json", import.meta.url), "utf8"));
 
 /** Runs `body` on a fresh page; fails on script errors and on requests to anywhere but `origin`. */
-async function onPage(browser, origin, options, body) {
+async function onPage(browser, origin, { key, ...options }, body) {
   const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   const faults = [];
@@ -30,7 +40,7 @@ async function onPage(browser, origin, options, body) {
     if (new URL(request.url()).origin !== origin) faults.push(`asked elsewhere: ${request.url()}`);
   });
   try {
-    await page.goto(`${origin}/`);
+    await page.goto(`${origin}/${key === undefined ? "" : `#key=${encodeURIComponent(key)}`}`);
     await body(page);
     assert.deepEqual(faults, [], "the page runs without errors and asks nobody but its node");
   } finally {
@@ -40,7 +50,13 @@ async function onPage(browser, origin, options, body) {
 
 async function accessible(page, what) {
   const { violations } = await new AxeBuilder({ page }).analyze();
-  const told = violations.map((violation) => `${violation.id}: ${violation.help} (${violation.nodes.map((node) => node.target.join(" ")).slice(0, 3).join("; ")})`);
+  const told = violations.map(
+    (violation) =>
+      `${violation.id}: ${violation.help} (${violation.nodes
+        .map((node) => node.target.join(" "))
+        .slice(0, 3)
+        .join("; ")})`,
+  );
   assert.deepEqual(told, [], `axe finds no fault: ${what}`);
 }
 
@@ -48,9 +64,13 @@ async function noSidewaysScroll(page, width) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= width, `the page is ${wide} px wide in a window of ${width}`);
   // Cards clip what does not fit, so that an amount could lose its end without the page growing wider.
-  const cut = await page.locator("article .amount").evaluateAll((found) =>
-    found.filter((one) => one.getBoundingClientRect().right > one.closest("article").getBoundingClientRect().right - 8).map((one) => one.textContent),
-  );
+  const cut = await page
+    .locator("article .amount")
+    .evaluateAll((found) =>
+      found
+        .filter((one) => one.getBoundingClientRect().right > one.closest("article").getBoundingClientRect().right - 8)
+        .map((one) => one.textContent),
+    );
   assert.deepEqual(cut, [], `no amount is cut off in a window of ${width}`);
 }
 
@@ -58,17 +78,24 @@ const checks = {
   async "the thread is shown from contributions to payouts"(page) {
     const newest = fixture.receipts[0];
     const card = page.locator(`[id="receipt-${newest.id}"]`);
-    await card.waitFor();
+    await card.locator("mark").first().waitFor();
+    assert.equal(new URL(page.url()).hash, "", "the key is taken out of the address");
     assert.equal(await page.locator("article.card").count(), fixture.receipts.length);
     const marks = await card.locator("mark").allInnerTexts();
-    assert.ok(marks.some((text) => text.startsWith("With an alignment gauge")), `marked: ${marks.join(" | ")}`);
+    assert.ok(
+      marks.some((text) => text.startsWith("With an alignment gauge")),
+      `marked: ${marks.join(" | ")}`,
+    );
     // Two records share words of this answer, so its marks carry both numbers.
     assert.match(marks.join("|"), /is tightened to 40 N·m,\s*\(record 1, 2\)/);
     assert.match(await card.locator(".receipt-head").innerText(), /in the open epoch/);
     assert.match(await card.locator(".parts").innerText(), /river-gauge\s+chain-whip/);
     const payouts = page.locator("#payouts tbody tr");
     assert.equal(await payouts.count(), 10);
-    await page.locator("#payouts").getByRole("button", { name: `Show all ${fixture.payouts.length}` }).click();
+    await page
+      .locator("#payouts")
+      .getByRole("button", { name: `Show all ${fixture.payouts.length}` })
+      .click();
     assert.equal(await payouts.count(), fixture.payouts.length);
     assert.match(await page.locator("#payouts tbody").innerText(), /model-builder/);
     assert.equal(await page.locator("#epochs tbody tr").count(), 2);
@@ -78,14 +105,21 @@ const checks = {
     const newest = fixture.receipts[0];
     const card = page.locator(`[id="receipt-${newest.id}"]`);
     assert.equal(await card.locator(".price data").getAttribute("value"), newest.price);
-    const values = await card.locator(".parts .part data").evaluateAll((found) => found.map((one) => one.getAttribute("value")));
+    const values = await card
+      .locator(".parts .part data")
+      .evaluateAll((found) => found.map((one) => one.getAttribute("value")));
     const sum = values.reduce((sum, value) => sum + BigInt(value), 0n);
     assert.equal(sum.toString(), newest.price, "the four parts are the price");
   },
   async "one contributor has one colour in span, split and payout"(page) {
-    const hues = (where) => page.locator(where).evaluateAll((found) => found.map((one) => one.getAttribute("data-hue")));
+    const hues = (where) =>
+      page.locator(where).evaluateAll((found) => found.map((one) => one.getAttribute("data-hue")));
     const named = (root) => `${root} .contributor:has-text("dark-adapted") .swatch`;
-    const found = [...(await hues(named("#contributions"))), ...(await hues(named("#answers"))), ...(await hues(named("#payouts")))];
+    const found = [
+      ...(await hues(named("#contributions"))),
+      ...(await hues(named("#answers"))),
+      ...(await hues(named("#payouts"))),
+    ];
     assert.ok(found.length >= 4, `seen ${found.length} times`);
     assert.equal(new Set(found).size, 1);
   },
@@ -120,18 +154,26 @@ async function recorded(browser) {
     for (const colorScheme of ["light", "dark"]) {
       const server = await serve(fixture);
       try {
-        await onPage(browser, server.origin, { viewport: { width, height: 900 }, colorScheme }, async (page) => {
-          for (const [name, check] of Object.entries(checks)) {
-            await check(page);
-            console.log(`ok  ${width} ${colorScheme}: ${name}`);
-          }
-          await accessible(page, `full, ${width} px, ${colorScheme}`);
-          await noSidewaysScroll(page, width);
-          await page.locator("details").first().evaluate((details) => (details.open = false));
-          await page.getByRole("button", { name: "Show fewer" }).first().click();
-          await page.evaluate(() => document.activeElement?.blur());
-          await page.screenshot({ path: `${out}full-${width}-${colorScheme}.png`, fullPage: true });
-        });
+        await onPage(
+          browser,
+          server.origin,
+          { viewport: { width, height: 900 }, colorScheme, key: KEY },
+          async (page) => {
+            for (const [name, check] of Object.entries(checks)) {
+              await check(page);
+              console.log(`ok  ${width} ${colorScheme}: ${name}`);
+            }
+            await accessible(page, `full, ${width} px, ${colorScheme}`);
+            await noSidewaysScroll(page, width);
+            await page
+              .locator("details")
+              .first()
+              .evaluate((details) => (details.open = false));
+            await page.getByRole("button", { name: "Show fewer" }).first().click();
+            await page.evaluate(() => document.activeElement?.blur());
+            await page.screenshot({ path: `${out}full-${width}-${colorScheme}.png`, fullPage: true });
+          },
+        );
       } finally {
         await server.close();
       }
@@ -150,7 +192,10 @@ async function states(browser) {
       await page.screenshot({ path: `${out}empty.png`, fullPage: true });
       server.show(fixture);
       await page.locator("article.card").first().waitFor();
-      console.log("ok  an empty page fills by itself when answers arrive");
+      assert.equal(await page.locator("mark").count(), 0, "without a key no answer is shown");
+      await page.getByText("Open this page with a key").first().waitFor();
+      await accessible(page, "full, without a key");
+      console.log("ok  an empty page fills by itself when answers arrive, without what is private");
       server.fail();
       await page.getByText("Last figures from").waitFor();
       assert.ok((await page.locator("article.card").count()) > 0, "what was known stays");
@@ -205,20 +250,25 @@ async function hidden(browser) {
 /** A live node: whatever it holds, the page draws it, without faults. */
 async function live(browser, url) {
   const origin = new URL(url).origin;
-  await onPage(browser, origin, { viewport: { width: 1280, height: 900 } }, async (page) => {
+  const key = process.env.OPENLEDGER_TOKEN;
+  await onPage(browser, origin, { viewport: { width: 1280, height: 900 }, key }, async (page) => {
     await page.locator('.pulse[data-state="live"]').waitFor();
-    if ((await page.locator("article.card").count()) > 0) {
+    if (key !== undefined && (await page.locator("article.card").count()) > 0) {
+      await page.locator(".answer").first().waitFor();
       await page.locator("details summary").first().click();
       await page.locator(".bundle").first().waitFor();
       assert.match(await page.locator(".bundle").first().innerText(), /"format": "openledger\/receipt-bundle\/v1"/);
     }
     await accessible(page, "a live node");
     await page.screenshot({ path: `${out}live.png`, fullPage: true });
-    console.log(`ok  live node: ${await page.locator("article.card").count()} answers, ${await page.locator("mark").count()} marks`);
+    console.log(
+      `ok  live node: ${await page.locator("article.card").count()} answers, ${await page.locator("mark").count()} marks`,
+    );
   });
 }
 
-if (!existsSync(new URL("../dist/index.html", import.meta.url))) throw new Error("dist/ is not built: run `npm run build` first");
+if (!existsSync(new URL("../dist/index.html", import.meta.url)))
+  throw new Error("dist/ is not built: run `npm run build` first");
 await mkdir(out, { recursive: true });
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
 try {

@@ -8,8 +8,9 @@ import { readFileSync } from "node:fs";
 import { bytesToHex, keccak256, stringToBytes } from "viem";
 import { expect, test } from "vitest";
 
-import { type Parties, type PerLayer, ROLES, type Score, split } from "../src/shared/split";
-import { depth } from "./formats";
+import type { PerLayer } from "../src/shared/params";
+import { type Parties, ROLES, type Score, split } from "../src/shared/split";
+import { depth, governed } from "./formats";
 
 interface Run {
   splits: number;
@@ -18,9 +19,15 @@ interface Run {
   treesDigest: string;
 }
 
-const committed = JSON.parse(readFileSync(new URL("../../vectors/differential.json", import.meta.url), "utf8")) as { seed: string; runs: Run[] };
+const committed = JSON.parse(readFileSync(new URL("../../vectors/differential.json", import.meta.url), "utf8")) as {
+  seed: string;
+  runs: Run[];
+};
 const runs = committed.runs.slice(0, process.env["LONG"] === "1" ? 2 : 1);
 const MINUTES = 60_000 * (process.env["LONG"] === "1" ? 120 : 10);
+
+/** The governed numbers that the cases are computed by. */
+const GENESIS = governed("genesis");
 
 const hashText = (text: string) => keccak256(stringToBytes(text), "bytes");
 const REFUSED = new Uint8Array(32).fill(255);
@@ -156,10 +163,12 @@ function foldSplit(words: Words, digest: Uint8Array, number: number): Uint8Array
   const parents = list(draws.below(4), () => [0x2000n + draws.big(3), draws.big(2010)] as const);
   const stakers = draws.below(2) === 1 ? 6n : undefined;
   const parties: Parties = { treasury: 1n, validation: 2n, insurance: 3n, owner: 4n, node: 5n, stakers, parents };
-  const lines = split(amount, shares, mix, coverage, scores, holders, parties);
+  const lines = split(amount, { shares, mix, params: GENESIS }, coverage, scores, holders, parties);
   words.put(digest);
   if (lines === undefined) words.put(REFUSED);
-  else for (const line of lines) words.put(ROLES.indexOf(line.role)).put(line.account).put(line.contribution).put(line.amount);
+  else
+    for (const line of lines)
+      words.put(ROLES.indexOf(line.role)).put(line.account).put(line.contribution).put(line.amount);
   return words.hash();
 }
 
@@ -202,7 +211,10 @@ interface Proof {
 
 function holds(root: Node, leaf: Node, { index, siblings }: Proof, join: Join): boolean {
   if (index >= 2 ** siblings.length) return false;
-  const found = siblings.reduce((below, sibling, level) => ((index >> level) & 1 ? join(sibling, below) : join(below, sibling)), leaf);
+  const found = siblings.reduce(
+    (below, sibling, level) => ((index >> level) & 1 ? join(sibling, below) : join(below, sibling)),
+    leaf,
+  );
   return found.sum <= MOST && found.sum === root.sum && found.hash.every((byte, at) => byte === root.hash[at]);
 }
 
@@ -248,7 +260,14 @@ function foldTree(words: Words, digest: Uint8Array, number: number): Uint8Array 
   const index = kind === 1 ? at | (1 << height) : kind === 2 ? at ^ (1 << level) : at;
   const spoil = { kind, index, level };
   words.put(digest);
-  fold(words, leaves.map(({ hash }) => ({ hash, sum: 0n })), at, spoil, plain, (node) => ({ ...node, hash: turned(node.hash) }));
+  fold(
+    words,
+    leaves.map(({ hash }) => ({ hash, sum: 0n })),
+    at,
+    spoil,
+    plain,
+    (node) => ({ ...node, hash: turned(node.hash) }),
+  );
   if (leaves.reduce((sum, leaf) => sum + leaf.sum, 0n) > MOST) words.put(REFUSED);
   else fold(words, leaves, at, spoil, summed, (node) => ({ ...node, sum: node.sum ^ 1n }));
   return words.hash();
@@ -270,9 +289,19 @@ function foldAll(one: (words: Words, digest: Uint8Array, number: number) => Uint
 }
 
 test("generated splits fold to the committed digest", { timeout: MINUTES }, () => {
-  expect(foldAll(foldSplit, runs.map((run) => run.splits))).toEqual(runs.map((run) => run.splitsDigest));
+  expect(
+    foldAll(
+      foldSplit,
+      runs.map((run) => run.splits),
+    ),
+  ).toEqual(runs.map((run) => run.splitsDigest));
 });
 
 test("generated trees fold to the committed digest", { timeout: MINUTES }, () => {
-  expect(foldAll(foldTree, runs.map((run) => run.trees))).toEqual(runs.map((run) => run.treesDigest));
+  expect(
+    foldAll(
+      foldTree,
+      runs.map((run) => run.trees),
+    ),
+  ).toEqual(runs.map((run) => run.treesDigest));
 });

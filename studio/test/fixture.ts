@@ -1,14 +1,18 @@
-/** The recorded overview, as it came and as the page reads it. */
+/** The recorded overview and the details of its receipts. */
 
 import { readFileSync } from "node:fs";
 
-import { type Overview, readOverview } from "../src/shared/overview";
+import type { Overview, ReceiptDetail } from "../src/shared/api";
 
-/** A fresh copy each time, so that a test may break it. */
-export function recorded(): any {
-  return JSON.parse(readFileSync(new URL("fixtures/overview.json", import.meta.url), "utf8"));
+/** A fresh copy each time, so that a test may change it. */
+function recorded<T>(name: string): T {
+  return JSON.parse(readFileSync(new URL(`fixtures/${name}.json`, import.meta.url), "utf8")) as T;
 }
 
 export function overview(): Overview {
-  return readOverview(recorded());
+  return recorded("overview");
+}
+
+export function details(): Map<string, ReceiptDetail> {
+  return new Map(Object.entries(recorded<Record<string, ReceiptDetail>>("details")));
 }

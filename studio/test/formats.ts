@@ -3,7 +3,11 @@
  * case, the prose says enough for a stranger. Used by tests; the page itself proves nothing.
  */
 
+import { readFileSync } from "node:fs";
+
 import { concat, type Hex, keccak256, pad, stringToBytes, toHex } from "viem";
+
+import { type Params, readParams } from "../src/shared/params";
 
 export const ZERO = pad("0x", { size: 32 });
 
@@ -45,7 +49,10 @@ export function root(leaves: readonly Hex[]): Hex {
 /** Whether `leaf` stands at `index` of the tree of `count` leaves with this root. */
 export function proves(count: number, index: number, leaf: Hex, siblings: readonly Hex[], wanted: Hex): boolean {
   if (siblings.length !== depth(count) || index >= 2 ** siblings.length) return false;
-  const found = siblings.reduce((below, sibling, level) => ((index >> level) & 1 ? node(sibling, below) : node(below, sibling)), leaf);
+  const found = siblings.reduce(
+    (below, sibling, level) => ((index >> level) & 1 ? node(sibling, below) : node(below, sibling)),
+    leaf,
+  );
   return found === wanted;
 }
 
@@ -75,8 +82,19 @@ export function sumRoot(leaves: readonly SumNode[]): SumNode | undefined {
   return level[0];
 }
 
+/** The tree over lines, or one that a header commits to: two places at least. */
+export function committedRoot(leaves: readonly SumNode[]): SumNode | undefined {
+  return sumRoot([...leaves, ...Array<SumNode>(Math.max(0, 2 - leaves.length)).fill(EMPTY)]);
+}
+
 /** What stands to the left of a leaf, if the leaf stands at `index` under this root. */
-export function sumPrefix(count: number, index: number, leaf: SumNode, siblings: readonly SumNode[], wanted: SumNode): bigint | undefined {
+export function sumPrefix(
+  count: number,
+  index: number,
+  leaf: SumNode,
+  siblings: readonly SumNode[],
+  wanted: SumNode,
+): bigint | undefined {
   if (siblings.length !== depth(count) || index >= 2 ** siblings.length) return undefined;
   let below: SumNode | undefined = leaf;
   let prefix = 0n;
@@ -87,6 +105,15 @@ export function sumPrefix(count: number, index: number, leaf: SumNode, siblings:
     if (right) prefix += sibling.sum;
   }
   return below.hash === wanted.hash && below.sum === wanted.sum ? prefix : undefined;
+}
+
+/** The governed numbers that `vectors/params.json` has under a name. */
+export function governed(name: string): Params {
+  const text = readFileSync(new URL("../../vectors/params.json", import.meta.url), "utf8");
+  const { params } = JSON.parse(text) as { params: { name: string; members: string }[] };
+  const found = params.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`params.json has no ${name}`);
+  return readParams(JSON.parse(found.members));
 }
 
 /** Bytes of a chunk. */
@@ -118,4 +145,3 @@ export function members(type: string): { name: string; members: TypedMember[] } 
 function pairs<T>(level: readonly T[]): [T, T][] {
   return Array.from({ length: level.length / 2 }, (_, at) => [level[2 * at] as T, level[2 * at + 1] as T]);
 }
-

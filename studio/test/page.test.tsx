@@ -4,16 +4,20 @@ import { renderToStaticMarkup } from "react-dom/server";
 import { expect, test } from "vitest";
 
 import { Page } from "../src/app/App";
+import type { Details } from "../src/shared/details";
 import type { Feed } from "../src/shared/feed";
-import { overview } from "./fixture";
+import { details, overview } from "./fixture";
 
-function draw(feed: Feed): string {
-  return renderToStaticMarkup(<Page feed={feed} retry={() => undefined} />);
+function draw(feed: Feed, known: Details = details()): string {
+  return renderToStaticMarkup(<Page feed={feed} retry={() => undefined} details={known} />);
 }
 
 /** What people read: the markup without its tags. */
-function words(feed: Feed): string {
-  return draw(feed).replace(/<[^>]+>/g, "").replaceAll("&#x27;", "'").replaceAll("&quot;", '"');
+function words(feed: Feed, known: Details = details()): string {
+  return draw(feed, known)
+    .replace(/<[^>]+>/g, "")
+    .replaceAll("&#x27;", "'")
+    .replaceAll("&quot;", '"');
 }
 
 function count(of: string, where: string): number {
@@ -36,7 +40,12 @@ test("a page without an answer says why, and asks to try again", () => {
 test("an empty network says for each view what would fill it", () => {
   const nothing = { ...overview(), contributions: [], receipts: [], epochs: [], payouts: [] };
   const told = words({ state: "ready", overview: nothing, stale: undefined });
-  for (const line of ["Nothing has been contributed yet.", "No question has been answered yet.", "Nobody has been paid yet", "No epoch is closed yet."]) {
+  for (const line of [
+    "Nothing has been contributed yet.",
+    "No question has been answered yet.",
+    "Nobody has been paid yet",
+    "No epoch is closed yet.",
+  ]) {
     expect(told).toContain(line);
   }
 });
@@ -44,7 +53,7 @@ test("an empty network says for each view what would fill it", () => {
 test("a full page tells the whole thread", () => {
   const full = overview();
   const told = words({ state: "ready", overview: full, stale: undefined });
-  for (const receipt of full.receipts) expect(told).toContain(receipt.prompt);
+  for (const { prompt } of details().values()) expect(told).toContain(prompt);
   expect(told).toContain("openledger receipt verify receipt.json");
   expect(told).toContain("No words of this answer stand verbatim in a record.");
   expect(told).not.toContain("Last figures from");
@@ -54,12 +63,17 @@ test("a split without stakers says where their part goes", () => {
   const full = overview();
   const line = "Nobody has staked: their part goes to insurance.";
   expect(words({ state: "ready", overview: full, stale: undefined })).not.toContain(line);
-  for (const receipt of full.receipts) receipt.entries = receipt.entries.filter((entry) => entry.role !== "stakers");
-  expect(count(line, words({ state: "ready", overview: full, stale: undefined }))).toBe(full.receipts.length);
+  const known = details();
+  for (const detail of known.values()) detail.entries = detail.entries.filter((entry) => entry.role !== "stakers");
+  expect(count(line, words({ state: "ready", overview: full, stale: undefined }, known))).toBe(full.receipts.length);
 });
 
 test("figures that are not fresh are shown and said not to be", () => {
-  const told = words({ state: "ready", overview: overview(), stale: { since: new Date(0), reason: "The node cannot be reached." } });
+  const told = words({
+    state: "ready",
+    overview: overview(),
+    stale: { since: new Date(0), reason: "The node cannot be reached." },
+  });
   expect(told).toContain("Last figures from");
   expect(told).toContain("How do I find Polaris");
 });
@@ -67,11 +81,20 @@ test("figures that are not fresh are shown and said not to be", () => {
 test("what contributors and models wrote never becomes markup", () => {
   const hostile = overview();
   const script = "<img src=x onerror=alert(1)>";
-  for (const receipt of hostile.receipts) {
-    receipt.prompt = script;
-    receipt.text = script;
-    receipt.spans = [];
+  const known = details();
+  for (const detail of known.values()) {
+    detail.prompt = script;
+    detail.text = script;
+    detail.spans = [];
   }
   for (const contribution of hostile.contributions) contribution.contributors = [script];
-  expect(draw({ state: "ready", overview: hostile, stale: undefined })).not.toContain("<img");
+  expect(draw({ state: "ready", overview: hostile, stale: undefined }, known)).not.toContain("<img");
+});
+
+test("a reader without a key sees ids, sums and times, and who may read the rest", () => {
+  const full = overview();
+  const told = words({ state: "ready", overview: full, stale: undefined }, new Map());
+  expect(count("Open this page with a key", told)).toBe(full.receipts.length);
+  expect(told).toContain("lines of contributors");
+  for (const { prompt } of details().values()) expect(told).not.toContain(prompt);
 });

@@ -6,7 +6,15 @@ import { extname } from "node:path";
 
 const dist = new URL("../dist/", import.meta.url);
 const receipt = new URL("fixtures/receipt.json", import.meta.url);
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml" };
+const details = JSON.parse(await readFile(new URL("fixtures/details.json", import.meta.url), "utf8"));
+/** The key that this server knows. */
+export const KEY = "the operator's token";
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+};
 /** The same policy as the node's, so that what it forbids fails here. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
@@ -17,7 +25,11 @@ export async function serve(first) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://node");
     const answer = (status, type, body) => {
-      response.writeHead(status, { "content-type": type, "content-security-policy": POLICY, "x-content-type-options": "nosniff" });
+      response.writeHead(status, {
+        "content-type": type,
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+      });
       response.end(body);
     };
     if (pathname === "/api/v1/overview") asked += 1;
@@ -25,7 +37,19 @@ export async function serve(first) {
       return answer(503, "application/problem+json", JSON.stringify({ status: 503, detail: "the store is locked" }));
     }
     if (pathname === "/api/v1/overview") return answer(200, "application/json", JSON.stringify(overview));
-    if (pathname.startsWith("/api/v1/receipts/")) return answer(200, "application/json", await readFile(receipt));
+    const [, id, part] = /^\/api\/v1\/receipts\/([^/]+)\/(detail|bundle)$/.exec(pathname) ?? [];
+    if (part !== undefined && request.headers.authorization !== `Bearer ${KEY}`) {
+      return answer(401, "application/problem+json", JSON.stringify({ status: 401, detail: "a key is needed" }));
+    }
+    if (/^\/api\/v1\/models\/[^/]+\/manifest$/.test(pathname)) {
+      return answer(
+        200,
+        "application/json",
+        JSON.stringify({ mix: { spans_bps: 5_000, influence_bps: 5_000, retrieval_bps: 0 } }),
+      );
+    }
+    if (part === "detail") return answer(200, "application/json", JSON.stringify(details[id]));
+    if (part === "bundle") return answer(200, "application/json", await readFile(receipt));
     const name = pathname === "/" ? "index.html" : pathname.slice(1);
     try {
       return answer(200, TYPES[extname(name)] ?? "application/octet-stream", await readFile(new URL(name, dist)));

@@ -5,12 +5,12 @@ use std::process::Stdio;
 use crate::run::{Failed, Times, command, root, run};
 use crate::setup;
 
-/// Builds the binary and the Studio.
+/// Builds the Studio and the binary, which holds its pages.
 pub(crate) fn build() -> Result<(), Failed> {
     setup::for_build()?;
+    studio()?;
     eprintln!("building openledger (a first build compiles an EVM node and its database: about 15 minutes on 2 cores)");
-    run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))?;
-    studio()
+    run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))
 }
 
 /// Builds the Studio's pages.
@@ -32,10 +32,54 @@ pub(crate) fn contracts() -> Result<(), Failed> {
     run(command("node", &["tools/build.js"]).current_dir(root().join("contracts")))
 }
 
-/// Writes the golden vectors anew.
+/// Generates the golden vectors.
 pub(crate) fn vectors() -> Result<(), Failed> {
-    let tests = ["test", "--locked", "--package", "openledger-protocol", "--package", "openledger-ledger", "vectors"];
-    run(command("cargo", &tests).env("UPDATE_VECTORS", "1"))
+    // The first package's cases are a test binary, the second's a module of one.
+    let formats = ["test", "--locked", "--package", "openledger-protocol", "--test", "vectors"];
+    run(command("cargo", &formats).env("UPDATE_VECTORS", "1"))?;
+    let splits = ["test", "--locked", "--package", "openledger-ledger", "--test", "main", "vectors::"];
+    run(command("cargo", &splits).env("UPDATE_VECTORS", "1"))
+}
+
+/// What each commit must pass: formats, lints, types and the rules of the source tree. No product
+/// test runs.
+///
+/// The quick steps come first, so that a slip ends the command within seconds.
+pub(crate) fn check() -> Result<(), Failed> {
+    let mut times = Times::default();
+    let done = check_parts(&mut times);
+    times.print();
+    done
+}
+
+fn check_parts(times: &mut Times) -> Result<(), Failed> {
+    let contracts_dir = root().join("contracts");
+    let studio_dir = root().join("studio");
+    times.part("set-up", || {
+        setup::for_build()?;
+        setup::node_modules("contracts")?;
+        setup::node_modules("studio")
+    })?;
+    times.part("rust: format", || run(&mut command("cargo", &["fmt", "--all", "--check"])))?;
+    times.part("contracts: format", || run(command(&forge(), &["fmt", "--check"]).current_dir(&contracts_dir)))?;
+    times.part("studio: lint and types", || {
+        run(command("npm", &["run", "--silent", "lint"]).current_dir(&studio_dir))?;
+        run(command("npm", &["run", "--silent", "types"]).current_dir(&studio_dir))
+    })?;
+    times.part("rules of the source tree", || {
+        run(&mut command("cargo", &["test", "--locked", "--quiet", "--package", "xtask"]))
+    })?;
+    times.part("rust: clippy", clippy)
+}
+
+fn clippy() -> Result<(), Failed> {
+    run(&mut command("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Builds the documentation of every crate of the workspace; a warning is an error.
+pub(crate) fn doc() -> Result<(), Failed> {
+    setup::for_build()?;
+    run(command("cargo", &["doc", "--locked", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// Everything that must hold.
@@ -79,7 +123,7 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
     })?;
     times.part("rust: format", || run(&mut command("cargo", &["fmt", "--all", "--check"])))?;
     times
-        .part("serving: stock clients, set-up", || run(&mut command("sh", &["crates/serving/tests/stock/setup.sh"])))?;
+        .part("gateway: stock clients, set-up", || run(&mut command("sh", &["crates/gateway/tests/stock/setup.sh"])))?;
     times.part("rust: build", || run(&mut command("cargo", &["test", "--locked", "--workspace", "--no-run"])))?;
     times.part("rust: tests", || {
         let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
@@ -88,17 +132,22 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
         }
         run(&mut tests)
     })?;
+    if long {
+        times.part("rust: the engine with every check", || {
+            let checked = ["test", "--locked", "--profile", "checked", "--package", "openledger-engine"];
+            run(&mut command("cargo", &checked))
+        })?;
+    }
     times.part("chain: viem, ethers and cast", || {
         run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))?;
         run(command("npm", &["test", "--silent"]).current_dir(root().join("conformance")))
     })?;
-    times.part("rust: clippy", || {
-        run(&mut command("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-    })?;
+    times.part("rust: clippy", clippy)?;
     times.part("studio: browser", || run(command("npm", &["run", "--silent", "browser"]).current_dir(&studio_dir)))
 }
 
-/// What takes Python tools, in an environment of its own: coverage is forge's, the others come at pinned versions.
+/// What takes Python tools, in an environment of its own: coverage is forge's, the others come at
+/// pinned versions.
 fn contract_tools(contracts: &std::path::Path) -> Result<(), Failed> {
     let forge = forge();
     let coverage =
@@ -144,8 +193,9 @@ pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<(), Failed> {
     }
 }
 
-/// Licences, bans and sources of all dependencies.
-pub(crate) fn deny() -> Result<(), Failed> {
+/// Licences, bans and sources of all dependencies; with `advisories` known vulnerabilities too,
+/// from a database that is fetched.
+pub(crate) fn deny(advisories: bool) -> Result<(), Failed> {
     let there = command("cargo", &["deny", "--version"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -154,5 +204,9 @@ pub(crate) fn deny() -> Result<(), Failed> {
     if !there {
         run(&mut command("cargo", &["install", "--locked", "cargo-deny@0.20.2"]))?;
     }
-    run(&mut command("cargo", &["deny", "check", "licenses", "bans", "sources"]))
+    let mut check = command("cargo", &["deny", "check", "licenses", "bans", "sources"]);
+    if advisories {
+        check.arg("advisories");
+    }
+    run(&mut check)
 }

@@ -1,4 +1,5 @@
-//! What a fresh Debian 12 lacks: system packages, node modules, a Python environment. Each step is skipped when done.
+//! What a fresh Debian 12 lacks: system packages, node modules, a Python environment. Each step is
+//! skipped when done.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ const BUILD: &[(&str, &str)] = &[
     ("make", "/usr/bin/make"),
     ("pkg-config", "/usr/bin/pkg-config"),
     ("libssl-dev", "/usr/include/openssl/ssl.h"),
+    ("librocksdb-dev", "/usr/include/rocksdb/c.h"),
 ];
 const TEST: &[(&str, &str)] = &[
     ("postgresql", "/usr/lib/postgresql/15/bin/initdb"),

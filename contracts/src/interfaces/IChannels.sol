@@ -3,14 +3,14 @@ pragma solidity 0.8.37;
 
 /// @title IChannels
 /// @notice Prepaid channels from a payer to a node: money goes in once, and is redeemed by signed cumulative vouchers.
-/// @dev What is redeemed can only go to `Payouts`, so no paid answer goes around its contributors.
+/// @dev Redeemed money can only go to `Payouts`, so no paid answer goes around its contributors.
 interface IChannels {
-    /// @notice What a channel is; its hash is its id.
-    /// @param payer Who gets back what is not redeemed.
+    /// @notice The parties and terms of a channel; its hash is its id.
+    /// @param payer Account that gets back the money that is not redeemed.
     /// @param payerAuthorizer Session key that signs vouchers; zero for the payer itself.
     /// @param node The node whose answers it pays.
     /// @param withdrawDelay Seconds between asking for money back and getting it: 15 minutes to 30 days (scaled).
-    /// @param salt Tells channels of the same parties apart.
+    /// @param salt Distinguishes channels of the same parties.
     struct Config {
         address payer;
         address payerAuthorizer;
@@ -51,7 +51,7 @@ interface IChannels {
     /// @notice No withdrawal was asked for, or it is not due.
     error WithdrawalNotDue(uint64 readyAt);
 
-    /// @notice `amount` was paid into `channel`; its first deposit tells what it is.
+    /// @notice `amount` was paid into `channel`, whose parties and terms are `config`.
     event Deposited(
         bytes32 indexed channel, address indexed payer, address indexed node, Config config, uint128 amount
     );
@@ -85,7 +85,7 @@ interface IChannels {
     ) external returns (bytes32 channel);
 
     /// @notice Redeems a voucher into `Payouts`; anyone may. Repeats and older vouchers do nothing.
-    /// @dev Beyond the balance a voucher redeems what is there, and the rest after the next deposit.
+    /// @dev A voucher beyond the balance redeems the balance, and the rest after the next deposit.
     /// @return amount Base units moved.
     function redeem(Voucher calldata voucher) external returns (uint128 amount);
 
@@ -96,7 +96,7 @@ interface IChannels {
     /// @notice Asks for `amount` back; only the payer. Asking again starts the delay again.
     function requestWithdrawal(Config calldata config, uint128 amount) external;
 
-    /// @notice Pays the payer what was asked for and is still there, once it is due; anyone may.
+    /// @notice Pays the payer the requested amount or the balance that is left, once it is due; anyone may.
     function withdraw(Config calldata config) external returns (uint128 amount);
 
     /// @notice `keccak256(abi.encode(chainId, this, payer, payerAuthorizer, node, withdrawDelay, salt))`.
@@ -111,6 +111,6 @@ interface IChannels {
     /// @notice A channel's withdrawal, if any.
     function withdrawals(bytes32 channel) external view returns (Withdrawal memory);
 
-    /// @notice What the channel's key signs.
+    /// @notice The digest that the channel's key signs.
     function voucherDigest(bytes32 channel, uint128 cumulative) external view returns (bytes32);
 }

@@ -4,15 +4,15 @@ pragma solidity 0.8.37;
 import {ITitle} from "./ITitle.sol";
 
 /// @title IContributions
-/// @notice One title per batch of records, whatever its size; the holder is who gets paid for it.
+/// @notice One title per batch of records of any size; its holder is paid for it.
 interface IContributions is ITitle {
     /// @notice A batch to register.
     /// @param datanet Where it goes.
     /// @param root Merkle root over its record leaves in order.
     /// @param count Number of records.
     /// @param terms Hash of the licence terms the contributors gave.
-    /// @param contributors Who made it, in order; one address holds the title itself, several through a splitter.
-    /// @param registrant Who signs; usually one of the contributors.
+    /// @param contributors Its authors, in order; one address holds the title itself, several through a splitter.
+    /// @param registrant The signer; usually one of the contributors.
     /// @param salt The salt of the commitment.
     /// @param signature The registrant's EIP-712 signature; empty when the registrant sends it.
     struct Registration {
@@ -26,7 +26,7 @@ interface IContributions is ITitle {
         bytes signature;
     }
 
-    /// @notice What was registered: the preimage of `batchHash`.
+    /// @notice A batch as registered: the preimage of `batchHash`.
     struct Batch {
         uint64 datanet;
         bytes32 root;
@@ -56,10 +56,10 @@ interface IContributions is ITitle {
         bytes32 terms,
         uint48 committedAt
     );
-    /// @notice `splitter` shares equally among `contributors`, what does not divide going to the first.
+    /// @notice `splitter` shares equally among `contributors`; the remainder goes to the first.
     event SplitterCreated(address indexed splitter, address[] contributors);
 
-    /// @notice Records that whoever knows the preimage had it by this block. Repeating it changes nothing.
+    /// @notice Records that the preimage was known to its author by this block. Repeating it changes nothing.
     /// @param commitment See `commitmentOf`; it binds the registrant, so copying it gives nothing.
     function commit(bytes32 commitment) external;
 
@@ -94,6 +94,6 @@ interface IContributions is ITitle {
     /// @notice Id of the batch number `nonce` of a registrant.
     function contributionOf(address registrant, uint64 nonce) external view returns (uint256);
 
-    /// @notice What a registrant signs.
+    /// @notice The digest that a registrant signs.
     function registerDigest(Batch calldata batch, uint64 nonce) external view returns (bytes32);
 }

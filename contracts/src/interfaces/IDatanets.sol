@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ITitle} from "./ITitle.sol";
 
 /// @title IDatanets
-/// @notice What datanets exist, under which terms, what each version holds, and who may use it until when.
+/// @notice Datanets, their terms, the records of each version, and the grants to use them.
 interface IDatanets is ITitle {
     /// @notice A datanet as it stands.
     /// @param version Number of publications; the first one makes it 1.
@@ -110,12 +110,12 @@ interface IDatanets is ITitle {
     /// @notice Until when `grantee` may use `datanet` for `purpose` (one bit), in seconds; zero when never or revoked.
     function grantedUntil(uint64 datanet, address grantee, uint32 purpose) external view returns (uint64);
 
-    /// @notice What a datanet's owner signs to publish.
+    /// @notice The digest that a datanet's owner signs to publish.
     function publishDigest(uint64 datanet, uint64 expectedVersion, bytes32 root, uint64 records)
         external
         view
         returns (bytes32);
 
-    /// @notice What a datanet's owner signs to grant.
+    /// @notice The digest that a datanet's owner signs to grant.
     function grantDigest(Grant calldata g) external view returns (bytes32);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IParams} from "./IParams.sol";
 import {ITitle} from "./ITitle.sol";
 
 /// @title IModels
-/// @notice Titles of models and adapters: what their weights are, what they came from, and how their income is split.
+/// @notice Titles of models and adapters: their weights, their origin, and the split of their income.
 interface IModels is ITitle {
     /// @notice A model; all but its prices is fixed at registration.
     /// @param weights SHA-256 of the weights.
@@ -15,10 +16,10 @@ interface IModels is ITitle {
     /// @param priceFlat Base units per answer, on top.
     /// @param platformBps Platform's share of the price.
     /// @param modelBps Owner's and node's share.
-    /// @param stakersBps Stakers' share; contributors get the rest, at least 3,000.
+    /// @param stakersBps Stakers' share; contributors get the rest.
     /// @param parentBps Part of the owner's line that the parent's holder gets.
     /// @param depth Ancestors above it.
-    /// @param stakeVault Who gets the stakers' line; zero sends it to insurance.
+    /// @param stakeVault Account of the stakers' line; zero sends it to insurance.
     struct Model {
         bytes32 weights;
         bytes32 manifest;
@@ -34,7 +35,7 @@ interface IModels is ITitle {
         address stakeVault;
     }
 
-    /// @notice What registration takes; as in `Model`.
+    /// @notice The arguments of a registration; as in `Model`.
     struct NewModel {
         bytes32 weights;
         bytes32 manifest;
@@ -49,9 +50,9 @@ interface IModels is ITitle {
         address stakeVault;
     }
 
-    /// @notice The split breaks a bound: platform 0 to 2,000, model 1,000 to 4,000, stakers 0 to 3,000, contributors at least 3,000.
+    /// @notice The split breaks a bound of the governed numbers in force.
     error SplitOutOfBounds(uint16 platformBps, uint16 modelBps, uint16 stakersBps);
-    /// @notice The parent does not exist, is too deep, or its share exceeds 2,000 or is named without a parent.
+    /// @notice The parent does not exist or is too deep, or its share exceeds the bound or is named without a parent.
     error BadParent(uint64 parent, uint16 parentBps);
     /// @notice A model has weights and a manifest.
     error MissingHash();
@@ -81,6 +82,12 @@ interface IModels is ITitle {
 
     /// @notice Models registered so far; the newest one's id.
     function count() external view returns (uint64);
+
+    /// @notice The shares of a model; `modelBps` is zero where there is no such model, and nowhere else.
+    function splitOf(uint64 model) external view returns (uint16 platformBps, uint16 modelBps, uint16 stakersBps);
+
+    /// @notice The governed numbers that bound the split of a new model.
+    function PARAMS() external view returns (IParams);
 
     /// @notice The model; reverts when there is none.
     function models(uint64 model) external view returns (Model memory);

@@ -8,22 +8,22 @@ import {IChannels} from "./IChannels.sol";
 import {Fault, IVerifier} from "./IVerifier.sol";
 
 /// @title IPayouts
-/// @notice Holds what callers paid until the contributors claim it: epochs are proposed with a bond, may be refuted
+/// @notice Holds the callers' payments until the contributors claim them: epochs are proposed with a bond, may be challenged
 /// during a window, are finalized by anyone, and pay lifetime totals by Merkle proof.
 /// @dev Warning: the token is OPEN or WOPEN and nothing else; a token with fees or hooks would break the sums.
 interface IPayouts {
-    /// @notice What is fixed at deployment. Seconds scale with `day`, so that a local network runs the same code faster.
+    /// @notice The settings of a deployment. Seconds scale with `day`, so that a local network runs the same code faster.
     /// @param open The token paid in and out.
-    /// @param verifier Judge of refutations.
+    /// @param verifier Judge of challenges; its governed numbers divide slashed bonds.
     /// @param guardian May pause new proposals and deposits; zero for nobody.
     /// @param jury May drop a pending proposal; zero for nobody.
     /// @param treasury Account of the treasury line.
     /// @param validation Account of the validation line.
-    /// @param insurance Account of what nobody is owed, and of the harmed when nobody in particular is.
-    /// @param bond Base units an operator must have at stake to propose, and loses when refuted.
-    /// @param window Seconds a proposal may be refuted: one hour to seven days (each scaled).
+    /// @param insurance Account of amounts owed to nobody, and of the harmed party's part where it is no single account.
+    /// @param bond Base units an operator must have at stake to propose, and loses to a challenge.
+    /// @param window Seconds a proposal may be challenged: one hour to seven days (each scaled).
     /// @param day Seconds in a day: 86,400; less on local networks.
-    struct Params {
+    struct Settings {
         IERC20 open;
         IVerifier verifier;
         address guardian;
@@ -36,13 +36,13 @@ interface IPayouts {
         uint64 day;
     }
 
-    /// @notice What an operator says an epoch came to.
+    /// @notice The result of an epoch, as an operator proposes it.
     /// @param epoch The last finalized epoch's number and one.
     /// @param cutoff Time up to which the proposer's own receipts are in this epoch, seconds; never goes back.
     /// @param receiptCount Receipts of the epoch.
-    /// @param receiptsRoot Merkle root over them, ordered by id.
-    /// @param entriesRoot Merkle sum root over what they pay, ordered by account, receipt and line.
-    /// @param entriesTotal Its sum: what the epoch pays.
+    /// @param receiptsRoot Merkle sum root over them and their prices, ordered by id.
+    /// @param entriesRoot Merkle sum root over the lines they pay, ordered by account, receipt and line.
+    /// @param entriesTotal The sum of either tree: the amount that the epoch pays.
     /// @param payoutRoot Merkle sum root over lifetime totals, ordered by account.
     /// @param total Its sum: the last finalized total and `entriesTotal`.
     struct Proposal {
@@ -86,7 +86,7 @@ interface IPayouts {
     error NotBonded(address operator);
     /// @notice The exit was not asked for, is not due, or the operator's proposal is still open.
     error ExitNotDue(uint64 exitAt);
-    /// @notice A proposal is pending; finalize or refute it first.
+    /// @notice A proposal is pending; finalize or challenge it first.
     error ProposalPending(uint64 epoch);
     /// @notice There is no pending proposal.
     error NothingPending();
@@ -94,9 +94,9 @@ interface IPayouts {
     error WrongEpoch(uint64 epoch, uint64 expected);
     /// @notice The cutoff went back, or lies more than seven days ahead.
     error BadCutoff(uint64 cutoff);
-    /// @notice An epoch has receipts, entries and payouts.
+    /// @notice An epoch has receipts.
     error EmptyEpoch();
-    /// @notice The two nodes under a root do not hash to it, or do not sum to what is claimed.
+    /// @notice The two nodes under a root do not hash to it, or do not sum to the claimed total.
     error SumMismatch(bytes32 root, uint128 claimed);
     /// @notice The new total is not the old one and the epoch's entries.
     error TotalMismatch(uint128 total, uint128 expected);
@@ -123,8 +123,8 @@ interface IPayouts {
     event EpochProposed(uint64 indexed epoch, address indexed proposer, Proposal proposal, uint64 closes, string uri);
     /// @notice An epoch stands: its totals may be claimed.
     event EpochFinalized(uint64 indexed epoch, bytes32 payoutRoot, uint128 total);
-    /// @notice A proposal was refuted; `slashed` is the challenger's, the harmed's and the fire's. Where `harmed` is the
-    /// insurance, its part and the fire's wait for `sweep`.
+    /// @notice A challenge held; of `slashed`, one part is the challenger's, one the harmed party's, and the rest is burned.
+    /// Where `harmed` is the insurance, its part and the burned one wait for `sweep`.
     event EpochRejected(
         uint64 indexed epoch,
         Fault indexed fault,
@@ -133,7 +133,7 @@ interface IPayouts {
         address harmed,
         uint128 slashed
     );
-    /// @notice Insurance and fire had their parts of `bonds` slashed bonds.
+    /// @notice Insurance was paid its part of `bonds` slashed bonds, and the rest of them was burned.
     event Swept(uint256 bonds);
     /// @notice The jury dropped a proposal; the bond is untouched.
     event EpochAnnulled(uint64 indexed epoch, bytes32 reason);
@@ -148,7 +148,8 @@ interface IPayouts {
     /// @notice Pays `amount` in; it can only leave as payouts.
     function fund(uint128 amount) external;
 
-    /// @notice Puts `amount` of the caller's OPEN at stake for `operator`; anyone may. Called by `operator` itself it also cancels its exit.
+    /// @notice Puts `amount` of the caller's OPEN at stake for `operator`; anyone may. Called by `operator` itself it also
+    /// cancels its exit.
     /// @dev A node's receipts count once its key has joined. Its stake only ever goes back to `operator`.
     function join(address operator, uint128 amount) external;
 
@@ -160,34 +161,36 @@ interface IPayouts {
 
     /// @notice Proposes the next epoch; the caller is a bonded operator.
     /// @param p The proposal.
+    /// @param receiptsTop The two nodes under `p.receiptsRoot`; their sum is that of the entries.
     /// @param entriesTop The two nodes under `p.entriesRoot`.
     /// @param payoutTop The two nodes under `p.payoutRoot`; with the total they show that the root pays no more.
     /// @param uri Where the epoch's data is published.
     function propose(
         Proposal calldata p,
+        SumNode[2] calldata receiptsTop,
         SumNode[2] calldata entriesTop,
         SumNode[2] calldata payoutTop,
         string calldata uri
     ) external;
 
-    /// @notice Refutes the pending proposal while its window is open; the caller gets 30 % of the slashed bond, the
-    /// harmed 30 %, the rest is burned. The epoch may be proposed again.
-    /// @dev Where nobody in particular was harmed, insurance's part and the fire's stay here until `sweep`: so that
+    /// @notice Rejects the pending proposal while its window is open; the caller is paid `CHALLENGER_PART` of the slashed
+    /// bond, the harmed party `HARMED_PART`, the rest is burned. The epoch may be proposed again.
+    /// @dev Where no single account was harmed, insurance's part and the burned one stay here until `sweep`: so that
     /// challenging costs little.
-    /// @dev Warning: a copied proof earns whoever is mined first; send it privately where that matters.
+    /// @dev Warning: a copied proof pays the sender that is mined first; send it privately where that matters.
     function challenge(Fault fault, bytes calldata proof) external;
 
-    /// @notice Pays insurance and fire what challenges left here for them; anyone may, at any time.
+    /// @notice Pays insurance its parts of slashed bonds that wait here and burns the rest; anyone may, at any time.
     /// @dev At most 65,535 bonds wait; a challenge that would leave one more reverts until they are swept.
     function sweep() external;
 
-    /// @notice Drops the pending proposal without a slash; only the jury, for what no proof can decide.
+    /// @notice Drops the pending proposal without a slash; only the jury, where no proof can decide.
     function annul(bytes32 reason) external;
 
     /// @notice Makes the pending proposal stand once its window has closed; anyone may.
     function finalize() external;
 
-    /// @notice Pays `account` what it has earned and not had, at itself or the payee it chose. Anyone may call.
+    /// @notice Pays `account` its unclaimed earnings, at itself or the payee it chose. Anyone may call.
     /// @dev Totals are cumulative: a missed epoch is never lost and a replayed claim pays zero.
     /// @param account The earner named in the leaf.
     /// @param cumulative Its lifetime total in the finalized tree.
@@ -210,16 +213,16 @@ interface IPayouts {
     /// @return paid Base units moved in all.
     function claimMulti(bytes calldata leaves, uint256 depth, bytes calldata proof) external returns (uint128 paid);
 
-    /// @notice Sends what the caller earns to `payee` from now on; zero for itself.
+    /// @notice Sends the caller's earnings to `payee` from now on; zero for itself.
     function setClaimer(address payee) external;
 
     /// @notice Rests new proposals and deposits for three days (scaled); only the guardian, once in ten days.
-    /// @dev Claims, withdrawals, refutations, finalizations and exits never rest.
+    /// @dev Claims, withdrawals, challenges, finalizations and exits never rest.
     function pause() external;
 
     /// @notice The pending proposal; `proposer` is zero when there is none.
     /// @return p Its fields (`entriesTotal` and all).
-    /// @return proposer Who answers for it.
+    /// @return proposer The operator that answers for it.
     /// @return closes When its window closes.
     function pending() external view returns (Proposal memory p, address proposer, uint64 closes);
 
@@ -247,7 +250,7 @@ interface IPayouts {
     /// @notice Where an account's earnings go: the payee it chose, or itself.
     function claimerFor(address account) external view returns (address);
 
-    /// @notice Base units ever paid in: what `Channels` redeemed and what was given by `fund`.
+    /// @notice Base units ever paid in: redeemed by `Channels` or given by `fund`.
     /// @dev Warning: tokens merely transferred here are nobody's; use `fund`.
     function funded() external view returns (uint128);
 
@@ -265,8 +268,12 @@ interface IPayouts {
     function TREASURY() external view returns (address);
     /// @notice Account of the validation line.
     function VALIDATION() external view returns (address);
-    /// @notice Account of what nobody is owed.
+    /// @notice Account of amounts owed to nobody.
     function INSURANCE() external view returns (address);
+    /// @notice The challenger's part of a slashed bond, base units.
+    function CHALLENGER_PART() external view returns (uint128);
+    /// @notice The harmed party's part of a slashed bond, base units; the rest of the bond is burned.
+    function HARMED_PART() external view returns (uint128);
     /// @notice Seconds in a day on this network.
     function DAY() external view returns (uint64);
 }

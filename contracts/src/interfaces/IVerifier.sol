@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import {
     DuplicateFault,
     EntryFault,
+    LinesFault,
+    NoteFault,
     OmissionFault,
     OrderFault,
     PayeeFault,
@@ -13,9 +15,10 @@ import {
     SplitFault,
     TotalFault
 } from "../libraries/Faults.sol";
+import {IParams} from "./IParams.sol";
 import {IPayouts} from "./IPayouts.sol";
 
-/// @dev What can be wrong with a proposal and be proven on chain; see the function of that name.
+/// @dev The faults of a proposal that can be proven on chain; see the function of that name.
 enum Fault {
     Span,
     Record,
@@ -26,13 +29,15 @@ enum Fault {
     Omission,
     Payee,
     Order,
-    Entry
+    Entry,
+    Lines,
+    Note
 }
 
 /// @title IVerifier
 /// @notice Judges a claim that the pending proposal of a `Payouts` is false. It holds no money and writes nothing.
-/// @dev Every function returns who was to lose by the fault (zero when nobody in particular) and reverts when the proof
-/// does not show it. So a dry run is an `eth_call` of the function itself.
+/// @dev Every function returns the account that the fault would have harmed (zero where it is no single account) and
+/// reverts when the proof does not show the fault. So a dry run is an `eth_call` of the function itself.
 /// @dev Warning: a challenge shows its proof to everyone. The chunks of a private record are readable from then on.
 interface IVerifier {
     /// @notice There is nothing to judge.
@@ -49,7 +54,7 @@ interface IVerifier {
     error NoFault();
 
     /// @notice Judges the caller's pending proposal.
-    /// @param fault What is claimed to be wrong.
+    /// @param fault The claimed fault.
     /// @param proof `abi.encode` of the struct of that fault.
     function judge(Fault fault, bytes calldata proof) external view returns (address harmed);
 
@@ -61,19 +66,22 @@ interface IVerifier {
     /// record beyond its count.
     function recordFault(IPayouts payouts, RecordFault calldata f) external view returns (address harmed);
 
-    /// @notice An account's payout is not its last payout and what the entries of the epoch give it; so also: lowered.
+    /// @notice An account's payout is not its last payout and the sum of its entries in the epoch; so also: lowered.
     function totalFault(IPayouts payouts, TotalFault calldata f) external view returns (address harmed);
 
     /// @notice A receipt that an earlier epoch already held.
     function duplicateFault(IPayouts payouts, DuplicateFault calldata f) external view returns (address harmed);
 
-    /// @notice The shares of a receipt are not its model's, or a line is not what those shares give.
+    /// @notice The shares of a receipt are not its model's, its governed numbers were not in force at its time, or a line does
+    /// not follow from them.
     function splitFault(IPayouts payouts, SplitFault calldata f) external view returns (address harmed);
 
-    /// @notice A receipt that its node did not sign, whose node never had a bond, or that is filed under another id.
+    /// @notice A receipt that the proposer did not sign as its node, of an unknown version, kind or credit state, filed under
+    /// another id or at another price, or with a credit note although its credit is not deferred.
     function signatureFault(IPayouts payouts, SignatureFault calldata f) external view returns (address harmed);
 
-    /// @notice A receipt that the proposer itself signed, timed within the epoch, is missing from it.
+    /// @notice A receipt that the proposer itself signed, timed within the epoch, is missing from it, or another one stands
+    /// under its id.
     function omissionFault(IPayouts payouts, OmissionFault calldata f) external view returns (address harmed);
 
     /// @notice An entry pays someone who did not hold the contribution or model when the receipt's block was the newest.
@@ -84,4 +92,16 @@ interface IVerifier {
 
     /// @notice An entry of a receipt that the epoch does not hold.
     function entryFault(IPayouts payouts, EntryFault calldata f) external view returns (address harmed);
+
+    /// @notice The lines of a receipt do not sum to its price, or an entry is not the line of its receipt that it says it is.
+    /// @dev The prices of all receipts sum to the amounts of all entries (checked by `propose`). So where every entry is a
+    /// line of its receipt, and stands once, every line is there.
+    function linesFault(IPayouts payouts, LinesFault calldata f) external view returns (address harmed);
+
+    /// @notice A receipt is filed without the credit note that its node signed in time, its node signed two, or the one it is
+    /// filed with is another receipt's or too late.
+    function noteFault(IPayouts payouts, NoteFault calldata f) external view returns (address harmed);
+
+    /// @notice The governed numbers that receipts are judged by.
+    function PARAMS() external view returns (IParams);
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 /// @title CumulativeLib
 /// @notice The one rule by which money leaves `Channels` and `Payouts`: pay up to a lifetime sum, never back.
 library CumulativeLib {
-    /// @dev What is still due of `upTo` to who already had `had`; zero for a repeated or older sum. So any sums in any
+    /// @dev The amount still due of `upTo` after `had`; zero for a repeated or older sum. So any sums in any
     /// order, each any number of times, pay the highest of them once.
     function due(uint128 had, uint128 upTo) internal pure returns (uint128) {
         unchecked {

@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import {
     DuplicateFault,
     EntryFault,
+    LinesFault,
+    NoteFault,
     OmissionFault,
     OrderFault,
     PayeeFault,
@@ -17,8 +19,8 @@ import {
 /// @title FaultLib
 /// @notice Proofs as the structs that `abi.encode` made them of, read where they lie in the calldata: behind the offset that
 /// it puts first.
-/// @dev Nothing is checked here, and nothing needs to be: what lies past the end of the calldata reads as zero, so that every
-/// pointer reads what its sender might as well have written out.
+/// @dev Nothing is checked here, and nothing needs to be: calldata reads as zero past its end, so that every pointer reads
+/// bytes that its sender could have written out.
 library FaultLib {
     function span(bytes calldata proof) internal pure returns (SpanFault calldata f) {
         assembly ("memory-safe") {
@@ -75,6 +77,18 @@ library FaultLib {
     }
 
     function entry(bytes calldata proof) internal pure returns (EntryFault calldata f) {
+        assembly ("memory-safe") {
+            f := add(proof.offset, calldataload(proof.offset))
+        }
+    }
+
+    function lines(bytes calldata proof) internal pure returns (LinesFault calldata f) {
+        assembly ("memory-safe") {
+            f := add(proof.offset, calldataload(proof.offset))
+        }
+    }
+
+    function note(bytes calldata proof) internal pure returns (NoteFault calldata f) {
         assembly ("memory-safe") {
             f := add(proof.offset, calldataload(proof.offset))
         }

@@ -4,8 +4,10 @@ pragma solidity 0.8.37;
 import {IContributions} from "../interfaces/IContributions.sol";
 import {FormatsLib} from "./FormatsLib.sol";
 import {SumNode} from "./MerkleLib.sol";
+import {NOTE_WORDS} from "./NoteLib.sol";
+import {RECEIPT_WORDS} from "./ReceiptLib.sol";
 
-// What a challenger hands over, one struct per `Fault`; `challenge` takes `abi.encode` of it.
+// The proofs of challengers, one struct per `Fault`; `challenge` takes `abi.encode` of it.
 
 /// @dev A place in a Merkle tree: index and siblings from leaf to root.
 struct Path {
@@ -19,20 +21,24 @@ struct SumPath {
     SumNode[] siblings;
 }
 
-/// @dev A receipt of the pending epoch, with all its words.
+/// @dev A receipt of the pending epoch, with all its words. `noteHash` is the struct hash of its credit note, zero where
+/// it has none.
 struct ReceiptProof {
-    bytes32[29] words;
+    bytes32[RECEIPT_WORDS] words;
     bytes32 signatureHash;
-    Path path;
+    bytes32 noteHash;
+    SumPath path;
 }
 
-/// @dev A leaf of a receipts tree by its preimage, or an empty place.
+/// @dev A leaf of a receipts tree by its preimage and its sum, or an empty place.
 struct ReceiptAt {
     bool empty;
     bytes32 id;
     bytes32 structHash;
     bytes32 signatureHash;
-    Path path;
+    bytes32 noteHash;
+    uint128 price;
+    SumPath path;
 }
 
 /// @dev A leaf of the pending entries tree, or an empty place.
@@ -58,9 +64,11 @@ struct ChunkAt {
     Path path;
 }
 
-/// @dev At byte `offset` of the span, record and output differ, or one of them has no such byte.
+/// @dev At byte `offset` of the span, record and output differ, or one of them has no such byte. `note` is the receipt's
+/// credit note where it has one, and empty otherwise; so too below.
 struct SpanFault {
     ReceiptProof receipt;
+    bytes32[NOTE_WORDS][] note;
     FormatsLib.Span span;
     Path spanPath;
     IContributions.Batch batch;
@@ -72,9 +80,11 @@ struct SpanFault {
     ChunkAt output;
 }
 
-/// @dev The span names what does not exist; `batch` is the contribution as registered, where it exists at all.
+/// @dev The span names a version, contribution or record that does not exist; `batch` is the contribution as registered,
+/// where it exists.
 struct RecordFault {
     ReceiptProof receipt;
+    bytes32[NOTE_WORDS][] note;
     FormatsLib.Span span;
     Path spanPath;
     IContributions.Batch batch;
@@ -97,23 +107,27 @@ struct DuplicateFault {
     ReceiptAt earlier;
 }
 
-/// @dev No entry: the receipt's shares are not its model's. One: that line is wrong. Two: that line is there twice.
+/// @dev No entry: the receipt's shares are not its model's, or its governed numbers were not in force. One: that line is
+/// wrong. Two: that line is there twice.
 struct SplitFault {
     ReceiptProof receipt;
     EntryAt[] entries;
 }
 
-/// @dev The leaf at `path` names `id`; the receipt's own id, its signature or its node's bond does not fit.
+/// @dev The leaf at `path` names `id` and `noteHash` and counts `price`; the receipt's own id or price, its credit state,
+/// its format, its node or its signature does not fit.
 struct SignatureFault {
     bytes32 id;
-    bytes32[29] words;
+    bytes32[RECEIPT_WORDS] words;
     bytes signature;
-    Path path;
+    bytes32 noteHash;
+    uint128 price;
+    SumPath path;
 }
 
-/// @dev A receipt the proposer signed, and the neighbours between which it is missing.
+/// @dev A receipt the proposer signed, and the neighbours between which it is missing; or another one under its id.
 struct OmissionFault {
-    bytes32[29] words;
+    bytes32[RECEIPT_WORDS] words;
     bytes signature;
     ReceiptAt[] gap;
 }
@@ -135,4 +149,21 @@ struct OrderFault {
 struct EntryFault {
     EntryAt entry;
     ReceiptAt[] gap;
+}
+
+/// @dev No leaf: the two nodes `top` under the root of the receipt's lines do not sum to its price. One: the tree of that
+/// leaf does not. Two: an entry of the epoch, and the different leaf at its place among the receipt's lines.
+struct LinesFault {
+    ReceiptProof receipt;
+    bytes32[NOTE_WORDS][] note;
+    SumNode[] top;
+    EntryAt[] leaves;
+}
+
+/// @dev A receipt of the pending epoch and a credit note of its node. With its signature: the node signed it, and the leaf
+/// has another one, or none although it came in time. Without: it is the leaf's, and another receipt's or too late.
+struct NoteFault {
+    ReceiptAt receipt;
+    bytes32[NOTE_WORDS] note;
+    bytes signature;
 }

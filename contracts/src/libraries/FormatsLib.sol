@@ -33,7 +33,7 @@ library FormatsLib {
         uint64 weight;
     }
 
-    /// @dev One line of what a receipt pays; `amount` in base units of OPEN.
+    /// @dev One line of a receipt's payment; `amount` in base units of OPEN.
     struct Entry {
         address account;
         bytes32 receiptId;
@@ -79,13 +79,14 @@ library FormatsLib {
         }
     }
 
-    /// @dev Leaf of a signed receipt as `payouts` takes it.
-    function receiptLeaf(address payouts, bytes32 id, bytes32 structHash, bytes32 signatureHash)
+    /// @dev Leaf of a signed receipt as `payouts` takes it; its sum in the tree is the receipt's price. `noteHash` is the
+    /// struct hash of its credit note, zero where it has none.
+    function receiptLeaf(address payouts, bytes32 id, bytes32 structHash, bytes32 signatureHash, bytes32 noteHash)
         internal
         view
         returns (bytes32)
     {
-        return twice(abi.encode(TAG_RECEIPT, block.chainid, payouts, id, structHash, signatureHash));
+        return twice(abi.encode(TAG_RECEIPT, block.chainid, payouts, id, structHash, signatureHash, noteHash));
     }
 
     /// @dev Leaf of an entry; its sum in the tree is `entry.amount`.
@@ -102,7 +103,7 @@ library FormatsLib {
             mstore(free, tag)
             mstore(add(free, 32), chainid())
             mstore(add(free, 64), payouts)
-            // What lies above a value of a short type is whatever was there.
+            // The bits above a value of a short type are not defined.
             mstore(add(free, 96), shr(96, shl(96, account)))
             mstore(add(free, 128), shr(128, shl(128, cumulative)))
             mstore(0, keccak256(free, 160))

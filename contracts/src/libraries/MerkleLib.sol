@@ -53,7 +53,15 @@ library MerkleLib {
         pure
         returns (bytes32 hash, uint128 sum)
     {
-        sum = leftSum + rightSum;
+        return (sumHash(left, leftSum, right, rightSum), leftSum + rightSum);
+    }
+
+    /// @dev Hash of the parent of two nodes, whether or not their sum fits.
+    function sumHash(bytes32 left, uint128 leftSum, bytes32 right, uint128 rightSum)
+        internal
+        pure
+        returns (bytes32 hash)
+    {
         bytes32 tag = FormatsLib.TAG_SUM_NODE;
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -115,7 +123,7 @@ library MerkleLib {
             let right := add(node, 96)
             let first := add(places, 32)
             let end := add(places, shl(5, mload(places)))
-            // Past the end of the proof this reads what is not part of it; the count of used bytes then tells.
+            // Past the end of the proof this reads other bytes; the count of used bytes then shows it.
             let sibling := proof.offset
             for {} depth { depth := sub(depth, 1) } {
                 // No index after the last: zero is nobody's right neighbour.
@@ -152,7 +160,7 @@ library MerkleLib {
             }
             used := sub(sibling, proof.offset)
         }
-        // Leaves and nodes of the proof fit 128 bits, so no sum above them wraps 256, and the root's tells of all.
+        // Leaves and nodes of the proof fit 128 bits, so no sum above them wraps 256, and the root's bounds all.
         require(places[2] >> 128 == 0, SumTooLarge());
         require(used == proof.length, WrongProofLength());
         return bytes32(places[1]);

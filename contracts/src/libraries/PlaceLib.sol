@@ -3,14 +3,14 @@ pragma solidity 0.8.37;
 
 import {IPayouts} from "../interfaces/IPayouts.sol";
 import {IVerifier} from "../interfaces/IVerifier.sol";
-import {ChunkAt, EntryAt, Path, PayoutAt, ReceiptAt} from "./Faults.sol";
+import {ChunkAt, EntryAt, Path, PayoutAt, ReceiptAt, SumPath} from "./Faults.sol";
 import {FormatsLib} from "./FormatsLib.sol";
 import {MerkleLib} from "./MerkleLib.sol";
 
 /// @title PlaceLib
-/// @notice Leaves opened by their paths, and what stands, or is missing, between two of them.
+/// @notice Leaves opened by their paths, and proofs that a leaf is missing between two of them.
 library PlaceLib {
-    /// @dev A leaf that was opened: its key in the order of its tree, its place and what its path tells.
+    /// @dev A leaf that was opened: its key in the order of its tree, its place, and the sums that its path shows.
     struct Seen {
         uint256 key;
         uint256 index;
@@ -21,6 +21,11 @@ library PlaceLib {
 
     function requireLeaf(bytes32 root, bytes32 leaf, Path calldata path) internal pure {
         require(MerkleLib.root(leaf, path.index, path.siblings) == root, IVerifier.NotInTree());
+    }
+
+    function requireLeaf(bytes32 root, bytes32 leaf, uint128 sum, SumPath calldata path) internal pure {
+        (bytes32 found,,) = MerkleLib.sumRoot(leaf, sum, path.index, path.siblings);
+        require(found == root, IVerifier.NotInTree());
     }
 
     /// @dev A real entry of the receipt `id`.
@@ -47,7 +52,7 @@ library PlaceLib {
             if (empty || offset >= data.length) return (false, 0);
             return (true, data[offset]);
         }
-        // Another chunk tells nothing but the depth of the tree, and so how many chunks there can be.
+        // Another chunk shows nothing but the depth of the tree, and so how many chunks there can be.
         require(!empty && number >> path.siblings.length != 0, IVerifier.Unrelated());
         return (false, 0);
     }
@@ -105,10 +110,15 @@ library PlaceLib {
     }
 
     function see(IPayouts payouts, bytes32 root, ReceiptAt calldata place) internal view returns (Seen memory seen) {
-        bytes32 leaf = place.empty
-            ? bytes32(0)
-            : FormatsLib.receiptLeaf(address(payouts), place.id, place.structHash, place.signatureHash);
-        requireLeaf(root, leaf, place.path);
+        (bytes32 leaf, uint128 sum) = place.empty
+            ? (bytes32(0), uint128(0))
+            : (
+                FormatsLib.receiptLeaf(
+                    address(payouts), place.id, place.structHash, place.signatureHash, place.noteHash
+                ),
+                place.price
+            );
+        requireLeaf(root, leaf, sum, place.path);
         seen.key = place.empty ? type(uint256).max : uint256(place.id);
         (seen.index, seen.depth) = (place.path.index, place.path.siblings.length);
     }

@@ -7,7 +7,7 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 /// @title SignatureLib
 /// @notice Signatures of keys (65 bytes r, s, v with s in the lower half) and of contracts (ERC-1271).
 /// @dev Keys are tried first: asking whether the signer has code would cost every key 2,600 gas.
-/// @dev Warning: a contract may change its mind about a signature; who relies on one acts on it at once.
+/// @dev Warning: a contract may answer differently later; act on its answer at once.
 library SignatureLib {
     /// @dev Whether `signer` signed `digest`.
     function isSignedBy(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {

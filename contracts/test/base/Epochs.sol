@@ -17,12 +17,13 @@ import {
 } from "../../src/libraries/Faults.sol";
 import {FormatsLib} from "../../src/libraries/FormatsLib.sol";
 import {SumNode} from "../../src/libraries/MerkleLib.sol";
-import {ReceiptLib} from "../../src/libraries/ReceiptLib.sol";
+import {NOTE_WORDS, NoteLib} from "../../src/libraries/NoteLib.sol";
+import {RECEIPT_WORDS, ReceiptLib} from "../../src/libraries/ReceiptLib.sol";
 import {Trees} from "./Trees.sol";
 import {World} from "./World.sol";
 
-/// @dev An honest epoch of three receipts over two contributions, and the proofs of each of its leaves. Tests change one
-/// thing in it, seal it again and propose.
+/// @dev An honest epoch of three receipts over two contributions, the third of which is credited by a note, and the proofs
+/// of each of its leaves. Tests change one thing in it, seal it again and propose.
 abstract contract Epochs is World {
     uint8 internal constant TREASURY = 0;
     uint8 internal constant VALIDATION = 1;
@@ -33,17 +34,30 @@ abstract contract Epochs is World {
     uint8 internal constant CONTRIBUTOR = 6;
     uint8 internal constant PARENT = 7;
 
+    uint128 internal constant PRICE = 1_000_000_007;
+    uint256 internal constant CUMULATIVE = 6;
+    uint256 internal constant SEED = 20;
+    uint256 internal constant TOKENS_IN = 23;
+    uint256 internal constant TOKENS_OUT = 24;
+    uint256 internal constant COVERAGE = 33;
+
+    /// @dev A receipt as it is filed: id, hash of its note and price are those of its leaf.
     struct Receipt {
         bytes32 id;
-        bytes32[29] words;
+        bytes32[RECEIPT_WORDS] words;
         bytes signature;
+        bytes32 noteHash;
+        uint128 price;
     }
 
     Receipt[] internal receipts;
+    /// @dev By receipt id.
+    mapping(bytes32 => bytes32[NOTE_WORDS]) internal notes;
     FormatsLib.Entry[] internal entries;
     Total[] internal totals;
     Total[] internal lastTotals;
     uint64 internal cutoff;
+    address internal proposer;
 
     address internal gauge = addressOf("river-gauge");
     address internal desk = addressOf("night-desk");
@@ -91,10 +105,10 @@ abstract contract Epochs is World {
         outputLeaves = chunksOf(output);
         spans.push(FormatsLib.Span(net, 1, first, 0, 100, 300, 50, 9000));
         spans.push(FormatsLib.Span(net, 1, first, 1, 0, 3, 460, 1000));
-        cutoff = 1000;
-        for (uint64 i; i < 3; ++i) {
-            addReceipt(i, i + 1);
-        }
+        (cutoff, proposer) = (1000, node);
+        addReceipt(0, 1);
+        addReceipt(1, 2);
+        addDeferred(2, 3);
     }
 
     // --- making -----------------------------------------------------------------------------------------------------
@@ -132,41 +146,145 @@ abstract contract Epochs is World {
         }
     }
 
-    function wordsOf(uint64 channel, uint64 time) internal view returns (bytes32[29] memory w) {
-        for (uint256 i; i < 29; ++i) {
+    function wordsOf(uint64 channel, uint64 time) internal view returns (bytes32[RECEIPT_WORDS] memory w) {
+        for (uint256 i; i < RECEIPT_WORDS; ++i) {
             w[i] = keccak256(abi.encode("word", i));
         }
-        w[0] = bytes32(uint256(uint160(node)));
-        (w[1], w[2], w[3]) = (keccak256(abi.encode("channel", channel)), bytes32(uint256(1)), bytes32(uint256(9 ether)));
-        w[5] = bytes32(uint256(model));
-        w[11] = bytes32(uint256(42));
-        (w[14], w[15]) = (bytes32(uint256(57)), bytes32(uint256(128)));
-        (w[24], w[25], w[26]) = (bytes32(uint256(910_000)), bytes32(uint256(1_000_000)), bytes32(0));
-        w[13] = Trees.root(outputLeaves);
-        w[16] = bytes32(uint256(1_000_000_007));
-        (w[17], w[18]) = (bytes32(uint256(1000)), bytes32(uint256(2000)));
-        (w[19], w[20]) = (bytes32(uint256(2000)), bytes32(uint256(5000)));
-        w[22] = Trees.root(spanLeaves());
-        w[27] = bytes32(block.number - 50);
-        w[28] = bytes32(uint256(time));
+        (w[ReceiptLib.VERSION], w[ReceiptLib.KIND]) = (bytes32(uint256(2)), 0);
+        w[ReceiptLib.CREDIT_STATE] = 0;
+        w[ReceiptLib.NODE] = bytes32(uint256(uint160(node)));
+        w[ReceiptLib.CHANNEL] = keccak256(abi.encode("channel", channel));
+        (w[ReceiptLib.NONCE], w[CUMULATIVE]) = (bytes32(uint256(1)), bytes32(uint256(9 ether)));
+        w[ReceiptLib.PARAMS] = params.hash();
+        w[ReceiptLib.MODEL] = bytes32(uint256(model));
+        w[SEED] = bytes32(uint256(42));
+        w[ReceiptLib.OUTPUT] = Trees.root(outputLeaves);
+        (w[TOKENS_IN], w[TOKENS_OUT]) = (bytes32(uint256(57)), bytes32(uint256(128)));
+        w[ReceiptLib.PRICE] = bytes32(uint256(PRICE));
+        (w[ReceiptLib.PLATFORM_BPS], w[ReceiptLib.MODEL_BPS]) = (bytes32(uint256(1000)), bytes32(uint256(2000)));
+        (w[ReceiptLib.STAKERS_BPS], w[ReceiptLib.CONTRIBUTORS_BPS]) = (bytes32(uint256(2000)), bytes32(uint256(5000)));
+        w[ReceiptLib.SPANS_ROOT] = Trees.root(spanLeaves());
+        (w[COVERAGE], w[COVERAGE + 1]) = (bytes32(uint256(910_000)), bytes32(uint256(1_000_000)));
+        w[COVERAGE + 2] = 0;
+        w[ReceiptLib.HOLDER_BLOCK] = bytes32(block.number - 50);
+        w[ReceiptLib.TIME] = bytes32(uint256(time));
     }
 
-    function idOf(bytes32[29] memory w) internal pure returns (bytes32) {
-        return keccak256(abi.encode(w[1], w[2]));
+    function idOf(bytes32[RECEIPT_WORDS] memory w) internal pure returns (bytes32) {
+        return keccak256(abi.encode(w[ReceiptLib.NODE], w[ReceiptLib.CHANNEL], w[ReceiptLib.NONCE]));
     }
 
-    function structHashOf(bytes32[29] memory w) internal pure returns (bytes32) {
+    function structHashOf(bytes32[RECEIPT_WORDS] memory w) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(ReceiptLib.TYPEHASH, w));
     }
 
-    function signed(bytes32[29] memory w, uint256 key) internal view returns (bytes memory) {
+    function signed(bytes32[RECEIPT_WORDS] memory w, uint256 key) internal view returns (bytes memory) {
         return sign(key, keccak256(abi.encodePacked(hex"1901", payouts.domainSeparator(), structHashOf(w))));
     }
 
     function addReceipt(uint64 channel, uint64 time) internal {
-        bytes32[29] memory w = wordsOf(channel, time);
-        receipts.push(Receipt(idOf(w), w, signed(w, keyOf("node"))));
-        addEntries(idOf(w), 1_000_000_007);
+        bytes32[RECEIPT_WORDS] memory w = wordsOf(channel, time);
+        addEntries(idOf(w), PRICE);
+        fileWithLines(w);
+    }
+
+    /// @dev Files a receipt of the node whose lines are the entries that name it.
+    function fileWithLines(bytes32[RECEIPT_WORDS] memory w) internal {
+        w[ReceiptLib.LINES] = Trees.root(lineLeaves(idOf(w))).hash;
+        file(w, keyOf("node"));
+    }
+
+    /// @dev As `addReceipt`, credited by a note a second later; the lines of the receipt itself pay by training weights.
+    function addDeferred(uint64 channel, uint64 time) internal {
+        bytes32[RECEIPT_WORDS] memory w = wordsOf(channel, time);
+        addEntries(idOf(w), PRICE);
+        notes[idOf(w)] = noteOf(idOf(w), time + 1);
+        w[ReceiptLib.CREDIT_STATE] = bytes32(ReceiptLib.DEFERRED);
+        w[ReceiptLib.LINES] = Trees.root(fallbackLeaves(idOf(w))).hash;
+        w[ReceiptLib.SPANS_ROOT] = 0;
+        file(w, keyOf("node"));
+        receipts[receipts.length - 1].noteHash = noteHashOf(notes[idOf(w)]);
+    }
+
+    /// @dev The note that credits receipt `id` with the spans and with the lines that the entries have.
+    function noteOf(bytes32 id, uint64 time) internal view returns (bytes32[NOTE_WORDS] memory note) {
+        (note[NoteLib.RECEIPT], note[NoteLib.SPANS_ROOT]) = (id, Trees.root(spanLeaves()));
+        (note[2], note[3], note[4]) = (keccak256("scores"), bytes32(uint256(910_000)), bytes32(uint256(1_000_000)));
+        (note[NoteLib.LINES], note[NoteLib.TIME]) = (Trees.root(lineLeaves(id)).hash, bytes32(uint256(time)));
+    }
+
+    function noteHashOf(bytes32[NOTE_WORDS] memory note) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(NoteLib.TYPEHASH, note));
+    }
+
+    function signedNote(bytes32[NOTE_WORDS] memory note, uint256 key) internal view returns (bytes memory) {
+        return sign(key, keccak256(abi.encodePacked(hex"1901", payouts.domainSeparator(), noteHashOf(note))));
+    }
+
+    /// @dev What a deferred receipt pays without a note: here, the contributors' lines the other way round.
+    function fallbackLines(bytes32 id) internal view returns (FormatsLib.Entry[] memory lines) {
+        lines = linesOf(id);
+        (lines[6].amount, lines[7].amount) = (lines[7].amount, lines[6].amount);
+    }
+
+    function fallbackLeaves(bytes32 id) internal view returns (SumNode[] memory) {
+        return leavesOf(fallbackLines(id));
+    }
+
+    function file(bytes32[RECEIPT_WORDS] memory w, uint256 key) internal {
+        receipts.push(Receipt(idOf(w), w, signed(w, key), 0, uint128(uint256(w[ReceiptLib.PRICE]))));
+    }
+
+    /// @dev The entries that name receipt `id`, in order of line.
+    function linesOf(bytes32 id) internal view returns (FormatsLib.Entry[] memory lines) {
+        uint256 count;
+        for (uint256 i; i < entries.length; ++i) {
+            if (entries[i].receiptId == id) ++count;
+        }
+        lines = new FormatsLib.Entry[](count);
+        for (uint256 i = entries.length; i != 0; --i) {
+            if (entries[i - 1].receiptId != id) continue;
+            lines[--count] = entries[i - 1];
+            for (uint256 j = count; j + 1 < lines.length && lines[j + 1].line < lines[j].line; ++j) {
+                (lines[j], lines[j + 1]) = (lines[j + 1], lines[j]);
+            }
+        }
+    }
+
+    function lineLeaves(bytes32 id) internal view returns (SumNode[] memory) {
+        return leavesOf(linesOf(id));
+    }
+
+    /// @dev Two places at least, as trees that the chain sees have.
+    function leavesOf(FormatsLib.Entry[] memory list) internal pure returns (SumNode[] memory leaves) {
+        leaves = new SumNode[](list.length < 2 ? 2 : list.length);
+        for (uint256 i; i < list.length; ++i) {
+            leaves[i] = SumNode(FormatsLib.entryLeaf(list[i]), list[i].amount);
+        }
+    }
+
+    /// @dev Takes from the lines of other receipts than `id`, or gives to one of them, what makes all entries sum to the
+    /// prices of all receipts; so that the chain takes a proposal in which `id` is wrong.
+    function balance(bytes32 id) internal {
+        uint256 sum;
+        uint256 prices;
+        for (uint256 i; i < entries.length; ++i) {
+            sum += entries[i].amount;
+        }
+        for (uint256 i; i < receipts.length; ++i) {
+            prices += receipts[i].price;
+        }
+        for (uint256 i; i < entries.length && sum != prices; ++i) {
+            FormatsLib.Entry storage entry = entries[i];
+            if (entry.receiptId == id) continue;
+            if (sum < prices) {
+                (entry.amount, sum) = (entry.amount + uint128(prices - sum), prices);
+            } else {
+                uint128 less = sum - prices < entry.amount ? uint128(sum - prices) : entry.amount;
+                (entry.amount, sum) = (entry.amount - less, sum - less);
+            }
+        }
+        eq(sum, prices, "balanced");
     }
 
     /// @dev The lines of a price under 10 % platform, 20 % model, 20 % stakers and a parent that takes 10 % of the owner's.
@@ -242,26 +360,26 @@ abstract contract Epochs is World {
         }
     }
 
-    function receiptLeaf(uint256 i) internal view returns (bytes32) {
+    function receiptLeaf(uint256 i) internal view returns (SumNode memory) {
         Receipt memory r = receipts[i];
-        return FormatsLib.receiptLeaf(address(payouts), r.id, structHashOf(r.words), keccak256(r.signature));
+        bytes32 structHash = structHashOf(r.words);
+        bytes32 leaf = FormatsLib.receiptLeaf(address(payouts), r.id, structHash, keccak256(r.signature), r.noteHash);
+        return SumNode(leaf, r.price);
     }
 
-    function receiptLeaves() internal view returns (bytes32[] memory leaves) {
-        leaves = new bytes32[](receipts.length);
-        for (uint256 i; i < leaves.length; ++i) {
+    function receiptLeaves() internal view returns (SumNode[] memory leaves) {
+        leaves = new SumNode[](receipts.length < 2 ? 2 : receipts.length);
+        for (uint256 i; i < receipts.length; ++i) {
             leaves[i] = receiptLeaf(i);
         }
     }
 
-    function entryLeaves() internal view returns (SumNode[] memory leaves) {
-        leaves = new SumNode[](entries.length);
-        for (uint256 i; i < leaves.length; ++i) {
-            leaves[i] = SumNode(FormatsLib.entryLeaf(entries[i]), entries[i].amount);
-        }
+    function entryLeaves() internal view returns (SumNode[] memory) {
+        return leavesOf(entries);
     }
 
     function submit() internal {
+        SumNode[] memory r = receiptLeaves();
         SumNode[] memory e = entryLeaves();
         SumNode[] memory t = payoutLeaves(totals);
         (uint64 epoch,,) = payouts.head();
@@ -271,14 +389,14 @@ abstract contract Epochs is World {
             epoch: epoch + 1,
             cutoff: cutoff,
             receiptCount: uint32(receipts.length),
-            receiptsRoot: Trees.root(receiptLeaves()),
+            receiptsRoot: Trees.root(r).hash,
             entriesRoot: Trees.root(e).hash,
             entriesTotal: Trees.root(e).sum,
             payoutRoot: root.hash,
             total: root.sum
         });
-        vm.prank(node);
-        payouts.propose(p, Trees.top(e), Trees.top(t), "");
+        vm.prank(proposer);
+        payouts.propose(p, Trees.top(r), Trees.top(e), Trees.top(t), "");
     }
 
     /// @dev Lets the pending epoch stand and begins the next one: same shape, other channels, later times.
@@ -292,9 +410,9 @@ abstract contract Epochs is World {
         }
         delete receipts;
         delete entries;
-        for (uint64 i; i < 3; ++i) {
-            addReceipt(uint64(block.number) + i, cutoff + 1 + i);
-        }
+        addReceipt(uint64(block.number), cutoff + 1);
+        addReceipt(uint64(block.number) + 1, cutoff + 2);
+        addDeferred(uint64(block.number) + 2, cutoff + 3);
         cutoff += 1000;
     }
 
@@ -302,24 +420,37 @@ abstract contract Epochs is World {
 
     function receiptProof(uint256 i) internal view returns (ReceiptProof memory) {
         Receipt memory r = receipts[i];
-        return ReceiptProof(r.words, keccak256(r.signature), Path(i, Trees.prove(receiptLeaves(), i)));
+        return ReceiptProof(r.words, keccak256(r.signature), r.noteHash, SumPath(i, Trees.prove(receiptLeaves(), i)));
+    }
+
+    /// @dev The note of receipt `i`, where it has one.
+    function shownNote(uint256 i) internal view returns (bytes32[NOTE_WORDS][] memory shown) {
+        if (receipts[i].noteHash == 0) return shown;
+        shown = new bytes32[NOTE_WORDS][](1);
+        shown[0] = notes[receipts[i].id];
     }
 
     /// @dev The leaf at `i`, or the empty place there.
     function receiptAt(uint256 i) internal view returns (ReceiptAt memory a) {
-        a.path = Path(i, Trees.prove(receiptLeaves(), i));
+        a.path = SumPath(i, Trees.prove(receiptLeaves(), i));
         if (i >= receipts.length) {
             a.empty = true;
         } else {
             Receipt memory r = receipts[i];
             (a.id, a.structHash, a.signatureHash) = (r.id, structHashOf(r.words), keccak256(r.signature));
+            (a.noteHash, a.price) = (r.noteHash, r.price);
         }
     }
 
-    function entryAt(uint256 i) internal view returns (EntryAt memory a) {
-        a.path = SumPath(i, Trees.prove(entryLeaves(), i));
-        if (i >= entries.length) a.empty = true;
-        else a.entry = entries[i];
+    function entryAt(uint256 i) internal view returns (EntryAt memory) {
+        return entryOf(entries, i);
+    }
+
+    /// @dev The leaf at `i` of the tree over `list`, or the empty place there.
+    function entryOf(FormatsLib.Entry[] memory list, uint256 i) internal pure returns (EntryAt memory a) {
+        a.path = SumPath(i, Trees.prove(leavesOf(list), i));
+        if (i >= list.length) a.empty = true;
+        else a.entry = list[i];
     }
 
     function payoutAt(Total[] memory whole, uint256 i) internal view returns (PayoutAt memory a) {
@@ -332,7 +463,7 @@ abstract contract Epochs is World {
     function receiptGap(bytes32 id) internal view returns (ReceiptAt[] memory gap) {
         uint256 at_;
         while (at_ < receipts.length && receipts[at_].id < id) ++at_;
-        uint256 places = 1 << Trees.depth(receipts.length);
+        uint256 places = 1 << Trees.depth(receiptLeaves().length);
         uint256 from = at_ == 0 ? 0 : at_ - 1;
         gap = new ReceiptAt[](at_ == 0 || at_ == places ? 1 : 2);
         for (uint256 i; i < gap.length; ++i) {
@@ -368,7 +499,7 @@ abstract contract Epochs is World {
 
     /// @dev The proof that byte `offset` of the first span is as the receipt says, or not.
     function spanProof(uint256 receipt, uint64 offset) internal view returns (SpanFault memory f) {
-        f.receipt = receiptProof(receipt);
+        (f.receipt, f.note) = (receiptProof(receipt), shownNote(receipt));
         f.span = spans[0];
         f.spanPath = Path(0, Trees.prove(spanLeaves(), 0));
         f.batch = batchOf(batch);
@@ -389,8 +520,8 @@ abstract contract Epochs is World {
         uint256 had = open.balanceOf(harmed);
         eq(harmed, dryRun(fault, proof), "a dry run says who was harmed");
         payouts.challenge(fault, proof);
-        (, address proposer,) = payouts.pending();
-        eq(proposer, address(0), "the proposal fell");
+        (, address pending,) = payouts.pending();
+        eq(pending, address(0), "the proposal fell");
         payouts.sweep();
         eq(open.balanceOf(harmed), had + BOND * 3 / 10, "the harmed have their share");
     }
@@ -403,7 +534,7 @@ abstract contract Epochs is World {
 
     /// @dev The function of that fault, called by nobody in particular.
     function dryRun(Fault fault, bytes memory proof) internal view returns (address harmed) {
-        bytes4[10] memory functions = [
+        bytes4[12] memory functions = [
             IVerifier.spanFault.selector,
             IVerifier.recordFault.selector,
             IVerifier.totalFault.selector,
@@ -413,7 +544,9 @@ abstract contract Epochs is World {
             IVerifier.omissionFault.selector,
             IVerifier.payeeFault.selector,
             IVerifier.orderFault.selector,
-            IVerifier.entryFault.selector
+            IVerifier.entryFault.selector,
+            IVerifier.linesFault.selector,
+            IVerifier.noteFault.selector
         ];
         // The arguments are the payouts and the same struct, one word further on.
         bytes memory call =

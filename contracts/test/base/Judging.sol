@@ -5,6 +5,8 @@ import {IVerifier} from "../../src/interfaces/IVerifier.sol";
 import {
     DuplicateFault,
     EntryAt,
+    LinesFault,
+    NoteFault,
     OmissionFault,
     OrderFault,
     Path,
@@ -14,8 +16,12 @@ import {
     RecordFault,
     SignatureFault,
     SplitFault,
+    SumPath,
     TotalFault
 } from "../../src/libraries/Faults.sol";
+import {FormatsLib} from "../../src/libraries/FormatsLib.sol";
+import {SumNode} from "../../src/libraries/MerkleLib.sol";
+import {RECEIPT_WORDS} from "../../src/libraries/ReceiptLib.sol";
 import {Epochs} from "./Epochs.sol";
 import {Trees} from "./Trees.sol";
 
@@ -38,16 +44,30 @@ abstract contract Judging is Epochs {
         receipts[0].signature = signed(receipts[0].words, keyOf("node"));
     }
 
+    /// @dev Files `words` in place of the first receipt, signed by `key`; its lines are then the new one's.
+    function refile(bytes32[RECEIPT_WORDS] memory words, uint256 key) internal {
+        bytes32 last = receipts[0].id;
+        (receipts[0].id, receipts[0].words, receipts[0].signature) = (idOf(words), words, signed(words, key));
+        for (uint256 i; i < entries.length; ++i) {
+            if (entries[i].receiptId == last) entries[i].receiptId = idOf(words);
+        }
+    }
+
+    /// @dev The place of receipt `id` in the epoch.
+    function placeOf(bytes32 id) internal view returns (uint256 i) {
+        while (receipts[i].id != id) ++i;
+    }
+
     function indexOf(uint8 role) internal view returns (uint256 i) {
         while (entries[i].role != role) ++i;
     }
 
-    function receiptOf(uint256 entry) internal view returns (uint256 i) {
-        while (receipts[i].id != entries[entry].receiptId) ++i;
+    function receiptOf(uint256 entry) internal view returns (uint256) {
+        return placeOf(entries[entry].receiptId);
     }
 
     function recordProof(uint256 receipt, uint256 span) internal view returns (RecordFault memory f) {
-        f.receipt = receiptProof(receipt);
+        (f.receipt, f.note) = (receiptProof(receipt), shownNote(receipt));
         f.span = spans[span];
         f.spanPath = Path(span, Trees.prove(spanLeaves(), span));
         f.batch = batchOf(batch);
@@ -82,11 +102,41 @@ abstract contract Judging is Epochs {
 
     function signatureProof(uint256 i) internal view returns (SignatureFault memory) {
         Receipt memory r = receipts[i];
-        return SignatureFault(r.id, r.words, r.signature, Path(i, Trees.prove(receiptLeaves(), i)));
+        SumPath memory path = SumPath(i, Trees.prove(receiptLeaves(), i));
+        return SignatureFault(r.id, r.words, r.signature, r.noteHash, r.price, path);
     }
 
-    function omission(bytes32[29] memory words, uint256 key) internal view returns (OmissionFault memory) {
+    function omission(bytes32[RECEIPT_WORDS] memory words, uint256 key) internal view returns (OmissionFault memory) {
         return OmissionFault(words, signed(words, key), receiptGap(idOf(words)));
+    }
+
+    /// @dev Over the lines that receipt `i` pays by: no leaf of them yet.
+    function linesProof(uint256 i) internal view returns (LinesFault memory f) {
+        (f.receipt, f.note) = (receiptProof(i), shownNote(i));
+    }
+
+    /// @dev The two nodes under the lines' root of receipt `i`, whose lines are `lines`.
+    function topProof(uint256 i, FormatsLib.Entry[] memory lines) internal view returns (LinesFault memory f) {
+        f = linesProof(i);
+        SumNode[2] memory top = Trees.top(leavesOf(lines));
+        f.top = new SumNode[](2);
+        (f.top[0], f.top[1]) = (top[0], top[1]);
+    }
+
+    /// @dev Entry `entry` beside place `line` of its receipt's lines, which are `lines`.
+    function lineProof(uint256 entry, FormatsLib.Entry[] memory lines, uint256 line)
+        internal
+        view
+        returns (LinesFault memory f)
+    {
+        f = linesProof(receiptOf(entry));
+        f.leaves = new EntryAt[](2);
+        (f.leaves[0], f.leaves[1]) = (entryAt(entry), entryOf(lines, line));
+    }
+
+    /// @dev The note of receipt `i` as it is filed.
+    function noteProof(uint256 i) internal view returns (NoteFault memory) {
+        return NoteFault(receiptAt(i), notes[receipts[i].id], "");
     }
 
     function payeeProof(uint256 entry) internal view returns (PayeeFault memory) {

@@ -28,6 +28,10 @@ library Splits {
 
     uint256 private constant MILLION = 1e6;
     uint256 private constant REST = 3;
+    /// @dev The first governed numbers: parts of treasury and validation, and of the node.
+    uint256 private constant TREASURY_BPS = 6000;
+    uint256 private constant VALIDATION_BPS = 2000;
+    uint256 private constant NODE_BPS = 4000;
 
     /// @dev What is divided in each layer among how much score, and the lines written so far: four words each.
     struct Work {
@@ -102,8 +106,8 @@ library Splits {
         // Eight fixed lines at most, eight contributors' and three parents'.
         w.lines = new bytes(19 * 128);
         uint256 insurance = s.price;
-        (uint256 treasury, uint256 validation) = SplitLib.platform(s.price, s.platformBps);
-        (uint256 node, uint256 owner) = SplitLib.model(s.price, s.modelBps);
+        (uint256 treasury, uint256 validation) = SplitLib.platform(s.price, s.platformBps, TREASURY_BPS, VALIDATION_BPS);
+        (uint256 node, uint256 owner) = SplitLib.model(s.price, s.modelBps, NODE_BPS);
         uint256 stakers = s.staked ? SplitLib.stakers(s.price, s.stakersBps) : 0;
         insurance -= treasury + validation + node + owner + stakers;
         uint256[3] memory toParents;

@@ -7,6 +7,7 @@ import {Channels} from "../../src/Channels.sol";
 import {Contributions} from "../../src/Contributions.sol";
 import {Datanets} from "../../src/Datanets.sol";
 import {Models} from "../../src/Models.sol";
+import {Params} from "../../src/Params.sol";
 import {Payouts} from "../../src/Payouts.sol";
 import {Verifier} from "../../src/Verifier.sol";
 import {WOPEN} from "../../src/WOPEN.sol";
@@ -27,6 +28,7 @@ abstract contract World is Base {
     WOPEN internal open;
     Datanets internal datanets;
     Contributions internal contributions;
+    Params internal params;
     Models internal models;
     Verifier internal verifier;
     Payouts internal payouts;
@@ -37,6 +39,7 @@ abstract contract World is Base {
     address internal insurance = addressOf("insurance");
     address internal guardian = addressOf("guardian");
     address internal jury = addressOf("jury");
+    address internal council = addressOf("council");
     address internal node = addressOf("node");
     address internal payer = addressOf("payer");
     address internal session = addressOf("session");
@@ -53,9 +56,10 @@ abstract contract World is Base {
         open = new WOPEN();
         datanets = new Datanets();
         contributions = new Contributions(datanets);
-        models = new Models();
-        verifier = new Verifier(datanets, contributions, models);
-        payouts = new Payouts(params());
+        params = new Params(council);
+        models = new Models(params);
+        verifier = new Verifier(datanets, contributions, models, params);
+        payouts = new Payouts(settings());
         channels = Channels(address(payouts.CHANNELS()));
         give(node, 100_000 ether);
         give(payer, 100_000 ether);
@@ -65,8 +69,8 @@ abstract contract World is Base {
         open.approve(address(channels), type(uint256).max);
     }
 
-    function params() internal view returns (IPayouts.Params memory) {
-        return IPayouts.Params({
+    function settings() internal view returns (IPayouts.Settings memory) {
+        return IPayouts.Settings({
             open: IERC20(address(open)),
             verifier: verifier,
             guardian: guardian,
@@ -98,7 +102,7 @@ abstract contract World is Base {
         }
     }
 
-    /// @dev A proposal that pays `totals`, with receipts and entries that nobody looks into.
+    /// @dev A proposal that pays `totals`, with receipts and entries that nobody looks into: both trees are the same.
     function plain(Total[] memory totals)
         internal
         view
@@ -114,7 +118,7 @@ abstract contract World is Base {
             epoch: epoch + 1,
             cutoff: cutoff + 1,
             receiptCount: 1,
-            receiptsRoot: keccak256(abi.encode(epoch)),
+            receiptsRoot: Trees.node(entriesTop[0], entriesTop[1]).hash,
             entriesRoot: Trees.node(entriesTop[0], entriesTop[1]).hash,
             entriesTotal: entriesTotal,
             payoutRoot: root.hash,
@@ -125,7 +129,7 @@ abstract contract World is Base {
     function propose(Total[] memory totals) internal {
         (IPayouts.Proposal memory p, SumNode[2] memory entriesTop, SumNode[2] memory payoutTop) = plain(totals);
         vm.prank(node);
-        payouts.propose(p, entriesTop, payoutTop, "");
+        payouts.propose(p, entriesTop, entriesTop, payoutTop, "");
     }
 
     /// @dev Proposes and finalizes `totals`, funding what they need.

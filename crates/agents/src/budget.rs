@@ -1,7 +1,8 @@
 //! Budgets: what an agent may spend, on what, and from which amount on a person is asked.
 //!
-//! Asked before each charge. **Invariant:** what is allowed without approval never lets a day or the whole exceed its
-//! limit, and a stopped agent is allowed nothing. **Not here:** charging (`ledger`, `Channels`).
+//! Asked before each charge. **Invariant:** what is allowed without approval never lets a day or
+//! the whole exceed its limit, and a stopped agent is allowed nothing. **Not here:** charging
+//! (`ledger`, `Channels`).
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum Allowed {
     /// Answers of a model.
     Model(ModelId),
-    /// Calls of a tool, by the name it was registered under and the hash of its schema, so that it cannot change unseen.
+    /// Calls of a tool, by the name it was registered under and the hash of its schema, so that it
+    /// cannot change unseen.
     Tool {
         /// Its name.
         name: String,
@@ -59,7 +61,8 @@ const DAY_SECONDS: u64 = 86_400;
 impl Spent {
     /// What was spent on the day of `time` (Unix seconds).
     ///
-    /// An earlier day than the last counts as that day: a clock that is set back opens no second budget.
+    /// An earlier day than the last counts as that day: a clock that is set back opens no second
+    /// budget.
     #[must_use]
     pub fn today_at(&self, time: u64) -> Amount {
         if time / DAY_SECONDS > self.day { Amount::ZERO } else { self.today }

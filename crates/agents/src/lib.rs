@@ -2,15 +2,18 @@
 //!
 //! # Place in the flow
 //!
-//! An agent is a model with tools that spends its owner's money. Before each charge `node` puts the request to the
-//! [`Budget`]; what was decided, and each step after it, goes into the [`ActionLog`] with the receipts of its model calls.
+//! An agent is a model with tools that spends its owner's money. Before each charge `node` puts the
+//! request to the [`Budget`]; what was decided, and each step after it, goes into the [`ActionLog`]
+//! with the receipts of its model calls.
 //!
 //! # Invariants
 //!
-//! - **Before the charge.** [`Budget::authorise`] says yes or no from what was spent so far; an agent cannot spend first.
-//! - **Nothing is rewritten.** Each action names the hash of the one before and is signed, so a changed, missing or
-//!   reordered action is found by its number.
-//! - **Pure.** No clock, disk, network, float or randomness: the day and the time come in as arguments.
+//! - **Before the charge.** [`Budget::authorise`] says yes or no from what was spent so far; an
+//!   agent cannot spend first.
+//! - **Nothing is rewritten.** Each action names the hash of the one before and is signed, so a
+//!   changed, missing or reordered action is found by its number.
+//! - **Pure.** No clock, disk, network, float or randomness: the day and the time come in as
+//!   arguments.
 //!
 //! # Not here
 //!

@@ -1,7 +1,7 @@
 //! The log of an agent's actions: each signed by its key and chained to the one before by hash.
 //!
-//! **Invariant:** a log that verifies is the one that was written, up to its end; whoever keeps the head's hash and length
-//! also knows that nothing was cut off. **Not here:** where it is stored.
+//! **Invariant:** a log that verifies is the one that was written, up to its end; whoever keeps the
+//! head's hash and length also knows that nothing was cut off. **Not here:** where it is stored.
 
 use openledger_protocol::{
     Address, Amount, B256, CanonicalError, Domain, Key, ReceiptId, Signature, canonical_json, keccak, keccak_words,
@@ -175,8 +175,9 @@ impl ActionLog {
     /// Signs and appends what was done at `time`.
     ///
     /// # Errors
-    /// [`LogError::Signature`] when `key` is not the agent's, [`LogError::Time`] when `time` is before the last action's,
-    /// [`LogError::Canonical`] as [`Action::struct_hash`]; the log is unchanged then.
+    /// [`LogError::Signature`] when `key` is not the agent's, [`LogError::Time`] when `time` is
+    /// before the last action's, [`LogError::Canonical`] as [`Action::struct_hash`]; the log is
+    /// unchanged then.
     pub fn append(&mut self, what: ActionKind, time: u64, key: &Key) -> Result<(), LogError> {
         let (previous, number) = self.head()?;
         if key.address() != self.agent {

@@ -1,5 +1,6 @@
-//! What spans and influence cost: `cargo bench -p openledger-attribution`. Seeded inputs; prints one figure a line.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! What spans and influence cost: `cargo bench -p openledger-attribution`. Seeded inputs; prints
+//! one figure a line.
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
 
@@ -31,7 +32,8 @@ fn percentile(mut micros: Vec<f64>, part: f64) -> f64 {
     micros[((micros.len() - 1) as f64 * part) as usize]
 }
 
-/// Processor seconds of this process so far, where the system says; wall clocks mean little on a busy machine.
+/// Processor seconds of this process so far, where the system says; wall clocks mean little on a
+/// busy machine.
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
@@ -62,7 +64,8 @@ fn spans(tokens: u64) {
 
     let (mut query, mut count, mut found) = (vec![], vec![], 0);
     for stream in 0..200u64 {
-        // 200 tokens stitched from snippets of 3 to 14 tokens of other texts of the same kind and of the records.
+        // 200 tokens stitched from snippets of 3 to 14 tokens of other texts of the same kind and
+        // of the records.
         let mut output = IndexedRecord { tokens: vec![], offsets: vec![], text: String::new() };
         let mut part = 0;
         while output.tokens.len() < 200 {

@@ -2,26 +2,27 @@
 //!
 //! # Place in the flow
 //!
-//! `serving` made the completion, `factory` the manifest, index and cache; `node` holds an [`Attributor`] per model and
-//! puts what [`Attributor::credit`] returns into the receipt.
+//! `serving` made the completion, `factory` the manifest, index and cache; `node` holds an
+//! [`Attributor`] per model and puts what [`Attributor::credit`] returns into the receipt.
 //!
 //! # Invariants
 //!
-//! - **Clusters, not copies.** A cluster scores once, for its owner: spans share by cluster, influence takes the
-//!   largest score among the members. Adding a copy changes nobody's score.
+//! - **Clusters, not copies.** A cluster scores once, for its owner: spans share by cluster,
+//!   influence takes the largest score among the members. Adding a copy changes nobody's score.
 //! - **First come.** What a record repeats of an earlier one scores for that one.
-//! - **Ordered.** Spans and scores come in the order their roots are defined over; nobody has a score of zero.
+//! - **Ordered.** Spans and scores come in the order their roots are defined over; nobody has a
+//!   score of zero.
 //!
 //! # Not here
 //!
-//! How a layer's pot is cut by its scores (`ledger`), who holds a contribution (`chain`), retrieval (its drop is
-//! measured by whoever retrieves).
+//! How a layer's pot is cut by its scores (`ledger`), who holds a contribution (`chain`), retrieval
+//! (its drop is measured by whoever retrieves).
 
 use std::collections::BTreeMap;
 
 use openledger_engine::{Lora, Model};
 use openledger_protocol::{
-    AdapterHash, Completion, Coverage, Credits, DatanetId, Layer, RecordRef, Score, Span, TrainedContribution,
+    AdapterHash, Completion, Coverage, Credits, DatanetId, Layer, Params, RecordRef, Score, Span, TrainedContribution,
 };
 
 use crate::influence::{Cache, Gradients, InfluenceError, Item, to_weights};
@@ -31,7 +32,8 @@ use crate::spans::{Answer, SPANS_METHOD, SpanError, SpanIndex, SpanRules};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreditError {
-    /// Index or cache holds another number of records than the model has; they belong to another model.
+    /// Index or cache holds another number of records than the model has; they belong to another
+    /// model.
     #[error("{what} has {found} records, the model {expected}")]
     Records {
         /// The part that does not fit.
@@ -41,7 +43,8 @@ pub enum CreditError {
         /// The model's records.
         expected: usize,
     },
-    /// The cache was made of another adapter than the one that answered; its scores would be about another model.
+    /// The cache was made of another adapter than the one that answered; its scores would be about
+    /// another model.
     #[error("the answer is of adapter {answered}, the influence cache of {cached}")]
     Adapter {
         /// The adapter that answered.
@@ -66,11 +69,13 @@ pub struct RecordTitle {
     pub version: u64,
     /// The record.
     pub record: RecordRef,
-    /// The place, in the same list, of the record that owns its cluster; its own place when it is alone.
+    /// The place, in the same list, of the record that owns its cluster; its own place when it is
+    /// alone.
     pub owner: u32,
     /// What of it no earlier record says, in 1/65,535; the rest of its score is the source's.
     pub multiplier: u16,
-    /// The place of the record that said most of the rest first; its own place when all of it is its own.
+    /// The place of the record that said most of the rest first; its own place when all of it is
+    /// its own.
     pub source: u32,
 }
 
@@ -86,10 +91,12 @@ pub struct Attributor {
 impl Attributor {
     /// An attributor that pays by training weight alone; layers are added with the methods below.
     ///
-    /// `titles` are the records trained on, `trained` the manifest's contributions with their frozen weights.
+    /// `titles` are the records trained on, `trained` the manifest's contributions with their
+    /// frozen weights.
     ///
     /// # Errors
-    /// [`SpanError::Owners`] when a cluster's owner or a source is not one of the records, or an owner does not own itself.
+    /// [`SpanError::Owners`] when a cluster's owner or a source is not one of the records, or an
+    /// owner does not own itself.
     pub fn new(titles: Vec<RecordTitle>, trained: Vec<TrainedContribution>) -> Result<Self, CreditError> {
         let owns_itself =
             |title: &RecordTitle| titles.get(title.owner as usize).is_some_and(|owner| owner.owner == title.owner);
@@ -132,16 +139,23 @@ impl Attributor {
         &self.titles
     }
 
-    /// What `completion` rests on. Influence is scored when this has a cache and the caller passes the model and
-    /// adapter that answered; it costs one backward pass over the answer.
+    /// What `completion` rests on, by the governed numbers `params`. Influence is scored when this
+    /// has a cache and the caller passes the model and adapter that answered; it costs one backward
+    /// pass over the answer.
     ///
     /// # Errors
-    /// [`CreditError::Adapter`] when the cache is of another adapter; otherwise what spans and influence refuse.
-    pub fn credit(&self, completion: &Completion, engine: Option<(&Model, &Lora)>) -> Result<Credits, CreditError> {
+    /// [`CreditError::Adapter`] when the cache is of another adapter; otherwise what spans and
+    /// influence refuse.
+    pub fn credit(
+        &self,
+        completion: &Completion,
+        engine: Option<(&Model, &Lora)>,
+        params: &Params,
+    ) -> Result<Credits, CreditError> {
         let mut credits = Credits::default();
-        self.credit_spans(completion, &mut credits)?;
-        if let (Some(cache), Some((model, lora))) = (&self.influence, engine) {
-            self.credit_influence(cache, completion, model, lora, &mut credits)?;
+        self.credit_spans(completion, params, &mut credits)?;
+        if let (Some(cache), Some(engine)) = (&self.influence, engine) {
+            self.credit_influence(cache, completion, engine, params, &mut credits)?;
         }
         for trained in self.trained.iter().filter(|trained| trained.weight > 0) {
             let record = RecordRef { contribution: trained.contribution, index: 0 };
@@ -151,7 +165,7 @@ impl Attributor {
         Ok(credits)
     }
 
-    fn credit_spans(&self, completion: &Completion, credits: &mut Credits) -> Result<(), CreditError> {
+    fn credit_spans(&self, completion: &Completion, params: &Params, credits: &mut Credits) -> Result<(), CreditError> {
         let Some((index, rules)) = &self.spans else { return Ok(()) };
         let answer = Answer {
             ids: &completion.output_ids,
@@ -160,7 +174,7 @@ impl Attributor {
             prompt: &completion.prompt,
         };
         let found = index.query(&answer, rules)?;
-        credits.coverage.spans = found.coverage();
+        credits.coverage.spans = found.coverage(params);
         credits.methods.push(SPANS_METHOD.into());
         for span in found.spans {
             let title = &self.titles[span.record as usize];
@@ -182,8 +196,8 @@ impl Attributor {
         &self,
         cache: &Cache,
         completion: &Completion,
-        model: &Model,
-        lora: &Lora,
+        (model, lora): (&Model, &Lora),
+        params: &Params,
         credits: &mut Credits,
     ) -> Result<(), CreditError> {
         let cached = AdapterHash(cache.info().provenance.adapter_hash);
@@ -198,7 +212,7 @@ impl Attributor {
         let ids = [completion.prompt_ids.as_slice(), &completion.output_ids].concat();
         let gradients = Gradients::compute(model, lora, &[Item { ids, loss_from: prompt }], &mut |_, _| ())?;
         let scores = cache.score(&gradients)?;
-        let weights = self.cluster_weights(scores.row(0).unwrap_or_default())?;
+        let weights = self.cluster_weights(scores.row(0).unwrap_or_default(), params)?;
         credits.coverage.influence = if weights.is_empty() { 0 } else { Coverage::FULL };
         credits.scores.extend(self.scores(Layer::Influence, &weights));
         Ok(())
@@ -208,7 +222,7 @@ impl Attributor {
     ///
     /// # Errors
     /// [`InfluenceError::NotFinite`] when a score is not a number.
-    fn cluster_weights(&self, row: &[f32]) -> Result<Vec<(u32, u64)>, InfluenceError> {
+    fn cluster_weights(&self, row: &[f32], params: &Params) -> Result<Vec<(u32, u64)>, InfluenceError> {
         let mut clusters: BTreeMap<u32, f32> = BTreeMap::new();
         for (title, score) in self.titles.iter().zip(row) {
             let best = clusters.entry(title.owner).or_insert(*score);
@@ -216,11 +230,11 @@ impl Attributor {
             *best = if best.is_nan() || score.is_nan() { f32::NAN } else { best.max(*score) };
         }
         let (owners, scores): (Vec<u32>, Vec<f32>) = clusters.into_iter().unzip();
-        Ok(to_weights(&scores)?.into_iter().map(|(place, weight)| (owners[place as usize], weight)).collect())
+        Ok(to_weights(&scores, params)?.into_iter().map(|(place, weight)| (owners[place as usize], weight)).collect())
     }
 
-    /// The scores of clusters' owners. What a record only repeats scores for whoever said it first, so an edited copy earns
-    /// its own words and no more. The sum stays the same.
+    /// The scores of clusters' owners. What a record only repeats scores for whoever said it first,
+    /// so an edited copy earns its own words and no more. The sum stays the same.
     fn scores(&self, layer: Layer, weights: &[(u32, u64)]) -> Vec<Score> {
         let mut scores: BTreeMap<u32, u64> = BTreeMap::new();
         let mut add = |owner: u32, score: u64| {

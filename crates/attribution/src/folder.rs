@@ -1,27 +1,49 @@
-//! Spans and influence on plain folders, without a node or chain: what `openledger trace` and `openledger influence` do.
+//! Spans and influence on plain folders, without a node or chain: what `openledger trace` and
+//! `openledger influence` do.
 //!
-//! Place in the flow: the command line calls these and prints their reports. Records are JSONL with `input_ids`, `text`
-//! or `prompt` and `response` (and `context`); a query's `loss_start` says where its completion begins. Invariants: bad
-//! lines are refused by number, all of them at once; a cache is only used with the very model and adapter it names.
-//! Not here: progress bars, argument parsing.
+//! Place in the flow: the command line reads the files of records, calls these and prints their
+//! reports. Invariants: a cache is only used with the very model and adapter it names; records are
+//! cut as the adapter's training cut them. Not here: the rules of files of records (`datanet`),
+//! progress bars, argument parsing.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use openledger_engine::{LoadError, Lora, Model, NUMERIC_MODE, Tokenizer};
-use openledger_protocol::{B256, Body};
+use openledger_protocol::{B256, Body, Params};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::influence::{Cache, DAMPING, Gradients, InfluenceError, Item, Method, Provenance, Scores};
+use crate::reading::{Reading, end_token, place};
 use crate::spans::{Answer, IndexedRecord, SPANS_METHOD, SpanError, SpanIndex, SpanRules};
 
-/// The longest line of a records file, in bytes.
-const MAX_LINE_BYTES: usize = 16 << 20;
 /// The file of an index's folder that names its records.
 const NAMES: &str = "records.json";
+
+/// The file that training writes beside an adapter.
+const TRAINING: &str = "training.json";
+
+/// A record or query, as its file was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name and authors.
+    pub name: RecordName,
+    /// Its content.
+    pub content: Content,
+}
+
+/// Content of a record or query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Text, for the base's tokenizer.
+    Body(Body),
+    /// Token ids, taken as they are.
+    Ids {
+        /// The ids.
+        ids: Vec<u32>,
+        /// The first id whose loss counts; at least 1.
+        loss_from: usize,
+    },
+}
 
 /// Why a folder command failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +57,22 @@ pub enum FolderError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// Lines of a file are not records or queries; nothing was done.
-    #[error("`{path}` has {} bad lines, the first: line {}: {}", .lines.len(), .lines[0].0, .lines[0].1)]
-    Lines {
+    /// Records cannot be used here; nothing was done.
+    #[error("{} records cannot be used, the first: {}", .records.len(), .records.first().map_or("", String::as_str))]
+    Records {
+        /// Their names with what is wrong; never empty.
+        records: Vec<String>,
+    },
+    /// A file of a folder is not what this version writes; make the folder again.
+    #[error("`{path}` is damaged: {reason}")]
+    Damaged {
         /// The file.
         path: PathBuf,
-        /// Line numbers from 1, and what is wrong; never empty.
-        lines: Vec<(usize, String)>,
+        /// What is wrong.
+        reason: String,
     },
-    /// The model or adapter in a cache's folder is no longer the one the cache was made of; build the cache again.
+    /// The model or adapter in a cache's folder is no longer the one the cache was made of; build
+    /// the cache again.
     #[error("the {what} in `{path}` has changed since the cache was built: hash {found}, then {expected}")]
     Changed {
         /// Which of the two.
@@ -135,37 +164,49 @@ pub struct CacheReport {
     pub root: B256,
 }
 
-/// `trace index`: indexes the records of a JSONL file under a tokenizer; the folder holds all a query needs.
+/// `trace index`: indexes `records` under a tokenizer, whole; the folder `out` holds all a query
+/// needs.
 ///
 /// # Errors
-/// [`FolderError::Lines`] with every line that is not a record; [`FolderError::Load`] for the tokenizer.
-pub fn trace_index(records: &Path, tokenizer: &Path, out: &Path) -> Result<IndexReport, FolderError> {
+/// [`FolderError::Records`] for records of token ids, which have no text; [`FolderError::Load`] for
+/// the tokenizer.
+pub fn trace_index(records: &[Source], tokenizer: &Path, out: &Path) -> Result<IndexReport, FolderError> {
     let tokenizer = Tokenizer::load(tokenizer)?;
-    let lines = read_lines(records, |number, value| Ok((name(number, &value), text_of(value)?)))?;
-    let (names, texts): (Vec<RecordName>, Vec<String>) = lines.into_iter().unzip();
-    let indexed: Vec<IndexedRecord> = texts.into_iter().map(|text| index_record(&tokenizer, text)).collect();
+    let text = |source: &Source| match &source.content {
+        Content::Body(body) => Ok(index_record(&tokenizer, body.canonical_text())),
+        Content::Ids { .. } => Err(format!("`{}` has token ids and no text", source.name.id)),
+    };
+    let indexed = usable(records.iter().map(text))?;
     let index = SpanIndex::build(&indexed)?;
     index.save(out)?;
     tokenizer.save(out)?;
     let path = out.join(NAMES);
-    let json = serde_json::to_vec(&names).map_err(|error| line_error(&path, 1, &error))?;
+    let names: Vec<&RecordName> = records.iter().map(|source| &source.name).collect();
+    let json = serde_json::to_vec(&names).map_err(|error| damaged(&path, &error))?;
     std::fs::write(&path, json).map_err(|source| FolderError::Io { path, source })?;
     Ok(IndexReport { records: index.records(), tokens: index.tokens(), root: index.root() })
 }
 
-/// `trace query`: which records of the index in folder `index` the `text` repeats; `prompt` is what it answers, if
-/// anything.
+/// `trace query`: which records of the index in folder `index` the `text` repeats; `prompt` is what
+/// it answers, if anything.
+/// Coverage is that of the governed numbers `params`.
 ///
 /// # Errors
 /// [`FolderError::Spans`] or [`FolderError::Load`] when the folder is not an index.
-pub fn trace_query(index: &Path, prompt: &str, text: &str, rules: &SpanRules) -> Result<TraceReport, FolderError> {
+pub fn trace_query(
+    index: &Path,
+    prompt: &str,
+    text: &str,
+    rules: &SpanRules,
+    params: &Params,
+) -> Result<TraceReport, FolderError> {
     let tokenizer = Tokenizer::load(index)?;
     let path = index.join(NAMES);
     let names = std::fs::read(&path).map_err(|source| FolderError::Io { path: path.clone(), source })?;
-    let names: Vec<RecordName> = serde_json::from_slice(&names).map_err(|error| line_error(&path, 1, &error))?;
+    let names: Vec<RecordName> = serde_json::from_slice(&names).map_err(|error| damaged(&path, &error))?;
     let index = SpanIndex::load(index)?;
     if names.len() != index.records() {
-        return Err(line_error(&path, 1, &"it names other records than the index has"));
+        return Err(damaged(&path, &"it names other records than the index has"));
     }
     let record = index_record(&tokenizer, text.to_owned());
     let answer = Answer { ids: &record.tokens, text, offsets: &record.offsets, prompt };
@@ -185,31 +226,37 @@ pub fn trace_query(index: &Path, prompt: &str, text: &str, rules: &SpanRules) ->
         root: index.root(),
         tokens: found.written,
         covered: found.covered,
-        coverage: found.coverage(),
+        coverage: found.coverage(params),
         spans: spans.collect(),
         scores: scores.into_iter().map(|(owner, score)| (names[owner as usize].clone(), score)).collect(),
     })
 }
 
-/// `influence cache`: gradients of every record of a JSONL file, solved by `method` and written to `out`.
+/// `influence cache`: gradients of `records`, solved by `method` and written to `out`.
 ///
-/// A record's loss is the mean over `input_ids[1..]`; without `input_ids` over what training learns of it: a text, or
-/// the response of a dialog. `progress(done, all)` is called after each record.
+/// A record's loss is the mean over what training learns of it: a text, the response of a dialog,
+/// or token ids from `loss_from` on. Records are cut at `seq` tokens as training cuts them; without
+/// it at the length that the adapter's `training.json` names, and at the model's positions.
+/// `progress(done, all)` is called after each record.
 ///
 /// # Errors
-/// [`FolderError::Lines`] with every line that is not a record; [`FolderError::Load`] for model, adapter or tokenizer.
+/// [`FolderError::Records`] when there is no tokenizer for records of text; [`FolderError::Load`]
+/// for model, adapter or tokenizer; [`FolderError::Damaged`] for a `training.json` of ours that
+/// names no length.
 pub fn influence_cache(
     base: &Path,
     adapter: &Path,
-    records: &Path,
+    records: &[Source],
+    seq: Option<usize>,
     out: &Path,
     method: Method,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<CacheReport, FolderError> {
     let model = Model::load(base)?;
     let lora = Lora::load_peft(adapter, &model)?;
-    let mut encoder = Encoder::new(base, &model);
-    let items = read_lines(records, |_, value| encoder.record(value))?;
+    let seq = seq.map_or_else(|| trained_length(adapter), |seq| Ok(Some(seq)))?;
+    let mut encoder = Encoder::new(base, &model, seq);
+    let items = usable(records.iter().map(|source| encoder.record(source)))?;
     let gradients = Gradients::compute(&model, &lora, &items, progress)?;
     let provenance = Provenance {
         base: base.to_owned(),
@@ -229,16 +276,17 @@ pub fn influence_cache(
     })
 }
 
-/// `influence score`: every query of a JSONL file against the cache in folder `cache`: `[queries, records]`.
+/// `influence score`: every query against the cache in folder `cache`: `[queries, records]`.
 ///
-/// A query's loss is the mean over `input_ids[loss_start..]`, or over the response of a `prompt` and `response`.
+/// A query's loss is the mean over its response, or over its token ids from `loss_from` on. The
+/// context of a query that is too long for the model is shortened.
 ///
 /// # Errors
-/// [`FolderError::Changed`] when base or adapter are not those of the cache; [`FolderError::Lines`] with every line
-/// that is not a query.
+/// [`FolderError::Changed`] when base or adapter are not those of the cache;
+/// [`FolderError::Influence`] for a query that the model cannot run.
 pub fn influence_score(
     cache: &Path,
-    queries: &Path,
+    queries: &[Source],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Scores, FolderError> {
     let cache = Cache::load(cache)?;
@@ -247,8 +295,8 @@ pub fn influence_score(
     unchanged("base", &source.base, model.hash().into(), source.base_hash)?;
     let lora = Lora::load_peft(&source.adapter, &model)?;
     unchanged("adapter", &source.adapter, lora.hash().into(), source.adapter_hash)?;
-    let mut encoder = Encoder::new(&source.base, &model);
-    let items = read_lines(queries, |_, value| encoder.query(value))?;
+    let mut encoder = Encoder::new(&source.base, &model, None);
+    let items = usable(queries.iter().map(|source| encoder.query(source)))?;
     let gradients = Gradients::compute(&model, &lora, &items, progress)?;
     Ok(cache.score(&gradients)?)
 }
@@ -257,68 +305,85 @@ fn unchanged(what: &'static str, path: &Path, found: B256, expected: B256) -> Re
     if found == expected { Ok(()) } else { Err(FolderError::Changed { what, path: path.to_owned(), found, expected }) }
 }
 
-/// Lines as items; the base's tokenizer is loaded when the first line without `input_ids` asks for it.
+/// The length in tokens at which the training of an adapter of ours cut its records; `None` for
+/// another's adapter.
+fn trained_length(adapter: &Path) -> Result<Option<usize>, FolderError> {
+    #[derive(Deserialize)]
+    struct Training {
+        format: Option<String>,
+        recipe: Option<Recipe>,
+    }
+    #[derive(Deserialize)]
+    struct Recipe {
+        seq: Option<String>,
+    }
+    let path = adapter.join(TRAINING);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|source| FolderError::Io { path: path.clone(), source })?,
+    };
+    // Other trainers may leave a file of this name, which says nothing here.
+    let Ok(Training { format: Some(format), recipe }) = serde_json::from_slice(&bytes) else { return Ok(None) };
+    if !format.starts_with("openledger/training/") {
+        return Ok(None);
+    }
+    let seq = recipe.and_then(|recipe| recipe.seq).and_then(|seq| seq.parse().ok());
+    seq.map(Some).ok_or_else(|| damaged(&path, &"its recipe has no number `seq`"))
+}
+
+/// Records and queries as items; the base's tokenizer is loaded when the first one of text asks for
+/// it.
 struct Encoder<'a> {
     base: &'a Path,
-    positions: usize,
-    end: Option<u32>,
+    model: &'a Model,
+    limit: usize,
     tokenizer: Option<Tokenizer>,
 }
 
 impl<'a> Encoder<'a> {
-    fn new(base: &'a Path, model: &Model) -> Self {
-        let config = model.config();
-        Self { base, positions: config.max_positions, end: config.eos.first().copied(), tokenizer: None }
+    fn new(base: &'a Path, model: &'a Model, seq: Option<usize>) -> Self {
+        let positions = model.config().max_positions;
+        Self { base, model, limit: seq.map_or(positions, |seq| seq.min(positions)), tokenizer: None }
     }
 
-    /// A record as it was trained on, cut off at the model's positions.
-    fn record(&mut self, value: Value) -> Result<Item, String> {
-        let mut item = match input_ids(&value)? {
-            Some(ids) => Item::record(ids),
-            None => {
-                let mut item = self.body(value)?;
-                item.ids.extend(self.tokenizer()?.eos().or(self.end));
-                item
+    /// A record as it was trained on.
+    fn record(&mut self, source: &Source) -> Result<Item, String> {
+        match &source.content {
+            Content::Ids { ids, loss_from } => {
+                let ids = ids[..ids.len().min(self.limit)].to_vec();
+                Ok(Item { ids, loss_from: *loss_from })
             }
-        };
-        item.ids.truncate(self.positions);
-        checked(item)
+            Content::Body(body) => {
+                let (limit, config) = (self.limit, self.model.config());
+                let tokenizer = self.tokenizer(source)?;
+                Ok(Reading::of(tokenizer, end_token(tokenizer, config), body, limit).learned())
+            }
+        }
     }
 
     /// A question whose answer's loss counts.
-    fn query(&mut self, value: Value) -> Result<Item, String> {
-        let no_place = || "`loss_start` is no place among the tokens".to_owned();
-        let loss_start = match &value["loss_start"] {
-            Value::Null => None,
-            start => Some(start.as_u64().and_then(|start| usize::try_from(start).ok()).ok_or_else(no_place)?),
-        };
-        match input_ids(&value)? {
-            Some(ids) => checked(Item { ids, loss_from: loss_start.unwrap_or(1) }),
-            None => checked(self.body(value)?),
-        }
-    }
-
-    /// Start token and text; the loss begins with the token in which the answer does.
-    fn body(&mut self, value: Value) -> Result<Item, String> {
-        let (question, answer) = body(value)?.question_and_answer();
-        let tokenizer = self.tokenizer()?;
-        let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
-        let mut loss_from = None;
-        for (id, range) in tokenizer.encode_with_offsets(&format!("{question}{answer}")) {
-            if range.end > question.len() {
-                loss_from.get_or_insert(ids.len().max(1));
+    fn query(&mut self, source: &Source) -> Result<Item, String> {
+        match &source.content {
+            Content::Ids { ids, loss_from } => Ok(Item { ids: ids.clone(), loss_from: *loss_from }),
+            Content::Body(body) => {
+                let limit = self.limit;
+                let reading = Reading::of(self.tokenizer(source)?, None, body, limit);
+                if reading.reaches_the_end() {
+                    return Ok(reading.learned());
+                }
+                Err(format!("`{}`: question and answer are longer than the model's {limit} positions", source.name.id))
             }
-            ids.push(id);
         }
-        Ok(Item { loss_from: loss_from.unwrap_or(ids.len()), ids })
     }
 
-    fn tokenizer(&mut self) -> Result<&Tokenizer, String> {
+    fn tokenizer(&mut self, source: &Source) -> Result<&Tokenizer, String> {
         match &mut self.tokenizer {
             Some(tokenizer) => Ok(tokenizer),
             empty => {
                 let loaded = Tokenizer::load(self.base);
-                Ok(empty.insert(loaded.map_err(|error| format!("no `input_ids`, and no tokenizer: {error}"))?))
+                let without =
+                    |error| format!("`{}` has no `input_ids`, and the base no tokenizer: {error}", source.name.id);
+                Ok(empty.insert(loaded.map_err(without)?))
             }
         }
     }
@@ -326,80 +391,22 @@ impl<'a> Encoder<'a> {
 
 fn index_record(tokenizer: &Tokenizer, text: String) -> IndexedRecord {
     let tokens = tokenizer.encode_with_offsets(&text);
-    let offsets = tokens.iter().map(|(_, range)| (range.start as u32, range.end as u32)).collect();
+    let offsets = tokens.iter().map(|(_, range)| place(range)).collect();
     IndexedRecord { tokens: tokens.into_iter().map(|(id, _)| id).collect(), offsets, text }
 }
 
-/// An item whose loss covers at least one token.
-fn checked(item: Item) -> Result<Item, String> {
-    if item.loss_from == 0 || item.loss_from >= item.ids.len() {
-        return Err(format!("a loss from token {} of {} covers nothing", item.loss_from, item.ids.len()));
-    }
-    Ok(item)
-}
-
-fn input_ids(value: &Value) -> Result<Option<Vec<u32>>, String> {
-    match &value["input_ids"] {
-        Value::Null => Ok(None),
-        ids => Vec::deserialize(ids).map(Some).map_err(|error| format!("`input_ids`: {error}")),
-    }
-}
-
-fn body(value: Value) -> Result<Body, String> {
-    serde_json::from_value(value).map_err(|_| "neither `text` nor `prompt` and `response`".into())
-}
-
-fn text_of(value: Value) -> Result<String, String> {
-    Ok(body(value)?.canonical_text())
-}
-
-fn name(number: usize, value: &Value) -> RecordName {
-    let id = value["id"].as_str().map_or_else(|| format!("line {number}"), str::to_owned);
-    let many = value["contributors"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut contributors: Vec<String> = many.map(str::to_owned).collect();
-    if contributors.is_empty() {
-        contributors.extend(value["contributor"].as_str().map(str::to_owned));
-    }
-    RecordName { id, contributors }
-}
-
-fn line_error(path: &Path, line: usize, reason: &dyn std::fmt::Display) -> FolderError {
-    FolderError::Lines { path: path.to_owned(), lines: vec![(line, reason.to_string())] }
-}
-
-/// Reads a JSONL file object by object; blank lines are skipped, bad ones collected.
-fn read_lines<T>(path: &Path, mut take: impl FnMut(usize, Value) -> Result<T, String>) -> Result<Vec<T>, FolderError> {
-    let io = |source| FolderError::Io { path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(io)?);
-    let mut out = Vec::new();
-    let mut bad = BTreeMap::new();
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let mut limited = std::io::Read::take(&mut reader, MAX_LINE_BYTES as u64);
-        if limited.read_until(b'\n', &mut line).map_err(io)? == 0 {
-            break;
-        }
-        if line.len() == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
-            // What follows would be read as lines of its own.
-            bad.insert(number, format!("longer than {MAX_LINE_BYTES} bytes"));
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let value: Result<Value, String> = serde_json::from_slice(&line).map_err(|error| error.to_string());
-        let value = value.and_then(|value| if value.is_object() { Ok(value) } else { Err("not an object".into()) });
-        match value.and_then(|value| take(number, value)) {
-            Ok(item) => out.push(item),
-            Err(reason) => {
-                bad.insert(number, reason);
-            }
+/// All results, or all that is wrong.
+fn usable<T>(results: impl Iterator<Item = Result<T, String>>) -> Result<Vec<T>, FolderError> {
+    let (mut good, mut records) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(item) => good.push(item),
+            Err(reason) => records.push(reason),
         }
     }
-    if bad.is_empty() {
-        Ok(out)
-    } else {
-        Err(FolderError::Lines { path: path.to_owned(), lines: bad.into_iter().collect() })
-    }
+    if records.is_empty() { Ok(good) } else { Err(FolderError::Records { records }) }
+}
+
+fn damaged(path: &Path, reason: &dyn std::fmt::Display) -> FolderError {
+    FolderError::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }

@@ -2,13 +2,16 @@
 //!
 //! # Place in the flow
 //!
-//! `serving` made a completion, `factory` a manifest; here they become credits: spans with byte offsets, integer
-//! scores per record, coverage per layer, method versions. `ledger` turns credits into money.
+//! `serving` made a completion, `factory` a manifest; here they become credits: spans with byte
+//! offsets, integer scores per record, coverage per layer, method versions. `ledger` turns credits
+//! into money.
 //!
 //! # Invariants
 //!
-//! - **Pure.** No clock, network or chance; files only through [`folder`] and the `save`/`load` of caches.
-//! - **Integers at the rim.** Influence is estimated in floats, in one fixed order; what leaves as credit is an integer.
+//! - **Pure.** No clock, network or chance; files only through [`folder`] and the `save`/`load` of
+//!   caches.
+//! - **Integers at the rim.** Influence is estimated in floats, in one fixed order; what leaves as
+//!   credit is an integer.
 //!
 //! # Not here
 //!
@@ -17,6 +20,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod credit;
+pub mod evidence;
 pub mod folder;
 pub mod influence;
+pub mod rank;
+mod reading;
 pub mod spans;

@@ -1,6 +1,7 @@
 //! Batches: the records of one file, cut by who wrote them.
 //!
-//! **Invariant:** every record is in exactly one batch, in file order. **Not here:** who the names' accounts are (`node`).
+//! **Invariant:** every record is in exactly one batch, in file order. **Not here:** who the names'
+//! accounts are (`node`).
 
 use std::collections::HashMap;
 
@@ -9,7 +10,8 @@ use crate::ParsedRecord;
 /// Records with one list of contributors: what becomes one contribution, with one title.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The contributors, in the order the records name them. Another order is another list: the first gets what a split leaves.
+    /// The contributors, in the order the records name them. Another order is another list: the
+    /// first gets what a split leaves.
     pub contributors: Vec<String>,
     /// Their records, in file order.
     pub records: Vec<ParsedRecord>,

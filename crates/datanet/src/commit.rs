@@ -2,8 +2,8 @@
 //!
 //! # Place in the flow
 //!
-//! After [`crate::batches`]; `node` stores what [`prepare`] returns and has the registrant sign its registration. Hash formats are
-//! `protocol`'s (`docs/formats.md`, Content).
+//! After [`crate::batches`]; `node` stores what [`prepare`] returns and has the registrant sign its
+//! registration. Hash formats are `protocol`'s (`docs/formats.md`, Content).
 //!
 //! # Invariants
 //!
@@ -17,18 +17,20 @@
 use hmac::{Hmac, Mac};
 use openledger_protocol::merkle::{self, Proof};
 use openledger_protocol::{
-    Address, B256, CHUNK_BYTES, Contribution, ContributionId, DatanetId, Record, Rights, chunk_leaf, chunk_root,
-    content_hash, record_leaf,
+    Address, B256, CHUNK_BYTES, Contribution, ContributionId, DatanetId, Publication, Record, Rights, chunk_leaf,
+    chunk_root, content_hash, contribution_leaf, record_leaf,
 };
 use sha2::Sha256;
 
 use crate::Batch;
 
 /// How chunk leaves are salted.
+#[derive(Clone, Copy)]
 pub enum Salting<'k> {
     /// Public content: the zero word.
     Public,
-    /// Private content: HMAC-SHA256 of the record's id under its 32-byte key. Destroying the key unlinks the commitment.
+    /// Private content: HMAC-SHA256 of the record's id under its 32-byte key. Destroying the key
+    /// unlinks the commitment.
     Private(&'k dyn Fn(&Record) -> [u8; 32]),
 }
 
@@ -67,7 +69,14 @@ pub enum PrepareError {
         /// Names in the batch.
         contributors: usize,
     },
-    /// More records than a contribution can count, or a text longer than a leaf can say; split the batch.
+    /// A registrant's running number is not known; ask the chain for it.
+    #[error("no running number for the registrant {registrant}")]
+    NoNonce {
+        /// The registrant.
+        registrant: Address,
+    },
+    /// More records than a contribution can count, or a text longer than a leaf can say; split the
+    /// batch.
     #[error("{what} {value} does not fit in 32 bits")]
     TooLarge {
         /// Which number.
@@ -124,7 +133,8 @@ pub fn record_salt(key: &[u8; 32], record_id: &str) -> B256 {
 /// Makes a contribution of a batch. **Cost:** two hashes per 256 bytes of text.
 ///
 /// # Errors
-/// [`PrepareError`] when the batch is empty or too large, or the accounts do not match its contributors.
+/// [`PrepareError`] when the batch is empty or too large, or the accounts do not match its
+/// contributors.
 pub fn prepare(batch: Batch, with: &Registering<'_>) -> Result<PreparedContribution, PrepareError> {
     let Batch { contributors, records } = batch;
     if records.is_empty() {
@@ -184,17 +194,55 @@ pub fn record_proof(contribution: &PreparedContribution, index: u32) -> Option<P
     merkle::prove(&leaves(&contribution.records), u64::from(index))
 }
 
+/// A registered contribution, as far as versions commit to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Title {
+    /// Its title.
+    pub contribution: ContributionId,
+    /// Its root.
+    pub root: B256,
+    /// Its records.
+    pub count: u32,
+}
+
+impl From<&Contribution> for Title {
+    fn from(registered: &Contribution) -> Self {
+        Self { contribution: registered.id, root: registered.root, count: registered.count }
+    }
+}
+
+fn title_leaves(datanet: DatanetId, titles: &[Title]) -> Vec<B256> {
+    titles.iter().map(|title| contribution_leaf(datanet, title.contribution, title.root, title.count)).collect()
+}
+
 /// The root of a datanet version over its contributions, in order of acceptance.
 #[must_use]
-pub fn version_root(contributions: &[Contribution]) -> B256 {
-    merkle::root(&contributions.iter().map(Contribution::leaf).collect::<Vec<_>>())
+pub fn version_root(datanet: DatanetId, titles: &[Title]) -> B256 {
+    merkle::root(&title_leaves(datanet, titles))
 }
 
 /// The proof of the contribution at `index` under the version's root; `None` when there is none.
 #[must_use]
-pub fn contribution_proof(contributions: &[Contribution], index: usize) -> Option<Proof> {
-    contributions.get(index)?;
-    merkle::prove(&contributions.iter().map(Contribution::leaf).collect::<Vec<_>>(), index as u64)
+pub fn contribution_proof(datanet: DatanetId, titles: &[Title], index: usize) -> Option<Proof> {
+    titles.get(index)?;
+    merkle::prove(&title_leaves(datanet, titles), index as u64)
+}
+
+/// What an owner signs to publish `titles`, all that a version holds, as version `version`.
+#[must_use]
+pub fn publication(datanet: DatanetId, version: u64, titles: &[Title]) -> Publication {
+    let records = titles.iter().map(|title| u64::from(title.count)).sum();
+    Publication { datanet, expected_version: version, root: version_root(datanet, titles), records }
+}
+
+/// What an owner signs to publish the titles registered so far; `None` when the newest version
+/// holds all of them.
+///
+/// `newest` is the newest version with the number of titles it holds.
+#[must_use]
+pub fn next_publication(datanet: DatanetId, newest: Option<(u64, usize)>, titles: &[Title]) -> Option<Publication> {
+    let (version, held) = newest.unwrap_or((0, 0));
+    (titles.len() > held).then(|| publication(datanet, version + 1, titles))
 }
 
 /// One chunk of a record, opened.

@@ -1,7 +1,8 @@
 //! Exact copies: who said it first.
 //!
-//! Two texts are copies when their folded canonical texts have one SHA-256, so white space and Unicode form hide nothing.
-//! **Invariant:** the first registrant keeps a text; what comes later never displaces it. **Not here:** near copies ([`crate::near`]).
+//! Two texts are copies when their folded canonical texts have one SHA-256, so white space and
+//! Unicode form hide nothing. **Invariant:** the first registrant keeps a text; what comes later
+//! never displaces it. **Not here:** near copies ([`crate::near`]).
 
 use std::collections::HashMap;
 

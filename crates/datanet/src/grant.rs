@@ -1,7 +1,7 @@
 //! Grants: the check before a row is read.
 //!
-//! **Invariant:** a use passes only when the signed grant, the chain's slots and the terms of today all allow it. **Not here:**
-//! fetching the slots (`chain`), reading rows (`node`).
+//! **Invariant:** a use passes only when the signed grant, the chain's slots and the terms of today
+//! all allow it. **Not here:** fetching the slots (`chain`), reading rows (`node`).
 
 use openledger_protocol::{Address, B256, DatanetId, Domain, Grant, Purpose, Purposes, Signature, SignatureError};
 
@@ -105,7 +105,8 @@ pub enum GrantError {
 
 /// Whether `grant` allows a use. A grant until time T is good before T and not at T.
 ///
-/// `slot_until` gives the chain's slot of a purpose for the grant's datanet and grantee: Unix seconds, 0 for revoked.
+/// `slot_until` gives the chain's slot of a purpose for the grant's datanet and grantee: Unix
+/// seconds, 0 for revoked.
 ///
 /// # Errors
 /// [`GrantError`]: the first thing that fails, what is in the grant before what is on chain.

@@ -2,20 +2,25 @@
 //!
 //! # Place in the flow
 //!
-//! A submission (a file of records) comes in; [`parse_jsonl`] refuses the file or lists what it refuses in it;
-//! [`batches`] and [`prepare`] make the [`Contribution`](openledger_protocol::Contribution)s that `node` stores and
-//! registers; [`check_grant`] guards the way to `factory`. [`near::Clusters`] finds what is said twice.
+//! A submission (a file of records) comes in; [`parse_jsonl`] refuses the file or lists what it
+//! refuses in it; [`intake`] leaves out what the datanet holds already and makes the
+//! [`Contribution`](openledger_protocol::Contribution)s that `node` stores and registers;
+//! [`next_publication`] is what the owner signs; [`check_grant`] guards the way to `factory`.
+//! [`near::Clusters`] finds what is said twice. [`parse_plain`] reads files that enter no datanet.
 //!
 //! # Invariants
 //!
-//! - **Pure.** No clock, disk, network or randomness: the same bytes under the same policy give the same result.
+//! - **Pure.** No clock, disk, network or randomness: the same bytes under the same policy give the
+//!   same result.
 //! - **All or nothing.** A damaged file gives no record at all, and names each bad line.
 //! - **First registrant wins.** What is accepted or clustered never changes by what comes later.
-//! - **No name reaches a screen raw.** Whatever a file says about itself is shown through [`printable`].
+//! - **No name reaches a screen raw.** Whatever a file says about itself is shown through
+//!   [`printable`].
 //!
 //! # Not here
 //!
-//! Storing, encrypting and erasing records (`store`, `node`), signatures' format (`protocol`), money (`ledger`).
+//! Storing, encrypting and erasing records (`store`, `node`), signatures' format (`protocol`),
+//! money (`ledger`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
@@ -23,6 +28,7 @@ mod commit;
 mod dedup;
 mod grant;
 mod import;
+pub mod intake;
 pub mod licence;
 mod name;
 pub mod near;
@@ -30,14 +36,15 @@ mod terms;
 
 pub use batch::{Batch, batches};
 pub use commit::{
-    ChunkProof, PrepareError, PreparedContribution, PreparedRecord, Registering, Salting, SpanError, chunk_proofs,
-    contribution_proof, prepare, record_proof, record_salt, version_root,
+    ChunkProof, PrepareError, PreparedContribution, PreparedRecord, Registering, Salting, SpanError, Title,
+    chunk_proofs, contribution_proof, next_publication, prepare, publication, record_proof, record_salt, version_root,
 };
 pub use dedup::{Dedup, Earlier};
 pub use grant::{GrantError, GrantUse, check_grant};
 pub use import::{
-    ImportError, Importer, Limits, Parsed, ParsedRecord, Policy, Problem, ProblemReason, Refusal, RefusalReason,
-    parse_jsonl, parse_jsonl_under, print_jsonl,
+    BadLine, Content, ImportError, Importer, Limits, Parsed, ParsedRecord, PlainError, PlainReader, PlainRecord,
+    Policy, Problem, ProblemReason, Refusal, RefusalReason, handle, parse_jsonl, parse_jsonl_under, parse_plain,
+    print_jsonl,
 };
-pub use name::printable;
-pub use terms::{Blocking, Meet, RightsError, blocking, datanet_allows, meet};
+pub use name::{one_spelling, printable};
+pub use terms::{Blocking, Meet, REQUIRED_PURPOSES, RightsError, blocking, datanet_allows, meet};

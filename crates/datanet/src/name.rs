@@ -1,12 +1,18 @@
-//! Names that files bring: which are fit to be kept, and how any of them is shown.
+//! Names that files bring: which are fit to be kept, in which spelling they are compared, and how
+//! any of them is shown.
 //!
-//! **Invariant:** what [`printable`] returns moves no cursor, turns no text around and stays on one line.
-//! **Not here:** whether a name stands for somebody (`protocol` knows accounts only).
+//! **Invariant:** what [`printable`] returns moves no cursor, turns no text around and stays on one
+//! line. **Invariant:** two spellings of one name (Unicode composed or decomposed) are one name
+//! wherever names are compared. **Not here:** whether a name stands for somebody (`protocol` knows
+//! accounts only).
+
+use unicode_normalization::UnicodeNormalization;
 
 /// The longest text that [`printable`] shows, in characters.
 const SHOWN_CHARS: usize = 80;
 
-/// Whether a character acts instead of being seen: controls, line separators, direction marks, invisible fillers.
+/// Whether a character acts instead of being seen: controls, line separators, direction marks,
+/// invisible fillers.
 ///
 /// The zero-width joiners U+200C and U+200D pass, because names in several scripts need them.
 pub(crate) fn is_unprintable(c: char) -> bool {
@@ -16,12 +22,21 @@ pub(crate) fn is_unprintable(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether a text shows nothing: only white space, joiners and characters that act instead of being seen.
+/// Whether a text shows nothing: only white space, joiners and characters that act instead of being
+/// seen.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_unprintable(c) || matches!(c, '\u{200c}' | '\u{200d}'))
 }
 
-/// A text as it can be shown in a terminal, log or page: one line, at most 80 characters, acting characters as `\u{…}`.
+/// A name in the spelling in which names are kept and compared: Unicode NFC, without white space at
+/// either end.
+#[must_use]
+pub fn one_spelling(name: &str) -> String {
+    name.nfc().collect::<String>().trim().to_owned()
+}
+
+/// A text as it can be shown in a terminal, log or page: one line, at most 80 characters, acting
+/// characters as `\u{…}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut shown = String::new();

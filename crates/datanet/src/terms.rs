@@ -1,8 +1,13 @@
 //! Terms: what may be done with records taken together.
 //!
-//! **Invariant:** taking in one more input never widens what is allowed. **Not here:** what a licence says ([`crate::licence`]).
+//! **Invariant:** taking in one more input never widens what is allowed. **Not here:** what a
+//! licence says ([`crate::licence`]).
 
 use openledger_protocol::{Purpose, Purposes, Rights};
+
+/// What the licence of every record in a datanet must allow, so that a model can be trained on it,
+/// measured and asked.
+pub const REQUIRED_PURPOSES: [Purpose; 3] = [Purpose::Finetune, Purpose::Evaluate, Purpose::Infer];
 
 /// The rights do not reach as far as they must.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +31,15 @@ pub fn datanet_allows(required: Purposes, rights: &Rights) -> Result<(), RightsE
 /// What several inputs allow together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meet {
-    /// What all of them allow, with everything that any of them asks for; the licences joined by `AND`, sorted.
+    /// What all of them allow, with everything that any of them asks for; the licences joined by
+    /// `AND`, sorted.
     pub rights: Rights,
     /// Share-alike licences that cannot all be kept at once: two or more, else empty.
     pub share_alike_conflict: Vec<String>,
 }
 
-/// The meet of `inputs`: purposes that all allow, obligations of any, the highest royalty, the earliest end. `None` for no inputs.
+/// The meet of `inputs`: purposes that all allow, obligations of any, the highest royalty, the
+/// earliest end. `None` for no inputs.
 pub fn meet<'r>(inputs: impl IntoIterator<Item = &'r Rights>) -> Option<Meet> {
     let mut inputs = inputs.into_iter();
     let first = inputs.next()?;

@@ -1,8 +1,11 @@
-//! Measures decoding and prefill at the shape of SmolLM2-135M, adapters included: `decode [MODE|all] [THREADS] [N|prefill]`.
+//! Measures decoding and prefill at the shape of SmolLM2-135M, adapters included:
+//! `decode [MODE|all] [THREADS] [N|prefill]`.
 //!
-//! Weights and 16 adapters (rank 8 on all seven maps) are random and bf16, as checkpoints are. Prints tokens per second of
-//! processor time for 1, 4 and 16 sequences (or N), without adapters, with one each in bf16, and with one each in f32 (as
-//! training leaves them); prefill with an adapter; and what share of the measured read bandwidth one sequence reaches.
+//! Weights and 16 adapters (rank 8 on all seven maps) are random and bf16, as checkpoints are.
+//! Prints tokens per second of processor time for 1, 4 and 16 sequences (or N), without adapters,
+//! with one each in bf16, and with one each in f32 (as training leaves them); prefill with an
+//! adapter; and what share of the measured read bandwidth one sequence reaches.
+#![allow(clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -91,8 +94,9 @@ fn measure(mode: NumericMode, runtime: &Runtime, counts: &[usize], prefill: bool
     Ok(())
 }
 
-/// Prints what share of the read bandwidth one sequence reaches after its prompt, as many threads reading as decode: nine turns
-/// of both, and the medians. One thread is measured in processor seconds, more in seconds of the clock.
+/// Prints what share of the read bandwidth one sequence reaches after its prompt, as many threads
+/// reading as decode: nine turns of both, and the medians. One thread is measured in processor
+/// seconds, more in seconds of the clock.
 fn share_of_bandwidth(model: &Model) -> Outcome {
     let mut map = memmap2::MmapMut::map_anon(512 << 20)?;
     // A wish: without it the figure is a little lower.
@@ -168,7 +172,8 @@ fn rate(tokens: usize, mut work: impl FnMut() -> Outcome) -> Result<f64, Box<dyn
     Ok(best)
 }
 
-/// A rate of `work` over at least a third of a second, so that the four milliseconds in which Linux counts do not matter.
+/// A rate of `work` over at least a third of a second, so that the four milliseconds in which Linux
+/// counts do not matter.
 fn once(
     units: usize,
     seconds: fn() -> f64,

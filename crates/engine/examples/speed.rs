@@ -1,7 +1,9 @@
 //! Measures the engine on one thread: `speed MODEL_DIR`.
 //!
-//! Prints tokens per second of processor time (of wall time where the system does not tell) for prefill, decoding alone and 16 at once on 16 adapters, adapter training and full
-//! training, on random ids; so that a change of the kernels can be judged by one command.
+//! Prints tokens per second of processor time (of wall time where the system does not tell) for
+//! prefill, decoding alone and 16 at once on 16 adapters, adapter training and full training, on
+//! random ids; so that a change of the kernels can be judged by one command.
+#![allow(clippy::print_stdout)]
 
 use std::path::Path;
 use std::time::Instant;

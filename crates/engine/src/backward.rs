@@ -1,9 +1,10 @@
 //! The transformer, backward: gradients of one record's loss by hand.
 //!
-//! Place in the flow: [`lora_gradient`] is what `attribution` projects and what [`LoraTrainer`](crate::LoraTrainer) sums;
-//! [`full_gradient`] is for pre-training. Invariants: a record's gradient depends on that record, the weights and
-//! nothing else (no batch, no padding); sums run in the order of `gemm`. Logits exist for 64 positions at a time;
-//! attention weights are recomputed in blocks of 64 rows. Not here: optimisers (`train`).
+//! Place in the flow: [`lora_gradient`] is what `attribution` projects and what
+//! [`LoraTrainer`](crate::LoraTrainer) sums; [`full_gradient`] is for pre-training. Invariants: a
+//! record's gradient depends on that record, the weights and nothing else (no batch, no padding);
+//! sums run in the order of `gemm`. Logits exist for 64 positions at a time; attention weights are
+//! recomputed in blocks of 64 rows. Not here: optimisers (`train`).
 
 use std::ops::Range;
 
@@ -12,11 +13,12 @@ use crate::forward::{KvCache, LayerTrace, Slot, Trace, Workspace, forward, head}
 use crate::kernels::elementwise::{
     add, exp_scale, max_and_sum_exp, rms_norm_back, rope, silu_mul_back, softmax_rows, softmax_rows_back,
 };
-use crate::kernels::gemm::{Into, Left, Packed, Right, Shape, gemm};
+use crate::kernels::gemm::{Accumulate, Left, Packed, Right, Shape, gemm};
 use crate::kernels::{Runtime, math};
-use crate::lora::{Lora, Target};
+use crate::lora::Lora;
 use crate::mode::NumericMode;
 use crate::model::Model;
+use crate::shapes::Target;
 
 /// Rows of logits, or of attention weights, that exist at once.
 const BLOCK: usize = 64;
@@ -46,8 +48,9 @@ pub struct Scratch {
 
 /// Mean negative log-likelihood (nats) of `ids[loss_from..]` and its gradient.
 ///
-/// **Shapes:** the gradient is flat, in the order of [`Lora::params`]. `loss_from = 1` scores everything that can be.
-/// **Precision:** f32 kernels, the loss summed in f64 in order of position; the same bits on every machine.
+/// **Shapes:** the gradient is flat, in the order of [`Lora::params`]. `loss_from = 1` scores
+/// everything that can be. **Precision:** f32 kernels, the loss summed in f64 in order of position;
+/// the same bits on every machine.
 ///
 /// # Errors
 ///
@@ -183,10 +186,10 @@ fn loss_and_head(model: &Model, rt: &Runtime, record: Record<'_>, wanted: &mut W
             row[*id as usize] -= record.weight;
         }
         let weight = Right::Rows(head_rows, h);
-        gemm(rt, Shape { m, n: h, k: v }, Left::rows(&s.logits, v), weight, dhidden, h, Into::Set);
+        gemm(rt, Shape { m, n: h, k: v }, Left::rows(&s.logits, v), weight, dhidden, h, Accumulate::Set);
         if let Some(dhead) = wanted.full(&model.head) {
             let left = Left::transposed(&s.logits, v);
-            gemm(rt, Shape { m: v, n: h, k: m }, left, Right::Rows(hidden, h), dhead, h, Into::Add);
+            gemm(rt, Shape { m: v, n: h, k: m }, left, Right::Rows(hidden, h), dhead, h, Accumulate::Add);
         }
     }
     loss
@@ -203,17 +206,17 @@ fn layer_back(model: &Model, rt: &Runtime, layer: usize, trace: &LayerTrace, wan
     let mut back = Back { model, rt, layer, low: &mut s.low, turned: &mut s.turned, rows: &mut s.rows };
 
     zeros(&mut s.dact, rows * config.ffn);
-    back.linear(Target::Down, &trace.act, &trace.low, &s.dx, Some((&mut s.dact, Into::Set)), wanted);
+    back.linear(Target::Down, &trace.act, &trace.low, &s.dx, Some((&mut s.dact, Accumulate::Set)), wanted);
     s.dgate.resize(rows * config.ffn, 0.0);
     s.dup.resize(rows * config.ffn, 0.0);
     silu_mul_back(isa, &trace.gate, &trace.up, &s.dact, &mut s.dgate, &mut s.dup);
-    back.linear(Target::Gate, &trace.normed2, &trace.low, &s.dgate, Some((&mut s.dnormed, Into::Set)), wanted);
-    back.linear(Target::Up, &trace.normed2, &trace.low, &s.dup, Some((&mut s.dnormed, Into::Add)), wanted);
+    back.linear(Target::Gate, &trace.normed2, &trace.low, &s.dgate, Some((&mut s.dnormed, Accumulate::Set)), wanted);
+    back.linear(Target::Up, &trace.normed2, &trace.low, &s.dup, Some((&mut s.dnormed, Accumulate::Add)), wanted);
     let dw = wanted.full(&spans.norm2);
     rms_norm_back(isa, &trace.middle, model.slice(&spans.norm2), &trace.inverse2, &s.dnormed, &mut s.dx, dw);
 
     zeros(&mut s.dmixed, rows * config.q_width());
-    back.linear(Target::O, &trace.mixed, &trace.low, &s.dx, Some((&mut s.dmixed, Into::Set)), wanted);
+    back.linear(Target::O, &trace.mixed, &trace.low, &s.dx, Some((&mut s.dmixed, Accumulate::Set)), wanted);
     zeros(&mut s.dq, rows * config.q_width());
     zeros(&mut s.dk, rows * config.kv_width());
     zeros(&mut s.dv, rows * config.kv_width());
@@ -234,7 +237,8 @@ fn layer_back(model: &Model, rt: &Runtime, layer: usize, trace: &LayerTrace, wan
             std::mem::swap(dx, &mut s.draw);
         }
     }
-    let inputs = [(Target::Q, &s.dq, Into::Set), (Target::K, &s.dk, Into::Add), (Target::V, &s.dv, Into::Add)];
+    let inputs =
+        [(Target::Q, &s.dq, Accumulate::Set), (Target::K, &s.dk, Accumulate::Add), (Target::V, &s.dv, Accumulate::Add)];
     for (target, dy, into) in inputs {
         let dx = below.then_some((&mut s.dnormed, into));
         back.linear(target, &trace.normed1, &trace.low, dy, dx, wanted);
@@ -243,7 +247,7 @@ fn layer_back(model: &Model, rt: &Runtime, layer: usize, trace: &LayerTrace, wan
         let dw = wanted.full(&spans.norm1);
         rms_norm_back(isa, &trace.x, model.slice(&spans.norm1), &trace.inverse1, &s.dnormed, &mut s.dx, dw);
     }
-    debug_assert_eq!(s.dx.len(), rows * h);
+    assert_eq!(s.dx.len(), rows * h);
 }
 
 /// What the linear maps of one layer share.
@@ -258,14 +262,15 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// Backward of one linear map with its adapter: gradients of its input (set or added) and of its weights.
+    /// Backward of one linear map with its adapter: gradients of its input (set or added) and of
+    /// its weights.
     fn linear(
         &mut self,
         target: Target,
         x: &[f32],
         low: &[Vec<f32>; 7],
         dy: &[f32],
-        dx: Option<(&mut Vec<f32>, Into)>,
+        dx: Option<(&mut Vec<f32>, Accumulate)>,
         wanted: &mut Wanted<'_>,
     ) {
         let (rt, span) = (self.rt, &self.model.layers[self.layer].linear[target.index()]);
@@ -280,7 +285,7 @@ impl Back<'_> {
             Wanted::Full(grads) => {
                 let shape = Shape { m: out, n: inp, k: m };
                 let dw = &mut grads[span.clone()];
-                gemm(rt, shape, Left::transposed(dy, out), Right::Rows(x, inp), dw, inp, Into::Add);
+                gemm(rt, shape, Left::transposed(dy, out), Right::Rows(x, inp), dw, inp, Accumulate::Add);
                 if let Some(bias) = &self.model.layers[self.layer].bias[target.index()] {
                     let db = &mut grads[bias.clone()];
                     dy.chunks_exact(out).for_each(|row| add(rt.isa(), db, row));
@@ -294,12 +299,12 @@ impl Back<'_> {
         let (a, b) = (&lora.params()[pair.a_range.clone()], &lora.params()[pair.b_range.clone()]);
         // dlow = scale · dy·B
         zeros(self.low, m * rank);
-        let scaled = Into::Scaled(scale);
+        let scaled = Accumulate::Scaled(scale);
         gemm(rt, Shape { m, n: rank, k: out }, Left::rows(dy, out), Right::Rows(b, rank), self.low, rank, scaled);
         // dA = dlowᵀ·x
         let da = &mut grads[pair.a_range.clone()];
         let shape = Shape { m: rank, n: inp, k: m };
-        gemm(rt, shape, Left::transposed(self.low, rank), Right::Rows(x, inp), da, inp, Into::Add);
+        gemm(rt, shape, Left::transposed(self.low, rank), Right::Rows(x, inp), da, inp, Accumulate::Add);
         // dBᵀ = scale · lowᵀ·dy, in this orientation so that lanes run along the wide side.
         zeros(self.turned, rank * out);
         let left = Left::transposed(&low[target.index()], rank);
@@ -311,12 +316,13 @@ impl Back<'_> {
         }
         if let Some(dx) = &mut dx {
             let left = Left::rows(self.low, rank);
-            gemm(rt, Shape { m, n: inp, k: rank }, left, Right::Rows(a, inp), dx, inp, Into::Add);
+            gemm(rt, Shape { m, n: inp, k: rank }, left, Right::Rows(a, inp), dx, inp, Accumulate::Add);
         }
     }
 }
 
-/// Backward of causal attention: adds to the (zeroed) gradients of rotated queries, rotated keys, and values.
+/// Backward of causal attention: adds to the (zeroed) gradients of rotated queries, rotated keys,
+/// and values.
 fn attention_back(
     model: &Model,
     rt: &Runtime,
@@ -349,16 +355,16 @@ fn attention_back(
                 p.resize(m * seen, 0.0);
                 dp.resize(m * seen, 0.0);
                 let wide = Shape { m, n: seen, k: d };
-                gemm(rt, wide, query, Right::Packed(&keys_t), p, seen, Into::Set);
+                gemm(rt, wide, query, Right::Packed(&keys_t), p, seen, Accumulate::Set);
                 softmax_rows(isa, p, seen, first + 1, scale);
-                gemm(rt, wide, dout, Right::Packed(&values_t), dp, seen, Into::Set);
+                gemm(rt, wide, dout, Right::Packed(&values_t), dp, seen, Accumulate::Set);
                 softmax_rows_back(isa, p, dp, seen, scale);
                 let narrow = Shape { m, n: d, k: seen };
-                gemm(rt, narrow, Left::rows(dp, seen), Right::Rows(&keys, d), &mut dq[at..], qw, Into::Set);
+                gemm(rt, narrow, Left::rows(dp, seen), Right::Rows(&keys, d), &mut dq[at..], qw, Accumulate::Set);
                 let tall = Shape { m: seen, n: d, k: m };
                 let (q_rows, dout_rows) = (Right::Rows(&trace.q[at..], qw), Right::Rows(&dmixed[at..], qw));
-                gemm(rt, tall, Left::transposed(dp, seen), q_rows, &mut dk[kv * d..], kvw, Into::Add);
-                gemm(rt, tall, Left::transposed(p, seen), dout_rows, &mut dv[kv * d..], kvw, Into::Add);
+                gemm(rt, tall, Left::transposed(dp, seen), q_rows, &mut dk[kv * d..], kvw, Accumulate::Add);
+                gemm(rt, tall, Left::transposed(p, seen), dout_rows, &mut dv[kv * d..], kvw, Accumulate::Add);
             }
         }
     }

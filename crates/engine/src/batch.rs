@@ -1,8 +1,9 @@
 //! One step of many sequences: the rows of all of them through the model together.
 //!
-//! Place in the flow: what the scheduler of `serving` calls again and again, with one row for each sequence that writes and
-//! some rows of prompts. Invariant: a sequence's logits are the bits it would get alone, whatever is beside it. Slots that
-//! share an adapter should stand side by side: they are then multiplied together. Not here: which sequences run when.
+//! Place in the flow: what the scheduler of `serving` calls again and again, with one row for each
+//! sequence that writes and some rows of prompts. Invariant: a sequence's logits are the bits it
+//! would get alone, whatever is beside it. Slots that share an adapter should stand side by side:
+//! they are then multiplied together. Not here: which sequences run when.
 
 use crate::error::RunError;
 use crate::forward::{Slot, Workspace, forward, head};
@@ -25,7 +26,8 @@ impl<'m> Batch<'m> {
         Self { model, ws: Workspace::default(), last: Vec::new(), logits: Vec::new(), inner: None }
     }
 
-    /// Appends every slot's tokens to its cache; logits `[slots, vocab]` after each slot's last token.
+    /// Appends every slot's tokens to its cache; logits `[slots, vocab]` after each slot's last
+    /// token.
     ///
     /// # Errors
     ///
@@ -36,11 +38,12 @@ impl<'m> Batch<'m> {
         Ok(Matrix::new(slots.len(), self.model.config().vocab, logits))
     }
 
-    /// As [`Batch::step`], with logits `[wanted slots, vocab]` only where `wanted` says so: a prompt that is not at its end
-    /// needs none.
+    /// As [`Batch::step`], with logits `[wanted slots, vocab]` only where `wanted` says so: a
+    /// prompt that is not at its end needs none.
     ///
-    /// `between` is called before each layer and before the logits, with a batch in which it may run other sequences
-    /// meanwhile: whoever must not wait for a long step waits for a layer of it. Nothing of that shows in the results.
+    /// `between` is called before each layer and before the logits, with a batch in which it may
+    /// run other sequences meanwhile: whoever must not wait for a long step waits for a layer of
+    /// it. Nothing of that shows in the results.
     ///
     /// # Errors
     ///

@@ -1,18 +1,19 @@
 //! The shape of a Llama, Qwen2 or Qwen3 model, as `config.json` gives it.
 //!
-//! Place in the flow: read first by [`Model::load`](crate::Model::load); every other module takes its dimensions
-//! from here. Invariant: a [`ModelConfig`] that came out of [`ModelConfig::parse`] or passed
-//! [`ModelConfig::validate`] can be run; what the engine cannot do (windows shorter than the positions,
-//! quantisation, other architectures) is refused here by name. Defaults of missing settings are those of
-//! Hugging Face transformers. Not here: weights, tokenizers, how frequencies are stretched (`rope`).
+//! Place in the flow: read first by [`Model::load`](crate::Model::load); every other module takes
+//! its dimensions from here. Invariant: a [`ModelConfig`] that came out of [`ModelConfig::parse`]
+//! or passed [`ModelConfig::validate`] can be run; what the engine cannot do (windows shorter than
+//! the positions, quantisation, other architectures) is refused here by name. Defaults of missing
+//! settings are those of Hugging Face transformers. Not here: weights, tokenizers, how frequencies
+//! are stretched (`rope`).
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::error::LoadError;
-use crate::lora::Target;
 use crate::rope::RopeScaling;
+use crate::shapes::Target;
 
 /// Largest accepted dimension of any kind; guards allocation sizes against hostile configurations.
 const MAX_DIM: usize = 1 << 20;
@@ -61,7 +62,8 @@ pub struct Architecture {
     pub family: Family,
     /// How rotary frequencies are stretched.
     pub rope: RopeScaling,
-    /// `attention_bias`: queries, keys, values and the attention's output have biases (Llama, Qwen3).
+    /// `attention_bias`: queries, keys, values and the attention's output have biases (Llama,
+    /// Qwen3).
     pub attention_bias: bool,
     /// `mlp_bias`: the feed-forward maps have biases (Llama).
     pub mlp_bias: bool,
@@ -116,6 +118,20 @@ pub struct ModelConfig {
     pub arch: Architecture,
 }
 
+impl Target {
+    /// `(outputs, inputs)` of the map in a model of that shape.
+    pub fn dims(self, config: &ModelConfig) -> (usize, usize) {
+        let h = config.hidden;
+        match self {
+            Target::Q => (config.q_width(), h),
+            Target::K | Target::V => (config.kv_width(), h),
+            Target::O => (h, config.q_width()),
+            Target::Gate | Target::Up => (config.ffn, h),
+            Target::Down => (h, config.ffn),
+        }
+    }
+}
+
 impl ModelConfig {
     /// Width of all query heads together.
     pub fn q_width(&self) -> usize {
@@ -142,8 +158,8 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Malformed`] for broken JSON or missing fields, [`LoadError::Unsupported`] for what the
-    /// engine does not do.
+    /// [`LoadError::Malformed`] for broken JSON or missing fields, [`LoadError::Unsupported`] for
+    /// what the engine does not do.
     pub fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
         let malformed = |reason: String| LoadError::Malformed { path: PathBuf::from("config.json"), reason };
         let json: Value = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
@@ -225,6 +241,23 @@ impl ModelConfig {
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// With the start and end tokens that `generation_config.json` in `dir` adds, where there is
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] of that file.
+    pub fn with_generation(mut self, dir: &Path) -> Result<Self, LoadError> {
+        let (bos, eos) = crate::settings::generation_ids(dir)?;
+        self.bos = self.bos.or(bos.first().copied());
+        for id in eos {
+            if !self.eos.contains(&id) {
+                self.eos.push(id);
+            }
+        }
+        Ok(self)
     }
 
     /// Reads the file at `path`; see [`ModelConfig::parse`].
@@ -336,7 +369,8 @@ fn family(json: &Value) -> Result<Family, LoadError> {
     }
 }
 
-/// Refuses, by name, settings that would change the arithmetic in a way the engine does not implement.
+/// Refuses, by name, settings that would change the arithmetic in a way the engine does not
+/// implement.
 fn refuse_unsupported(json: &Value) -> Result<(), LoadError> {
     let refuse = |what: String| Err(LoadError::Unsupported { what });
     match &json["hidden_act"] {
@@ -364,7 +398,8 @@ fn refuse_unsupported(json: &Value) -> Result<(), LoadError> {
 fn refuse_windows(json: &Value, family: Family, max_positions: usize) -> Result<(), LoadError> {
     let window = &json["sliding_window"];
     let short = !window.is_null() && window.as_u64().is_none_or(|window| window < max_positions as u64);
-    // Llama has no windows, so that a file which names one means something else; Qwen carries an unused default.
+    // Llama has no windows, so that a file which names one means something else; Qwen carries an
+    // unused default.
     let wanted = match family {
         Family::Llama => true,
         Family::Qwen2 | Family::Qwen3 => {

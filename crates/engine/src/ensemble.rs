@@ -1,30 +1,33 @@
 //! One adapter out of several, each with a weight.
 //!
-//! Place in the flow: `serving` answers with an ensemble as with any other adapter; its parts and weights are what a
-//! split of royalties names. Invariants: the result is the weighted sum of the parts' products, exactly as a
-//! concatenation of ranks; the same parts and weights give the same numbers, and so the same hash, in whatever
-//! order they are named. Not here: who is owed what (`ledger`).
+//! Place in the flow: `serving` answers with an ensemble as with any other adapter; its parts and
+//! weights are what a split of royalties names. Invariants: the result is the weighted sum of the
+//! parts' products, exactly as a concatenation of ranks; the same parts and weights give the same
+//! numbers, and so the same hash, in whatever order they are named. Not here: who is owed what
+//! (`ledger`).
 
 use crate::error::LoadError;
-use crate::lora::{Factor, Lora, LoraConfig, Low, MAX_RANK, Target};
+use crate::lora::{Lora, LoraConfig, Low, MAX_RANK};
 use crate::model::Model;
+use crate::shapes::{Factor, Target};
 
 impl Lora {
     /// The adapter with `ΔW = Σ weight · scale · B·A` over `parts`.
     ///
-    /// Parts are taken in order of [`Lora::hash`]. On each map that any of them has, A is their A's stacked (ranks add
-    /// up) and B their B's side by side, each value multiplied by `weight · scale` (rounded to f32 once before and once
-    /// after the product); the ensemble's own scale is 1. This is `add_weighted_adapter(combination_type="cat")` of
-    /// PEFT. Weights need not sum to 1 and may be negative.
+    /// Parts are taken in order of [`Lora::hash`]. On each map that any of them has, A is their A's
+    /// stacked (ranks add up) and B their B's side by side, each value multiplied by
+    /// `weight · scale` (rounded to f32 once before and once after the product); the ensemble's own
+    /// scale is 1. This is `add_weighted_adapter(combination_type="cat")` of PEFT. Weights need not
+    /// sum to 1 and may be negative.
     ///
-    /// The hash is [`Lora::hash`] of the result, as for any adapter: it names the numbers, so a verifier who has parts
-    /// and weights rebuilds the ensemble and compares.
+    /// The hash is [`Lora::hash`] of the result, as for any adapter: it names the numbers, so a
+    /// verifier who has parts and weights rebuilds the ensemble and compares.
     ///
     /// # Errors
     ///
-    /// [`LoadError::Unsupported`] when there are no parts, a part is named twice, parts were made for models of
-    /// different shapes or for another shape than `model`'s, a weight is zero or not finite, or the ranks on one map sum
-    /// beyond the limit of 512.
+    /// [`LoadError::Unsupported`] when there are no parts, a part is named twice, parts were made
+    /// for models of different shapes or for another shape than `model`'s, a weight is zero or not
+    /// finite, or the ranks on one map sum beyond the limit of 512.
     pub fn ensemble(model: &Model, parts: &[(&Lora, f32)]) -> Result<Lora, LoadError> {
         let refuse = |what: String| Err(LoadError::Unsupported { what });
         if parts.is_empty() {

@@ -1,7 +1,7 @@
 //! Why the engine refused something: one enum per rim (files, running, training).
 //!
-//! Every variant says what happened and what the caller can do. No variant is a panic in disguise: hostile
-//! files and out-of-range ids end here.
+//! Every variant says what happened and what the caller can do. No variant is a panic in disguise:
+//! hostile files and out-of-range ids end here.
 
 use std::path::PathBuf;
 
@@ -47,7 +47,8 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
-    /// A tensor is there that nothing in the configuration explains; it would be silently ignored otherwise.
+    /// A tensor is there that nothing in the configuration explains; it would be silently ignored
+    /// otherwise.
     #[error("tensor `{name}` is not part of this model")]
     UnknownTensor {
         /// Its name.
@@ -118,7 +119,8 @@ pub enum RunError {
         /// Its value, printed.
         value: String,
     },
-    /// The memory set aside for a sequence's keys and values is used up; set aside more or ask for fewer tokens.
+    /// The memory set aside for a sequence's keys and values is used up; set aside more or ask for
+    /// fewer tokens.
     #[error("{needed} bytes of keys and values are needed, {left} are left")]
     NoMemory {
         /// Bytes of the next page.
@@ -166,7 +168,8 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
-    /// Loss or gradient became infinite or NaN; lower the learning rate. The parameters are unchanged.
+    /// Loss or gradient became infinite or NaN; lower the learning rate. The parameters are
+    /// unchanged.
     #[error("loss or gradient is not finite at step {step}; lower the learning rate")]
     Diverged {
         /// The step that failed, from 1.

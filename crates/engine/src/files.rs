@@ -1,8 +1,8 @@
 //! Bounded reading and safetensors parsing.
 //!
-//! Place in the flow: under `model` and `peft`; nothing else opens weight files. Invariants: no file is read past
-//! its limit, a header is checked before anything is allocated from it, and every value handed out is finite.
-//! Not here: what tensors mean.
+//! Place in the flow: under `model` and `peft`; nothing else opens weight files. Invariants: no
+//! file is read past its limit, a header is checked before anything is allocated from it, and every
+//! value handed out is finite. Not here: what tensors mean.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -55,8 +55,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
 ///
 /// # Errors
 ///
-/// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for other element types,
-/// [`LoadError::NotFinite`] for NaN or infinities.
+/// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for other element
+/// types, [`LoadError::NotFinite`] for NaN or infinities.
 pub(crate) fn parse_safetensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
     let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
     let Some(length) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
@@ -88,12 +88,13 @@ pub(crate) fn parse_safetensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<St
     Ok(out)
 }
 
-/// Names and shapes of the tensors in the bytes of a safetensors file, all checked as a loader would.
+/// Names and shapes of the tensors in the bytes of a safetensors file, all checked as a loader
+/// would.
 ///
 /// # Errors
 ///
-/// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for element types other than F32, F16 and
-/// BF16, [`LoadError::NotFinite`] for NaN or infinities.
+/// [`LoadError::Malformed`] for a broken header, [`LoadError::Unsupported`] for element types other
+/// than F32, F16 and BF16, [`LoadError::NotFinite`] for NaN or infinities.
 pub fn tensor_shapes(bytes: &[u8]) -> Result<BTreeMap<String, Vec<usize>>, LoadError> {
     let tensors = parse_safetensors(bytes, Path::new("safetensors"))?;
     Ok(tensors.into_iter().map(|(name, tensor)| (name, tensor.shape)).collect())

@@ -1,25 +1,29 @@
 //! The transformer, forward: rows of any number of sequences through all layers.
 //!
-//! Place in the flow: one function, [`forward`], under decoding, scoring and training alike, so that a verifier who
-//! re-runs prompt and answer as one prefill gets the bits that decoding got. Source: the references of Hugging Face
-//! transformers (`modeling_llama.py`, `modeling_qwen2.py`, `modeling_qwen3.py`), rotary embedding on half heads.
+//! Place in the flow: one function, [`forward`], under decoding, scoring and training alike, so
+//! that a verifier who re-runs prompt and answer as one prefill gets the bits that decoding got.
+//! Source: the references of Hugging Face transformers (`modeling_llama.py`, `modeling_qwen2.py`,
+//! `modeling_qwen3.py`), rotary embedding on half heads.
 //!
-//! Invariants: a row's result depends on its own sequence, position and adapter only; nothing is written to a cache
-//! before all inputs are checked. Not here: logits to tokens (`sampling`), gradients (`backward`).
+//! Invariants: a row's result depends on its own sequence, position and adapter only; nothing is
+//! written to a cache before all inputs are checked. Not here: logits to tokens (`sampling`),
+//! gradients (`backward`).
 
 use crate::config::ModelConfig;
 use crate::error::RunError;
-use crate::kernels::attention::{PageShape, Query, attend};
+use crate::kernels::attention::{Query, attend};
 use crate::kernels::elementwise::{add, rms_norm, rope, silu_mul};
 use crate::kernels::pairs::round;
 use crate::kernels::{Isa, Runtime, math};
 pub(crate) use crate::kv::KvCache;
+use crate::kv_page::PageShape;
 use crate::linear::{Group, Linear};
 use crate::lora::Lora;
 use crate::lora_pack::Input;
 use crate::model::Model;
 
-/// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to decode).
+/// One sequence's part of a batch: the tokens to append to its cache (many for a prefill, one to
+/// decode).
 pub struct Slot<'a> {
     /// What the sequence holds so far.
     pub cache: &'a mut KvCache,
@@ -35,7 +39,8 @@ pub(crate) struct LayerTrace {
     pub(crate) x: Vec<f32>,
     pub(crate) normed1: Vec<f32>,
     pub(crate) inverse1: Vec<f32>,
-    /// Queries and keys before their heads are normalised, and the factor of each head; empty in other families.
+    /// Queries and keys before their heads are normalised, and the factor of each head; empty in
+    /// other families.
     pub(crate) raw: [Vec<f32>; 2],
     pub(crate) inverse_heads: [Vec<f32>; 2],
     pub(crate) q: Vec<f32>,
@@ -116,14 +121,14 @@ impl Workspace {
 
 /// Runs the new tokens of all slots through the model and appends them to their caches.
 ///
-/// [`Workspace::hidden`] then holds one row per token, slots in order. With a `trace` there must be one slot with an
-/// empty cache. `between` is called before each layer, when no other thread of the model's is at work: it may run other
-/// sequences, with a workspace of their own.
+/// [`Workspace::hidden`] then holds one row per token, slots in order. With a `trace` there must be
+/// one slot with an empty cache. `between` is called before each layer, when no other thread of the
+/// model's is at work: it may run other sequences, with a workspace of their own.
 ///
 /// # Errors
 ///
-/// [`RunError`] for empty slots, unknown ids, sequences beyond the model's positions, adapters or caches of another
-/// shape; caches are unchanged then.
+/// [`RunError`] for empty slots, unknown ids, sequences beyond the model's positions, adapters or
+/// caches of another shape; caches are unchanged then.
 pub(crate) fn forward(
     model: &Model,
     rt: &Runtime,
@@ -201,7 +206,7 @@ pub(crate) fn forward(
         trace.x.clone_from(&ws.x);
         trace.inverse.clone_from(&ws.inverse);
     }
-    debug_assert_eq!(ws.normed.len(), rows * h);
+    assert_eq!(ws.normed.len(), rows * h);
     Ok(())
 }
 

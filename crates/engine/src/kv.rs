@@ -1,23 +1,26 @@
 //! Keys and values of sequences, in pages of 16 tokens under one budget of bytes.
 //!
-//! Place in the flow: `forward` writes and reads a [`KvCache`]; `serving` decides how much memory a sequence may take and
-//! which finished pages others may share ([`KvPrefixes`](crate::KvPrefixes)).
+//! Place in the flow: `forward` writes and reads a [`KvCache`]; `serving` decides how much memory a
+//! sequence may take and which finished pages others may share ([`KvPrefixes`](crate::KvPrefixes)).
 //!
 //! # Invariants
 //!
-//! - **Hard budget.** What leases hold never exceeds the limit of their [`MemoryBudget`]; every page of a bounded cache is
-//!   paid from its lease and pays back when the last holder lets go of it.
-//! - **A full page never changes.** So it can be shared by holders that know nothing of each other. The one page that is
-//!   being written has one owner; a cache cut back into a shared page writes to a copy.
+//! - **Hard budget.** What leases hold never exceeds the limit of their [`MemoryBudget`]; every
+//!   page of a bounded cache is paid from its lease and pays back when the last holder lets go of
+//!   it.
+//! - **A full page never changes.** So it can be shared by holders that know nothing of each other.
+//!   The one page that is being written has one owner; a cache cut back into a shared page writes
+//!   to a copy.
 //! - **No trace in the bits.** Attention walks positions in order whatever pages they lie in.
 //!
-//! Not here: the arithmetic (`kernels::attention`), which pages to keep (`kv_prefix`), who waits for memory (`serving`).
+//! Not here: the arithmetic (`kernels::attention`), which pages to keep (`kv_prefix`), who waits
+//! for memory (`serving`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::RunError;
-use crate::kernels::attention::{PAGE, PageShape};
+use crate::kv_page::{PAGE, PageShape};
 use crate::model::Model;
 
 /// A limit on bytes that several owners share.
@@ -136,8 +139,8 @@ impl KvCache {
         Self { shape, layers, pages: Vec::new(), len: 0, credit: None }
     }
 
-    /// A cache that starts with the positions of `prefix`, pages of the same model in order, and pays for all others from
-    /// `credit`.
+    /// A cache that starts with the positions of `prefix`, pages of the same model in order, and
+    /// pays for all others from `credit`.
     pub fn bounded(model: &Model, prefix: &[KvPage], credit: Lease) -> Self {
         let pages: Vec<Arc<Page>> = prefix.iter().map(|page| Arc::clone(&page.0)).collect();
         Self { len: pages.len() * PAGE, pages, credit: Some(credit), ..Self::new(model) }
@@ -153,8 +156,8 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets every token from position `len` on; does nothing when there are fewer. Pages that nobody else holds are the
-    /// credit's again.
+    /// Forgets every token from position `len` on; does nothing when there are fewer. Pages that
+    /// nobody else holds are the credit's again.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.len {
             return;

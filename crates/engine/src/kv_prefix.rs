@@ -1,15 +1,19 @@
 //! Finished pages of keys and values, found again by what they were computed from.
 //!
-//! Place in the flow: `serving` looks here before it computes a prompt and leaves here what was computed.
+//! Place in the flow: `serving` looks here before it computes a prompt and leaves here what was
+//! computed.
 //!
 //! # Invariants
 //!
-//! - **The key is the content.** A page is found by a chain of SHA-256 over a root (base and adapter hash) and all tokens up
-//!   to its last, never by a name; so a hit holds the very bits that computing it would give.
-//! - **No orphans.** A page leaves before the pages it continues, since a look-up that touches it touches those as well.
+//! - **The key is the content.** A page is found by a chain of SHA-256 over a root (base and
+//!   adapter hash) and all tokens up to its last, never by a name; so a hit holds the very bits
+//!   that computing it would give.
+//! - **No orphans.** A page leaves before the pages it continues, since a look-up that touches it
+//!   touches those as well.
 //! - **In use is never dropped**, and only whole pages are kept, so nobody ever writes to one.
 //!
-//! Not here: how much memory there is ([`MemoryBudget`](crate::MemoryBudget)); the caller evicts when it runs out.
+//! Not here: how much memory there is ([`MemoryBudget`](crate::MemoryBudget)); the caller evicts
+//! when it runs out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -59,7 +63,8 @@ impl KvPrefixes {
         found
     }
 
-    /// Keeps the full pages of `cache`, which holds `ids` under `root`; those from page `from` on are new.
+    /// Keeps the full pages of `cache`, which holds `ids` under `root`; those from page `from` on
+    /// are new.
     pub fn keep(&mut self, root: &[u8; 32], ids: &[u32], cache: &KvCache, from: usize) {
         self.clock += 1;
         let mut key = *root;

@@ -1,23 +1,25 @@
 //! A layer's linear maps: base weights in the model's numeric mode, biases, adapters row by row.
 //!
-//! Place in the flow: `forward` calls [`Linear::apply`] once per input (queries, keys and values share one) and
-//! [`Linear::head`] for logits.
+//! Place in the flow: `forward` calls [`Linear::apply`] once per input (queries, keys and values
+//! share one) and [`Linear::head`] for logits.
 //!
-//! Invariants: a row's result depends on the row and its adapter only: `y = W·x`, then `+ bias`, then
-//! `fma(scale, B·(A·x), y)` per map. In modes `bf16dot-1` and `q8-2` factors that are bf16 throughout are multiplied by pairs,
-//! others in f32. Rows of one adapter are multiplied together, rows alone with theirs side by
-//! side; the sums are the same. Not here: what the maps mean (`forward`).
+//! Invariants: a row's result depends on the row and its adapter only: `y = W·x`, then `+ bias`,
+//! then `fma(scale, B·(A·x), y)` per map. In modes `bf16dot-1` and `q8-2` factors that are bf16
+//! throughout are multiplied by pairs, others in f32. Rows of one adapter are multiplied together,
+//! rows alone with theirs side by side; the sums are the same. Not here: what the maps mean
+//! (`forward`).
 
 use crate::kernels::Runtime;
 use crate::kernels::elementwise::add;
-use crate::kernels::gemm::Into;
+use crate::kernels::gemm::Accumulate;
 use crate::kernels::pairs::pair_row;
 use crate::kernels::product::{Acts, Output, Row, Single, multiply, multiply_each};
 use crate::kernels::quant::{self, QuantActs, QuantOutput};
 use crate::kernels::weights::{Form, Weight};
-use crate::lora::{Lora, Target};
+use crate::lora::Lora;
 use crate::lora_pack::{Factors, Input};
 use crate::model::Model;
+use crate::shapes::Target;
 
 /// Consecutive rows with one adapter.
 pub(crate) struct Group<'a> {
@@ -52,7 +54,8 @@ impl Linear {
 
     /// `y = W·x + bias` plus each group's adapter, for all maps of `layer` that read `input`.
     ///
-    /// **Shapes:** `x` `[rows, inputs]`, `outs` by place in [`Input::targets`], each `[rows, outputs]`.
+    /// **Shapes:** `x` `[rows, inputs]`, `outs` by place in [`Input::targets`], each
+    /// `[rows, outputs]`.
     pub(crate) fn apply(
         &mut self,
         model: &Model,
@@ -69,10 +72,11 @@ impl Linear {
             .zip(outs.iter_mut())
             .map(|(target, out)| (model.matrix(&spans.linear[target.index()]), &mut **out))
             .collect();
-        // Rows alone wait for memory when their factors' turn comes; the base's sums, of many rows, do not.
+        // Rows alone wait for memory when their factors' turn comes; the base's sums, of many rows,
+        // do not.
         let alone = groups.iter().filter(|group| group.rows == 1);
-        let later: Vec<&[u32]> = alone.filter_map(|group| group.lora.factor_words(layer, input)).collect();
-        let ready = self.base(model, rt, x, &mut products, &later);
+        let prefetch: Vec<&[u32]> = alone.filter_map(|group| group.lora.factor_words(layer, input)).collect();
+        let ready = self.base(model, rt, x, &mut products, &prefetch);
         for (target, out) in input.targets().iter().zip(outs.iter_mut()) {
             if let Some(bias) = &spans.bias[target.index()] {
                 let bias = model.slice(bias);
@@ -85,7 +89,8 @@ impl Linear {
         }
     }
 
-    /// `A·x` of one map, `[rows, rank]`, as the latest [`Linear::apply`] with a single group left it.
+    /// `A·x` of one map, `[rows, rank]`, as the latest [`Linear::apply`] with a single group left
+    /// it.
     pub(crate) fn low(&self, lora: &Lora, layer: usize, target: Target) -> Vec<f32> {
         for input in Input::ALL {
             let Some(at) = input.targets().iter().position(|t| *t == target) else { continue };
@@ -96,35 +101,36 @@ impl Linear {
         Vec::new()
     }
 
-    /// `out = W·x` for weights of one form; `later` is memory that will be read after that. Whether `self.acts` now holds
-    /// `x`, and then whether as pairs.
+    /// `out = W·x` for weights of one form; `prefetch` is memory that will be read after that.
+    /// Whether `self.acts` now holds `x`, and then whether as pairs.
     fn base(
         &mut self,
         model: &Model,
         rt: &Runtime,
         x: &[f32],
         products: &mut [(Weight<'_>, &mut [f32])],
-        later: &[&[u32]],
+        prefetch: &[&[u32]],
     ) -> Option<bool> {
         let (k, form) = products.first().map(|(weight, _)| (weight.k, weight.form))?;
         if form == Form::Q8 {
             self.quant.fill(rt.isa(), x, x.len() / k, k);
             let mut outputs: Vec<QuantOutput<'_>> =
                 products.iter_mut().map(|(weight, out)| QuantOutput { weight: *weight, out }).collect();
-            quant::multiply(rt, &self.quant, &mut outputs, later);
+            quant::multiply(rt, &self.quant, &mut outputs, prefetch);
             return None;
         }
         let pairs = by_pairs(model, form);
         self.acts.fill(rt.isa(), pairs, x, k, x.len() / k, k);
         let mut outputs: Vec<Output<'_>> = products
             .iter_mut()
-            .map(|(weight, out)| Output { weight: *weight, width: weight.n, out, into: Into::Set })
+            .map(|(weight, out)| Output { weight: *weight, width: weight.n, out, into: Accumulate::Set })
             .collect();
-        multiply(rt, &self.acts, &mut outputs, later);
+        multiply(rt, &self.acts, &mut outputs, prefetch);
         Some(pairs)
     }
 
-    /// Adds every group's adapter; `ready` says whether `self.acts` holds all of `x`, and whether as pairs.
+    /// Adds every group's adapter; `ready` says whether `self.acts` holds all of `x`, and whether
+    /// as pairs.
     #[expect(clippy::too_many_arguments, reason = "one product, named operands")]
     fn adapters(
         &mut self,
@@ -156,7 +162,7 @@ impl Linear {
             let (weight, x) = (factors.a, &x[group.first * k..][..group.rows * k]);
             if group.rows == 1 {
                 let x = if pairs(weight) { Row::Pairs(self.acts.row(group.first)) } else { Row::Floats(x) };
-                singles.push(Single { weight, x, out: low, into: Into::Set });
+                singles.push(Single { weight, x, out: low, into: Accumulate::Set });
                 continue;
             }
             let acts = if ready == pairs(weight) && group.rows == rows {
@@ -165,7 +171,7 @@ impl Linear {
                 self.group_acts.fill(rt.isa(), pairs(weight), x, k, group.rows, k);
                 &self.group_acts
             };
-            multiply(rt, acts, &mut [Output { weight, out: low, width: weight.n, into: Into::Set }], &[]);
+            multiply(rt, acts, &mut [Output { weight, out: low, width: weight.n, into: Accumulate::Set }], &[]);
         }
         multiply_each(rt, &mut singles);
 
@@ -195,7 +201,7 @@ impl Linear {
                 let (_, rest) = out.split_at_mut((group.first - row) * n);
                 let (y, rest) = rest.split_at_mut(group.rows * n);
                 (out, row) = (rest, group.first + group.rows);
-                let into = Into::Scaled(group.lora.scale_of(layer, *target));
+                let into = Accumulate::Scaled(group.lora.scale_of(layer, *target));
                 if group.rows > 1 {
                     self.low_acts.fill(rt.isa(), pairs(b), &low[first..], factors.a.n, group.rows, b.k);
                     multiply(rt, &self.low_acts, &mut [Output { weight: b, out: y, width: n, into }], &[]);

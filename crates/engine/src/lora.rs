@@ -1,10 +1,10 @@
 //! Low-rank adapters: `y = W·x + scale · B·(A·x)` on any of a layer's seven linear maps.
 //!
-//! Place in the flow: made by [`Lora::init`] or [`Lora::load_peft`](crate::Lora::load_peft), trained by
-//! [`LoraTrainer`](crate::LoraTrainer), applied row by row in `forward`. Invariants: one flat list of f32 parameters is
-//! the truth (layer, then target, then A before B), packed forms follow it; the hash depends on the
-//! numbers, not on a file. Rank and strength may differ from map to map. Not here: files (`peft`), adapters made of
-//! others (`ensemble`).
+//! Place in the flow: made by [`Lora::init`] or [`Lora::load_peft`](crate::Lora::load_peft),
+//! trained by [`LoraTrainer`](crate::LoraTrainer), applied row by row in `forward`. Invariants: one
+//! flat list of f32 parameters is the truth (layer, then target, then A before B), packed forms
+//! follow it; the hash depends on the numbers, not on a file. Rank and strength may differ from map
+//! to map. Not here: files (`peft`), adapters made of others (`ensemble`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,6 +19,7 @@ use crate::lora_pack::{self, Factors, Input, LoraPack, Map};
 use crate::model::Model;
 use crate::packed_file;
 use crate::rng;
+use crate::shapes::{Factor, Target};
 
 /// Domain of [`Lora::hash`] when all maps share one scale.
 const HASH_TAG: &[u8] = b"openledger/lora/v1\0";
@@ -27,88 +28,8 @@ const MIXED_HASH_TAG: &[u8] = b"openledger/lora/v2\0";
 /// Largest accepted rank.
 pub(crate) const MAX_RANK: usize = 512;
 
-/// One linear map of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Target {
-    /// Query projection.
-    Q,
-    /// Key projection.
-    K,
-    /// Value projection.
-    V,
-    /// Attention output projection.
-    O,
-    /// Gate of the feed-forward layer.
-    Gate,
-    /// Up projection of the feed-forward layer.
-    Up,
-    /// Down projection of the feed-forward layer.
-    Down,
-}
-
-impl Target {
-    /// All seven, in the order of parameters.
-    pub const ALL: [Target; 7] = [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
-
-    /// The Hugging Face module name, such as `q_proj`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Target::Q => "q_proj",
-            Target::K => "k_proj",
-            Target::V => "v_proj",
-            Target::O => "o_proj",
-            Target::Gate => "gate_proj",
-            Target::Up => "up_proj",
-            Target::Down => "down_proj",
-        }
-    }
-
-    /// The target with that module name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.name() == name)
-    }
-
-    /// `(outputs, inputs)` of the map in a model of that shape.
-    pub fn dims(self, config: &ModelConfig) -> (usize, usize) {
-        let h = config.hidden;
-        match self {
-            Target::Q => (config.q_width(), h),
-            Target::K | Target::V => (config.kv_width(), h),
-            Target::O => (h, config.q_width()),
-            Target::Gate | Target::Up => (config.ffn, h),
-            Target::Down => (h, config.ffn),
-        }
-    }
-
-    /// Place in [`Target::ALL`].
-    pub(crate) fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Path below a layer, such as `self_attn.q_proj`.
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Target::Q => "self_attn.q_proj",
-            Target::K => "self_attn.k_proj",
-            Target::V => "self_attn.v_proj",
-            Target::O => "self_attn.o_proj",
-            Target::Gate => "mlp.gate_proj",
-            Target::Up => "mlp.up_proj",
-            Target::Down => "mlp.down_proj",
-        }
-    }
-}
-
-/// One factor of an adapter's product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Factor {
-    /// `[rank, inputs]`, applied first.
-    A,
-    /// `[outputs, rank]`, zero at the start of training.
-    B,
-}
-
-/// Shape and strength of an adapter whose maps are all alike; of others, what holds where nothing else is said.
+/// Shape and strength of an adapter whose maps are all alike; of others, what holds where nothing
+/// else is said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
     /// Inner width; 1 to 512.
@@ -233,7 +154,8 @@ type Fit = [(&'static str, usize); 5];
 pub struct Lora {
     config: LoraConfig,
     fit: Fit,
-    /// All parameters as one list: there while they are being changed, or once somebody asked for them.
+    /// All parameters as one list: there while they are being changed, or once somebody asked for
+    /// them.
     flat: OnceLock<Vec<f32>>,
     count: usize,
     modules: Vec<ModuleSpan>,
@@ -245,7 +167,8 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// A fresh adapter: A uniform in `±1/sqrt(inputs)` (Kaiming, as PEFT), B zero; so that it changes nothing yet.
+    /// A fresh adapter: A uniform in `±1/sqrt(inputs)` (Kaiming, as PEFT), B zero; so that it
+    /// changes nothing yet.
     ///
     /// # Errors
     ///
@@ -274,7 +197,8 @@ impl Lora {
         Self::with_maps(model, config, &maps)
     }
 
-    /// All parameters zero, with rank and strength of each map (by `layer · 7 + target`) as given; all must be checked.
+    /// All parameters zero, with rank and strength of each map (by `layer · 7 + target`) as given;
+    /// all must be checked.
     pub(crate) fn with_maps(model: &ModelConfig, config: LoraConfig, maps: &[Option<Low>]) -> Self {
         assert_eq!(maps.len(), model.layers * Target::ALL.len());
         let (mut modules, mut pairs, mut end) = (Vec::new(), Vec::new(), 0);
@@ -312,7 +236,8 @@ impl Lora {
 
     /// All parameters in the order of [`Lora::modules`].
     ///
-    /// A loaded adapter keeps packed factors only: the first call unpacks them, 4 bytes each, and they stay.
+    /// A loaded adapter keeps packed factors only: the first call unpacks them, 4 bytes each, and
+    /// they stay.
     pub fn params(&self) -> &[f32] {
         self.flat.get_or_init(|| {
             let mut flat = vec![0.0; self.count];
@@ -345,7 +270,8 @@ impl Lora {
         })
     }
 
-    /// Writes the packed factors to `path`, for [`Lora::map_packed`]; the file appears whole or not at all.
+    /// Writes the packed factors to `path`, for [`Lora::map_packed`]; the file appears whole or not
+    /// at all.
     ///
     /// # Errors
     ///
@@ -359,15 +285,18 @@ impl Lora {
         self.pack().write(path, &self.hash(), &json)
     }
 
-    /// Maps factors that [`Lora::write_packed`] wrote for the adapter of that hash, in a few milliseconds.
+    /// Maps factors that [`Lora::write_packed`] wrote for the adapter of that hash, in a few
+    /// milliseconds.
     ///
-    /// `None` when the file is absent, damaged, of another adapter, layout or model: load the original then.
+    /// `None` when the file is absent, damaged, of another adapter, layout or model: load the
+    /// original then.
     pub fn map_packed(path: &Path, model: &Model, hash: [u8; 32]) -> Option<Self> {
         Self::map_unread(path, model, hash).filter(Self::is_whole)
     }
 
-    /// As [`Lora::map_packed`], but at once: the file's start alone is read, and the disk goes on while the first layers are
-    /// computed. Nothing that came of it counts before [`Lora::is_whole`] was asked.
+    /// As [`Lora::map_packed`], but at once: the file's start alone is read, and the disk goes on
+    /// while the first layers are computed. Nothing that came of it counts before
+    /// [`Lora::is_whole`] was asked.
     pub fn map_unread(path: &Path, model: &Model, hash: [u8; 32]) -> Option<Self> {
         let (form, words, region) = packed_file::map_unread(path, packed_file::Kind::Adapter, &hash)?;
         let shape: Shape = serde_json::from_slice(&lora_pack::shape_bytes(words, &region)?).ok()?;
@@ -388,7 +317,8 @@ impl Lora {
         Some(lora)
     }
 
-    /// Whether its numbers are those that were packed: reads all of a mapped file, and says yes of any other adapter.
+    /// Whether its numbers are those that were packed: reads all of a mapped file, and says yes of
+    /// any other adapter.
     pub fn is_whole(&self) -> bool {
         self.pack().is_whole()
     }
@@ -427,10 +357,12 @@ impl Lora {
         self.flat.get().map_or(0, |flat| size_of_val(flat.as_slice())) + self.pack().bytes()
     }
 
-    /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for each tensor in order of its
-    /// PEFT name the length of the name (u32), the name, rows and columns (u64), and the values; numbers little-endian.
+    /// SHA-256 that names this adapter: over the tag `openledger/lora/v1\0`, the scale, and for
+    /// each tensor in order of its PEFT name the length of the name (u32), the name, rows and
+    /// columns (u64), and the values; numbers little-endian.
     ///
-    /// When maps differ in scale, the tag is `openledger/lora/v2\0` and the scale stands after each name instead.
+    /// When maps differ in scale, the tag is `openledger/lora/v2\0` and the scale stands after each
+    /// name instead.
     pub fn hash(&self) -> [u8; 32] {
         *self.hash.get_or_init(|| self.compute_hash())
     }
@@ -506,7 +438,8 @@ impl Lora {
     }
 }
 
-/// What a packed file says of an adapter besides its factors: the model's dimensions, rank and bits of alpha of each map.
+/// What a packed file says of an adapter besides its factors: the model's dimensions, rank and bits
+/// of alpha of each map.
 #[derive(Serialize, Deserialize)]
 struct Shape {
     config: LoraConfig,

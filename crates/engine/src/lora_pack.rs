@@ -1,11 +1,11 @@
 //! An adapter's factors in the order the kernels read them.
 //!
-//! Place in the flow: [`Lora`](crate::Lora) keeps one beside its settings; `linear` multiplies by it. The A factors of
-//! maps that share an input (queries, keys and values; gate and up) stand together as one weight, so that a row is
-//! read once for all of them.
+//! Place in the flow: [`Lora`](crate::Lora) keeps one beside its settings; `linear` multiplies by
+//! it. The A factors of maps that share an input (queries, keys and values; gate and up) stand
+//! together as one weight, so that a row is read once for all of them.
 //!
-//! Invariant: factors are in the smallest float form that loses nothing ([`Form::holding`]). Not here: what is multiplied
-//! when (`linear`), files (`peft`).
+//! Invariant: factors are in the smallest float form that loses nothing ([`Form::holding`]). Not
+//! here: what is multiplied when (`linear`), files (`peft`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,9 +13,8 @@ use std::path::Path;
 use crate::error::LoadError;
 use crate::kernels::region::Region;
 use crate::kernels::weights::{Form, Spec, Weight};
-use crate::lora::{Factor, Target};
-use crate::packed::HEAD_WORDS;
-use crate::packed_file::{self, Kind};
+use crate::packed_file::{self, HEAD_WORDS, Kind};
+use crate::shapes::{Factor, Target};
 
 /// Maps that share an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +70,8 @@ pub(crate) struct LoraPack {
     region: Region,
 }
 
-/// The shape that a mapped file of an adapter carries in front of its factors; `extra` is its length in bytes.
+/// The shape that a mapped file of an adapter carries in front of its factors; `extra` is its
+/// length in bytes.
 pub(crate) fn shape_bytes(extra: u32, region: &Region) -> Option<Vec<u8>> {
     let len = usize::try_from(extra).ok()?;
     let words = region.words().get(HEAD_WORDS..)?.get(..len.div_ceil(4))?;
@@ -87,7 +87,8 @@ fn start(len: usize) -> usize {
 pub(crate) struct Factors<'a> {
     /// `[sum of ranks, inputs]`.
     pub(crate) a: Weight<'a>,
-    /// By place in [`Input::targets`]: first column of the map's part in `A·x`, and B `[outputs, rank]`.
+    /// By place in [`Input::targets`]: first column of the map's part in `A·x`, and B
+    /// `[outputs, rank]`.
     pub(crate) b: [Option<(usize, Weight<'a>)>; 3],
 }
 
@@ -109,7 +110,8 @@ impl LoraPack {
 
     /// Writes shape and factors to `path`.
     pub(crate) fn write(&self, path: &Path, hash: &[u8; 32], shape: &[u8]) -> Result<(), LoadError> {
-        // A mapped pack has the shape of its file in front; its factors start where the first weight does.
+        // A mapped pack has the shape of its file in front; its factors start where the first
+        // weight does.
         let first = self.joints.iter().flatten().map(|joint| joint.a.offset).min().unwrap_or(0);
         let mut words = vec![0; start(shape.len())];
         for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(shape.chunks(4)) {

@@ -40,15 +40,16 @@ impl Matrix {
     }
 }
 
-/// Dot product in f64: products exact, summed in 16 strided lanes and then in a fixed tree, so that every machine
-/// gets the same bits.
+/// Dot product in f64: products exact, summed in 16 strided lanes and then in a fixed tree, so that
+/// every machine gets the same bits.
 ///
 /// **Shapes:** both of one length; what the longer has more is ignored.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut lanes = [0f64; 16];
     for (x, y) in a.chunks(16).zip(b.chunks(16)) {
         for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            // The product of two f32 is exact in f64, so that fusing it with the sum changes nothing.
+            // The product of two f32 is exact in f64, so that fusing it with the sum changes
+            // nothing.
             *lane += f64::from(*x) * f64::from(*y);
         }
     }

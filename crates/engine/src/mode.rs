@@ -1,23 +1,24 @@
 //! Numeric modes: which arithmetic an answer was computed in.
 //!
-//! Place in the flow: chosen when a model is loaded, carried by every receipt. Invariant: a mode fixes every bit, on any
-//! processor, batch, chunking and thread count; a change of any rounding is a new name. Not here: the arithmetic
-//! (`kernels`).
+//! Place in the flow: chosen when a model is loaded, carried by every receipt. Invariant: a mode
+//! fixes every bit, on any processor, batch, chunking and thread count; a change of any rounding is
+//! a new name. Not here: the arithmetic (`kernels`).
 
 /// How a model's products are computed. Everything else is f32 in all modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum NumericMode {
-    /// Weights as the checkpoint has them, f32 rows, fused multiply-adds in order of the inputs. The mode that trains and
-    /// that claims are checked in.
+    /// Weights as the checkpoint has them, f32 rows, fused multiply-adds in order of the inputs.
+    /// The mode that trains and that claims are checked in.
     #[default]
     F32Fma,
-    /// Weights, rows, keys and values rounded to bf16, products summed in f32 pair by pair ([`pairs`](crate::kernels::pairs)
-    /// defines the order), as processors with AVX512_BF16 do in one instruction; others are slower and give the same bits.
-    /// Answers only: no gradients.
+    /// Weights, rows, keys and values rounded to bf16, products summed in f32 pair by pair
+    /// ([`pairs`](crate::kernels::pairs) defines the order), as processors with AVX512_BF16 do in
+    /// one instruction; others are slower and give the same bits. Answers only: no gradients.
     Bf16Dot,
-    /// As `Bf16Dot`, but base weights, and the rows they multiply, in 8 bits with a scale for 32 of them, bf16 for weights and f32
-    /// for rows; integer sums per block, blocks combined in order. Answers only: no gradients.
+    /// As `Bf16Dot`, but base weights, and the rows they multiply, in 8 bits with a scale for 32 of
+    /// them, bf16 for weights and f32 for rows; integer sums per block, blocks combined in order.
+    /// Answers only: no gradients.
     Q8,
 }
 
@@ -34,7 +35,8 @@ impl NumericMode {
         }
     }
 
-    /// Whether pairs of bf16 are multiplied: keys and values, and adapters that are bf16 throughout.
+    /// Whether pairs of bf16 are multiplied: keys and values, and adapters that are bf16
+    /// throughout.
     pub(crate) const fn by_pairs(self) -> bool {
         !matches!(self, NumericMode::F32Fma)
     }

@@ -1,8 +1,9 @@
 //! A model in memory: one flat list of weights and their packed forms.
 //!
-//! Place in the flow: made by [`Model::load`] (Hugging Face folders) or [`Model::init`]; read by everything that runs.
-//! Invariants: the flat list is the truth, the packed forms are rebuilt whenever it changes; a model is loaded
-//! whole (every tensor present, of the right shape, finite, none left over) or refused. Not here: adapters (`lora`).
+//! Place in the flow: made by [`Model::load`] (Hugging Face folders) or [`Model::init`]; read by
+//! everything that runs. Invariants: the flat list is the truth, the packed forms are rebuilt
+//! whenever it changes; a model is loaded whole (every tensor present, of the right shape, finite,
+//! none left over) or refused. Not here: adapters (`lora`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,27 +18,16 @@ use crate::error::{LoadError, RunError};
 use crate::files::{self, Tensor};
 use crate::kernels::Runtime;
 use crate::kernels::weights::{Form, Weight};
-use crate::lora::Target;
 use crate::mode::NumericMode;
 use crate::packed::{BaseWeights, form_for};
 use crate::packed_file::{self, Kind};
 use crate::rng;
+use crate::shapes::{Target, TensorSpan};
 
 /// Domain of [`Model::hash`].
 const HASH_TAG: &[u8] = b"openledger/model/v1\0";
 /// Spread of random weights, as GPT-2 and Llama take it.
 const INIT_STD: f64 = 0.02;
-
-/// One tensor of the flat list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpan {
-    /// Its Hugging Face name.
-    pub name: String,
-    /// Where its values stand in [`Model::params`].
-    pub range: Range<usize>,
-    /// Extent of each axis.
-    pub shape: Vec<usize>,
-}
 
 /// Where one layer's weights stand in the flat list.
 #[derive(Debug, Clone)]
@@ -55,7 +45,8 @@ pub(crate) struct LayerSpans {
 /// A base model: configuration, weights in f32, and what the kernels need of them.
 pub struct Model {
     config: ModelConfig,
-    /// All weights as one list: there while they are being changed, or once somebody asked for them.
+    /// All weights as one list: there while they are being changed, or once somebody asked for
+    /// them.
     flat: OnceLock<Vec<f32>>,
     count: usize,
     tensors: Vec<TensorSpan>,
@@ -75,7 +66,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads `config.json` and `model.safetensors` (or the shards that `model.safetensors.index.json` names).
+    /// Reads `config.json` and `model.safetensors` (or the shards that
+    /// `model.safetensors.index.json` names).
     ///
     /// Weights may be F32, F16 or BF16; all are widened to f32, without loss.
     ///
@@ -84,7 +76,7 @@ impl Model {
     /// [`LoadError`], naming the file, setting or tensor; nothing is half-loaded.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let config_bytes = files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
-        let config = ModelConfig::parse(&config_bytes)?;
+        let config = ModelConfig::parse(&config_bytes)?.with_generation(dir)?;
         let mut hash = Sha256::new();
         hash.update(HASH_TAG);
         hash_part(&mut hash, &config_bytes);
@@ -100,7 +92,8 @@ impl Model {
         Ok(model)
     }
 
-    /// Configuration and hash of the model in `dir`, its weights read but not kept: what [`Model::load`] would know it by.
+    /// Configuration and hash of the model in `dir`, its weights read but not kept: what
+    /// [`Model::load`] would know it by.
     ///
     /// # Errors
     ///
@@ -109,8 +102,9 @@ impl Model {
         hash_files(dir)
     }
 
-    /// As [`Model::load`] in numeric mode `mode`, with the packed weights kept in folder `cache` (made if need be) and
-    /// mapped from there: the first load packs and writes, later ones check the checkpoint's hash and map.
+    /// As [`Model::load`] in numeric mode `mode`, with the packed weights kept in folder `cache`
+    /// (made if need be) and mapped from there: the first load packs and writes, later ones check
+    /// the checkpoint's hash and map.
     ///
     /// A cache that is damaged or cannot be written costs time, never the load.
     ///
@@ -130,7 +124,8 @@ impl Model {
         Ok(mapped.unwrap_or(model))
     }
 
-    /// The model whose packed weights lie at `path`, if that file is whole and of that checkpoint and mode.
+    /// The model whose packed weights lie at `path`, if that file is whole and of that checkpoint
+    /// and mode.
     fn map_packed(config: &ModelConfig, mode: NumericMode, hash: [u8; 32], path: &Path) -> Option<Self> {
         let (form, _, region) = packed_file::map(path, Kind::Base, &hash)?;
         let fits = match mode {
@@ -177,7 +172,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Unsupported`] when the configuration cannot be run or the number of weights differs.
+    /// [`LoadError::Unsupported`] when the configuration cannot be run or the number of weights
+    /// differs.
     pub fn from_params(config: ModelConfig, params: &[f32]) -> Result<Self, LoadError> {
         config.validate()?;
         if config.num_params() != params.len() as u64 {
@@ -190,8 +186,8 @@ impl Model {
         Ok(model)
     }
 
-    /// Writes `config.json` and `model.safetensors` with weights rounded to bf16 (nearest, ties to even). Loading
-    /// them back gives the rounded weights, and with them another hash.
+    /// Writes `config.json` and `model.safetensors` with weights rounded to bf16 (nearest, ties to
+    /// even). Loading them back gives the rounded weights, and with them another hash.
     ///
     /// # Errors
     ///
@@ -228,9 +224,9 @@ impl Model {
 
     /// SHA-256 that names this model.
     ///
-    /// For a loaded model: over the tag `openledger/model/v1\0`, then length (u64, little-endian) and bytes of `config.json` and of
-    /// every weight file in order of name. For one made in memory: the same over the configuration's JSON
-    /// and the weights as little-endian f32.
+    /// For a loaded model: over the tag `openledger/model/v1\0`, then length (u64, little-endian)
+    /// and bytes of `config.json` and of every weight file in order of name. For one made in
+    /// memory: the same over the configuration's JSON and the weights as little-endian f32.
     pub fn hash(&self) -> [u8; 32] {
         *self.hash.get_or_init(|| {
             let mut hash = Sha256::new();
@@ -265,7 +261,8 @@ impl Model {
 
     /// All weights in the order of [`Model::tensors`], as the numeric mode has them.
     ///
-    /// A loaded model keeps packed weights only: the first call unpacks them, 4 bytes each, and they stay.
+    /// A loaded model keeps packed weights only: the first call unpacks them, 4 bytes each, and
+    /// they stay.
     pub fn params(&self) -> &[f32] {
         self.flat.get_or_init(|| {
             let mut flat = vec![0.0; self.count];
@@ -330,7 +327,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Unsupported`] when `self` has lost what the mode needs: a `q8` model cannot become exact again.
+    /// [`LoadError::Unsupported`] when `self` has lost what the mode needs: a `q8` model cannot
+    /// become exact again.
     pub fn with_mode(mut self, mode: NumericMode) -> Result<Self, LoadError> {
         if mode == self.mode {
             return Ok(self);
@@ -490,7 +488,7 @@ impl std::fmt::Debug for Model {
 /// Configuration and hash of the checkpoint in `dir`, without keeping its weights.
 fn hash_files(dir: &Path) -> Result<(ModelConfig, [u8; 32]), LoadError> {
     let bytes = files::read_limited(&files::within(dir, "config.json"), files::MAX_JSON_BYTES)?;
-    let config = ModelConfig::parse(&bytes)?;
+    let config = ModelConfig::parse(&bytes)?.with_generation(dir)?;
     let mut hash = Sha256::new();
     hash.update(HASH_TAG);
     hash_part(&mut hash, &bytes);

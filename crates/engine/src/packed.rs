@@ -1,21 +1,20 @@
 //! A base model's tensors in the one form that is kept: packed for the kernels.
 //!
-//! Place in the flow: [`Model`](crate::Model) owns one; `forward` multiplies by its matrices, `backward` asks for plain
-//! rows again; `packed_file` writes and maps it.
+//! Place in the flow: [`Model`](crate::Model) owns one; `forward` multiplies by its matrices,
+//! `backward` asks for plain rows again; `packed_file` writes and maps it.
 //!
-//! Invariants: matrices are bf16 when every one of the checkpoint's is (which loses nothing), f32 otherwise, rounded in
-//! mode `bf16dot-1`, or 8-bit in mode `q8-2`; vectors (norms, biases) are f32 always. The layout follows from tensors and form alone, so that a file needs no
-//! index. Not here: adapters (`lora_pack`).
+//! Invariants: matrices are bf16 when every one of the checkpoint's is (which loses nothing), f32
+//! otherwise, rounded in mode `bf16dot-1`, or 8-bit in mode `q8-2`; vectors (norms, biases) are f32
+//! always. The layout follows from tensors and form alone, so that a file needs no index. Not here:
+//! adapters (`lora_pack`).
 
 use std::ops::Range;
 
 use crate::kernels::region::Region;
 use crate::kernels::weights::{Form, Spec, Weight, are_bf16};
 use crate::mode::NumericMode;
-use crate::model::TensorSpan;
-
-/// Words in front of the tensors, which a file uses for its head.
-pub(crate) const HEAD_WORDS: usize = 32;
+use crate::packed_file::HEAD_WORDS;
+use crate::shapes::TensorSpan;
 
 /// One tensor's place.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,11 @@
 //! Packed weights on disk, to be mapped instead of packed again.
 //!
-//! Place in the flow: [`Model::load_packed`](crate::Model::load_packed) and [`Lora::map_packed`](crate::Lora::map_packed).
-//! Invariants: a file names what it holds (kind, layout, form, hash of the original) and carries its length and a
-//! checksum; one that says anything else, or is damaged or cut short, counts as absent. Files appear whole, by renaming.
-//! The checksum finds accidents, not forgers: who may write the cache may answer in the model's name.
+//! Place in the flow: [`Model::load_packed`](crate::Model::load_packed) and
+//! [`Lora::map_packed`](crate::Lora::map_packed). Invariants: a file names what it holds (kind,
+//! layout, form, hash of the original) and carries its length and a checksum; one that says
+//! anything else, or is damaged or cut short, counts as absent. Files appear whole, by renaming.
+//! The checksum finds accidents, not forgers: who may write the cache may answer in the model's
+//! name.
 //!
 //! Not here: the layout of the words (`packed`, `lora_pack`).
 
@@ -14,8 +16,9 @@ use std::path::Path;
 use crate::error::LoadError;
 use crate::kernels::region::Region;
 use crate::kernels::weights::Form;
-use crate::packed::HEAD_WORDS;
 
+/// Words in front of the tensors, which a file uses for its head.
+pub(crate) const HEAD_WORDS: usize = 32;
 /// First words of every file: `OLPACKED`.
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"OLPA"), u32::from_le_bytes(*b"CKED")];
 /// Changes whenever a kernel reads words in another order, or an adapter takes another form.
@@ -46,8 +49,8 @@ fn head(kind: Kind, form: Form, hash: &[u8; 32], extra: u32, len: usize, sum: [u
     head
 }
 
-/// A sum over form, `extra` and all words behind the head, and their places, that any changed, lost or moved word changes; 8
-/// strands keep it at memory speed.
+/// A sum over form, `extra` and all words behind the head, and their places, that any changed, lost
+/// or moved word changes; 8 strands keep it at memory speed.
 fn checksum(form: u32, extra: u32, words: &[u32]) -> [u32; 2] {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut strands = [FACTOR; 8];
@@ -67,7 +70,8 @@ fn checksum(form: u32, extra: u32, words: &[u32]) -> [u32; 2] {
     [sum as u32, (sum >> 32) as u32]
 }
 
-/// Writes `words` (whose first [`HEAD_WORDS`] are replaced by the head) to `path`, whole or not at all.
+/// Writes `words` (whose first [`HEAD_WORDS`] are replaced by the head) to `path`, whole or not at
+/// all.
 ///
 /// # Errors
 ///
@@ -84,7 +88,8 @@ pub(crate) fn write(
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
-    // Named by process and place in memory, so that two writers do not share it; the loser's rename changes nothing.
+    // Named by process and place in memory, so that two writers do not share it; the loser's rename
+    // changes nothing.
     let unfinished = path.with_extension(format!("{}-{:x}.tmp", std::process::id(), words.as_ptr() as usize));
     let fill = || -> std::io::Result<()> {
         let mut file = std::io::BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
@@ -92,8 +97,8 @@ pub(crate) fn write(
         for word in head.iter().chain(words.get(HEAD_WORDS..).unwrap_or_default()) {
             file.write_all(&word.to_le_bytes())?;
         }
-        // Not forced to disk: what a loss of power leaves half counts as absent, and waiting for the disk would be most of
-        // the time that thousands of adapters take.
+        // Not forced to disk: what a loss of power leaves half counts as absent, and waiting for
+        // the disk would be most of the time that thousands of adapters take.
         file.into_inner().map_err(|e| e.into_error())?;
         std::fs::rename(&unfinished, path)
     };
@@ -104,14 +109,14 @@ pub(crate) fn write(
     })
 }
 
-/// Maps the file at `path`: its form, the owner's word and all words; `None` when it is absent, damaged, or of another
-/// kind, layout or original.
+/// Maps the file at `path`: its form, the owner's word and all words; `None` when it is absent,
+/// damaged, or of another kind, layout or original.
 pub(crate) fn map(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32, Region)> {
     map_unread(path, kind, hash).filter(|(_, _, region)| is_whole(region))
 }
 
-/// As [`map`], but for the checksum: the head alone is read, the rest is still on its way from the disk. [`is_whole`] has to be
-/// asked before anything that was made of the words counts.
+/// As [`map`], but for the checksum: the head alone is read, the rest is still on its way from the
+/// disk. [`is_whole`] has to be asked before anything that was made of the words counts.
 pub(crate) fn map_unread(path: &Path, kind: Kind, hash: &[u8; 32]) -> Option<(Form, u32, Region)> {
     // Words are read as they lie; another byte order packs anew.
     if cfg!(target_endian = "big") {
@@ -148,7 +153,8 @@ mod tests {
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing unfinished stays");
 
         let good = std::fs::read(&path).unwrap();
-        // Byte 16 has the form, 1 for `Bf16`, which becomes `Pairs`; byte 20 what the owner keeps there.
+        // Byte 16 has the form, 1 for `Bf16`, which becomes `Pairs`; byte 20 what the owner keeps
+        // there.
         for at in [0, 9, 16, 20, 60, 4 * HEAD_WORDS, good.len() - 1] {
             let mut bad = good.clone();
             bad[at] ^= 2;

@@ -1,8 +1,8 @@
 //! Adapters as PEFT stores them: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! Place in the flow: the rim of `lora`. Invariant: an adapter whose meaning the engine would change (DoRA, biases,
-//! saved modules, pickles, missing or extra tensors) is refused by name, never half-loaded. Not here: the settings
-//! (`peft_config`), the arithmetic.
+//! Place in the flow: the rim of `lora`. Invariant: an adapter whose meaning the engine would
+//! change (DoRA, biases, saved modules, pickles, missing or extra tensors) is refused by name,
+//! never half-loaded. Not here: the settings (`peft_config`), the arithmetic.
 
 use std::path::Path;
 
@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::config::ModelConfig;
 use crate::error::LoadError;
 use crate::files;
-use crate::lora::{Lora, LoraConfig, Target};
+use crate::lora::{Lora, LoraConfig};
 use crate::model::Model;
 use crate::peft_config::{CONFIG, Plan, module_name};
+use crate::shapes::Target;
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// Largest accepted adapter file, in bytes.
@@ -24,7 +25,8 @@ impl Lora {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] naming the setting or tensor that is unknown, missing, of another shape or not finite.
+    /// [`LoadError`] naming the setting or tensor that is unknown, missing, of another shape or not
+    /// finite.
     pub fn load_peft(dir: &Path, model: &Model) -> Result<Self, LoadError> {
         Self::read_peft(dir, model.config())
     }
@@ -43,7 +45,8 @@ impl Lora {
         let plan = Plan::parse(&bytes, model)?;
         let bytes = files::read_limited(&weights, MAX_ADAPTER_BYTES)?;
         let mut tensors = files::parse_safetensors(&bytes, &weights)?;
-        // Ranks come from the small file; what is allocated for them is first found in the large one.
+        // Ranks come from the small file; what is allocated for them is first found in the large
+        // one.
         for (place, low) in plan.maps.iter().enumerate() {
             let (layer, target) = (place / Target::ALL.len(), Target::ALL[place % Target::ALL.len()]);
             let name = format!("base_model.model.{}.lora_A.weight", module_name(layer, target));
@@ -71,7 +74,8 @@ impl Lora {
         Ok(lora)
     }
 
-    /// Reads the bytes of an `adapter_config.json` for a model of that shape: what [`Lora::load_peft`] would make of it.
+    /// Reads the bytes of an `adapter_config.json` for a model of that shape: what
+    /// [`Lora::load_peft`] would make of it.
     ///
     /// # Errors
     ///
@@ -122,7 +126,8 @@ impl Lora {
         files::write(&files::within(dir, CONFIG), format!("{json:#}\n").as_bytes())
     }
 
-    /// What tells PEFT which maps have an adapter, and which ranks and alphas differ from the adapter's own.
+    /// What tells PEFT which maps have an adapter, and which ranks and alphas differ from the
+    /// adapter's own.
     fn patterns(&self) -> (Vec<String>, Map<String, Value>, Map<String, Value>) {
         let (mut ranks, mut alphas) = (Map::new(), Map::new());
         let (config, mut names) = (self.config(), Vec::new());

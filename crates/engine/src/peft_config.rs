@@ -1,15 +1,17 @@
 //! What an `adapter_config.json` asks for, map by map.
 //!
-//! Place in the flow: under `peft`, before any weight is read. Invariant: a setting either has the meaning PEFT gives it, or
-//! cannot change what the adapter computes, or is refused by name; new settings of later versions are refused while
-//! they are switched on. Source: `check_target_module_exists` and `get_pattern_key` of PEFT 0.21. Not here: tensors.
+//! Place in the flow: under `peft`, before any weight is read. Invariant: a setting either has the
+//! meaning PEFT gives it, or cannot change what the adapter computes, or is refused by name; new
+//! settings of later versions are refused while they are switched on. Source:
+//! `check_target_module_exists` and `get_pattern_key` of PEFT 0.21. Not here: tensors.
 
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use crate::config::ModelConfig;
 use crate::error::LoadError;
-use crate::lora::{LoraConfig, Low, Target};
+use crate::lora::{LoraConfig, Low};
+use crate::shapes::Target;
 
 /// Name of the file.
 pub(crate) const CONFIG: &str = "adapter_config.json";
@@ -47,8 +49,8 @@ const READ: &[&str] = &[
     "use_rslora",
 ];
 
-/// Ways of initialising that leave the base weights alone; the others (`pissa`, `olora`, `corda`, `loftq`, `lora_ga`)
-/// change them, so that the adapter means something else on the plain base.
+/// Ways of initialising that leave the base weights alone; the others (`pissa`, `olora`, `corda`,
+/// `loftq`, `lora_ga`) change them, so that the adapter means something else on the plain base.
 const PLAIN_INITS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
 /// Rank and strength of each map.
@@ -258,8 +260,8 @@ impl<'a> Patterns<'a> {
         Ok(Self { key, list })
     }
 
-    /// The value for that module. PEFT takes the first pattern of the file, and a JSON object has no order;
-    /// so two patterns with different values are refused.
+    /// The value for that module. PEFT takes the first pattern of the file, and a JSON object has
+    /// no order; so two patterns with different values are refused.
     fn value(&self, name: &str) -> Result<Option<&'a Value>, LoadError> {
         let mut found: Option<&Value> = None;
         for (regex, value) in &self.list {

@@ -1,11 +1,13 @@
 //! Chance as a function: every draw is named by a seed, a stream and a counter.
 //!
-//! Place in the flow: initial weights and sampling. Invariant: a draw depends on nothing but its name, so that runs
-//! can be repeated, resumed and checked. Not here: cryptographic randomness; these draws can be predicted.
+//! Place in the flow: initial weights and sampling. Invariant: a draw depends on nothing but its
+//! name, so that runs can be repeated, resumed and checked. Not here: cryptographic randomness;
+//! these draws can be predicted.
 
 use crate::kernels::math;
 
-/// Uniform 64 bits for draw `counter` of `stream` under `seed` (two rounds of the SplitMix64 finaliser).
+/// Uniform 64 bits for draw `counter` of `stream` under `seed` (two rounds of the SplitMix64
+/// finaliser).
 pub fn draw(seed: u64, stream: u64, counter: u64) -> u64 {
     let mixed = finalise(seed ^ finalise(stream.wrapping_add(0x9e37_79b9_7f4a_7c15)));
     finalise(mixed.wrapping_add(counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)))

@@ -1,9 +1,11 @@
-//! Rotary position embedding: the frequencies, and the ways of stretching them that `config.json` can name.
+//! Rotary position embedding: the frequencies, and the ways of stretching them that `config.json`
+//! can name.
 //!
-//! Place in the flow: part of [`ModelConfig`](crate::ModelConfig); `model` asks for the frequencies once, `forward`
-//! turns them into angles. Invariant: frequencies depend on the configuration alone, never on how long a
-//! sequence has become, so that prefill, decoding and scoring agree; scalings that break this (`longrope`) are
-//! refused by name. Source: `modeling_rope_utils.py` of Hugging Face transformers. Not here: rotating (`elementwise`).
+//! Place in the flow: part of [`ModelConfig`](crate::ModelConfig); `model` asks for the frequencies
+//! once, `forward` turns them into angles. Invariant: frequencies depend on the configuration
+//! alone, never on how long a sequence has become, so that prefill, decoding and scoring agree;
+//! scalings that break this (`longrope`) are refused by name. Source: `modeling_rope_utils.py` of
+//! Hugging Face transformers. Not here: rotating (`elementwise`).
 
 use serde_json::{Value, json};
 
@@ -21,13 +23,14 @@ pub enum RopeScaling {
         /// The factor; at least 1.
         factor: f64,
     },
-    /// "Dynamic NTK": changes frequencies only beyond `max_position_embeddings`, where the engine ends
-    /// every sequence; so that within the engine it changes nothing.
+    /// "Dynamic NTK": changes frequencies only beyond `max_position_embeddings`, where the engine
+    /// ends every sequence; so that within the engine it changes nothing.
     Dynamic {
         /// The factor; at least 1.
         factor: f64,
     },
-    /// Llama 3.1: low frequencies divided by the factor, high ones kept, those between interpolated.
+    /// Llama 3.1: low frequencies divided by the factor, high ones kept, those between
+    /// interpolated.
     Llama3 {
         /// Divisor of low frequencies; at least 1.
         factor: f64,
@@ -38,7 +41,8 @@ pub enum RopeScaling {
         /// Positions the model was first trained with.
         original: usize,
     },
-    /// YaRN (arXiv 2309.00071): as Llama 3.1 with a ramp over dimensions, and all angles' cosines and sines scaled.
+    /// YaRN (arXiv 2309.00071): as Llama 3.1 with a ramp over dimensions, and all angles' cosines
+    /// and sines scaled.
     Yarn {
         /// Divisor of low frequencies; at least 1.
         factor: f64,
@@ -58,8 +62,8 @@ pub enum RopeScaling {
 impl RopeScaling {
     /// Reads a `rope_scaling` or `rope_parameters` object (null is [`RopeScaling::None`]).
     ///
-    /// `original` is the configuration's own `original_max_position_embeddings`, which goes before the object's;
-    /// `max_positions` stands in for both.
+    /// `original` is the configuration's own `original_max_position_embeddings`, which goes before
+    /// the object's; `max_positions` stands in for both.
     ///
     /// # Errors
     ///

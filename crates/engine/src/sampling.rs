@@ -1,8 +1,9 @@
 //! From logits to the next token.
 //!
-//! Place in the flow: called by `generate` and by `serving` after each step. Invariants: the choice is a function of
-//! (logits, history, settings); chance is drawn by (seed, position), so that a run can be repeated from any point and in
-//! any batch. Ties go to the smaller id. Not here: the model.
+//! Place in the flow: called by `generate` and by `serving` after each step. Invariants: the choice
+//! is a function of (logits, history, settings); chance is drawn by (seed, position), so that a run
+//! can be repeated from any point and in any batch. Ties go to the smaller id. Not here: the model;
+//! penalties, biases and grammars, which change the logits before (`serving`).
 
 use std::cmp::Ordering;
 
@@ -25,10 +26,6 @@ pub struct Sampling {
     pub top_k: usize,
     /// Keeps the likeliest tokens that together have this probability; 1 keeps all.
     pub top_p: f32,
-    /// Keeps tokens at least this part as likely as the likeliest, after the temperature; 0 keeps all.
-    pub min_p: f32,
-    /// Divides positive and multiplies negative logits of tokens seen before; 1 changes nothing.
-    pub repetition_penalty: f32,
     /// Names the draws.
     pub seed: u64,
     /// Ids that end the run.
@@ -38,16 +35,7 @@ pub struct Sampling {
 impl Default for Sampling {
     /// Greedy, 64 tokens.
     fn default() -> Self {
-        Self {
-            max_tokens: 64,
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-            stop: Vec::new(),
-        }
+        Self { max_tokens: 64, temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0, stop: Vec::new() }
     }
 }
 
@@ -87,45 +75,29 @@ impl Sampling {
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return bad("top_p", self.top_p);
         }
-        if !(0.0..=1.0).contains(&self.min_p) {
-            return bad("min_p", self.min_p);
-        }
-        if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
-            return bad("repetition_penalty", self.repetition_penalty);
-        }
         Ok(())
     }
 
-    /// The next token after `history` (prompt and what was generated so far) and its log-probability (nats) under the
-    /// unmodified softmax of `logits`.
+    /// The next token after `history` (prompt and what was generated so far) and its
+    /// log-probability (nats) under the unmodified softmax of `logits`.
     ///
     /// Values that are not numbers count as the smallest logit.
     pub fn pick(&self, logits: &[f32], history: &[u32]) -> (u32, f32) {
-        if self.temperature == 0.0 && self.repetition_penalty == 1.0 && !logits.iter().any(|l| l.is_nan()) {
-            // The common case, without a copy: the first of the largest values, as `likeliest` has it.
+        if self.temperature == 0.0 && !logits.iter().any(|l| l.is_nan()) {
+            // The common case, without a copy: the first of the largest values, as `likeliest` has
+            // it.
             let max = logits.iter().fold(f32::NEG_INFINITY, |max, l| max.max(*l));
             let id = logits.iter().position(|l| *l == max).unwrap_or(0);
             return (id as u32, log_prob(Isa::detect(), logits, id));
         }
         let clean: Vec<f32> = logits.iter().map(|l| if l.is_nan() { f32::NEG_INFINITY } else { *l }).collect();
-        let mut x: Vec<f64> = clean.iter().map(|l| f64::from(*l)).collect();
-        if self.repetition_penalty != 1.0 {
-            let penalty = f64::from(self.repetition_penalty);
-            let mut seen = history.to_vec();
-            seen.sort_unstable();
-            seen.dedup();
-            for id in seen {
-                if let Some(l) = x.get_mut(id as usize) {
-                    *l = if *l > 0.0 { *l / penalty } else { *l * penalty };
-                }
-            }
-        }
+        let x: Vec<f64> = clean.iter().map(|l| f64::from(*l)).collect();
         let id = if self.temperature == 0.0 { likeliest(&x) } else { self.sample(x, history.len()) };
         let logprob = log_prob(Isa::detect(), &clean, id);
         (id as u32, logprob)
     }
 
-    /// Draws from the softmax of `x / temperature`, cut by top-k, min-p and then top-p.
+    /// Draws from the softmax of `x / temperature`, cut by top-k and then top-p.
     fn sample(&self, x: Vec<f64>, position: usize) -> usize {
         let mut ranked: Vec<(usize, f64)> =
             x.into_iter().map(|l| l / f64::from(self.temperature)).enumerate().collect();
@@ -138,12 +110,10 @@ impl Sampling {
         ranked.sort_unstable_by(by_value);
         let max = ranked.first().map_or(0.0, |r| r.1);
         let weights: Vec<f64> = ranked.iter().map(|r| math::exp(r.1 - max)).collect();
-        // The likeliest weighs 1, so that a weight is its part of it.
-        let weights = &weights[..weights.iter().take_while(|w| **w >= f64::from(self.min_p)).count()];
         let total: f64 = weights.iter().sum();
         let mut kept = 0.0;
         let mut count = 0;
-        for w in weights {
+        for w in &weights {
             kept += w;
             count += 1;
             if kept >= f64::from(self.top_p) * total {
@@ -151,7 +121,7 @@ impl Sampling {
             }
         }
         let mut left = rng::uniform(self.seed, STREAM, position as u64) * kept;
-        for (rank, w) in ranked.iter().zip(weights).take(count) {
+        for (rank, w) in ranked.iter().zip(&weights).take(count) {
             left -= w;
             if left < 0.0 {
                 return rank.0;
@@ -173,7 +143,8 @@ fn likeliest(x: &[f64]) -> usize {
     best
 }
 
-/// Log-probability (nats) of `id` under the softmax of `logits`: the one way that decoding and scoring share.
+/// Log-probability (nats) of `id` under the softmax of `logits`: the one way that decoding and
+/// scoring share.
 pub(crate) fn log_prob(isa: Isa, logits: &[f32], id: usize) -> f32 {
     let Some(own) = logits.get(id) else { return f32::NEG_INFINITY };
     let (max, sum) = max_and_sum_exp(isa, logits);
@@ -216,20 +187,6 @@ mod tests {
             let p = Sampling { temperature: 1.0, top_p: 0.4, ..Sampling::default() };
             assert_eq!(p.pick(&logits, &history).0, 1);
         }
-    }
-
-    #[test]
-    fn min_p_cuts_what_is_much_less_likely_than_the_likeliest() {
-        let sampling = Sampling { temperature: 1.0, min_p: 0.5, ..Sampling::default() };
-        let logits = [1.0, 5.0, 4.8, 0.0];
-        let drawn: Vec<u32> = (0..50).map(|position| sampling.pick(&logits, &vec![0; position]).0).collect();
-        assert!(drawn.contains(&1) && drawn.contains(&2) && drawn.iter().all(|id| [1, 2].contains(id)));
-    }
-
-    #[test]
-    fn repetition_penalty_lowers_seen_tokens() {
-        let sampling = Sampling { repetition_penalty: 2.0, ..Sampling::default() };
-        assert_eq!(sampling.pick(&[3.0, 2.0, -1.0], &[0]).0, 1);
     }
 
     #[test]

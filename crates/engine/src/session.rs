@@ -1,8 +1,8 @@
 //! Running a model: single sessions, whole-sequence scores.
 //!
-//! Place in the flow: what `serving` and `attribution` call; everything goes through `forward`. Invariant: a
-//! sequence's logits are the same bits whether it runs alone or in a batch, in one prefill or token by token.
-//! Not here: which sequences run when (`serving`).
+//! Place in the flow: what `serving` and `attribution` call; everything goes through `forward`.
+//! Invariant: a sequence's logits are the same bits whether it runs alone or in a batch, in one
+//! prefill or token by token. Not here: which sequences run when (`serving`).
 
 use std::ops::ControlFlow;
 
@@ -80,9 +80,11 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Continues `prompt` under `sampling`; `on_token` sees every id as it is chosen and may end the run.
+/// Continues `prompt` under `sampling`; `on_token` sees every id as it is chosen and may end the
+/// run.
 ///
-/// An id of `sampling.stop` ends the run and is not part of the result. The run also ends where the model's positions do.
+/// An id of `sampling.stop` ends the run and is not part of the result. The run also ends where the
+/// model's positions do.
 ///
 /// # Errors
 ///
@@ -133,7 +135,8 @@ pub fn logits(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Matrix,
     Ok(Matrix::new(ids.len(), model.config().vocab, out))
 }
 
-/// Log-probability (nats) of each of `ids[1..]` given what precedes it; a single id gives an empty list.
+/// Log-probability (nats) of each of `ids[1..]` given what precedes it; a single id gives an empty
+/// list.
 ///
 /// # Errors
 ///
@@ -155,7 +158,8 @@ pub fn score(model: &Model, lora: Option<&Lora>, ids: &[u32]) -> Result<Vec<f32>
     Ok(out)
 }
 
-/// Mean over positions of the final hidden state (after the last norm), `[hidden]`: a lexical-semantic vector of the text.
+/// Mean over positions of the final hidden state (after the last norm), `[hidden]`: a
+/// lexical-semantic vector of the text.
 ///
 /// # Errors
 ///

@@ -1,9 +1,10 @@
 //! Text to ids and back, with byte offsets both ways.
 //!
-//! Place in the flow: beside the model, not under it; `datanet`, `serving` and `attribution` use it for spans. Wraps the
-//! `tokenizers` crate for encoding; decoding is our own, because receipts need the bytes of every id. Invariants:
-//! only BPE tokenizers whose decoder we can name (byte-level, or `▁` with byte fallback) are loaded; training is a
-//! function of texts and settings. Not here: what a chat template means (`serving`); its text is only carried along.
+//! Place in the flow: beside the model, not under it; `datanet`, `serving` and `attribution` use it
+//! for spans. Wraps the `tokenizers` crate for encoding; decoding is our own, because receipts need
+//! the bytes of every id. Invariants: only BPE tokenizers whose decoder we can name (byte-level, or
+//! `▁` with byte fallback) are loaded; training is a function of texts and settings. Not here: what
+//! a chat template means (`serving`); its text is only carried along.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,20 @@ use tokenizers::{AddedToken, Model as _};
 
 use crate::error::LoadError;
 use crate::files;
+use crate::settings::{FolderTemplate, Special, TokenizerSettings};
 
 /// Ids that a vocabulary may have at most.
 const MAX_VOCAB: usize = 1 << 20;
+
+/// Classes of transformers that put bos before a text unless a file says otherwise.
+const BOS_CLASSES: [&str; 6] = [
+    "LlamaTokenizer",
+    "LlamaTokenizerFast",
+    "CodeLlamaTokenizer",
+    "CodeLlamaTokenizerFast",
+    "GemmaTokenizer",
+    "GemmaTokenizerFast",
+];
 
 /// A BPE tokenizer and the bytes of each of its ids.
 pub struct Tokenizer {
@@ -35,31 +47,18 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`, or the one in folder `path`; `tokenizer_config.json` beside it names bos and eos, and
-    /// it or `chat_template.jinja` gives the chat template.
+    /// Reads a `tokenizer.json`, or the one in folder `path`, with what the files beside it say
+    /// ([`TokenizerSettings`]).
     ///
     /// # Errors
     ///
-    /// [`LoadError`] for unreadable or broken files and for kinds of tokenizers the engine cannot decode.
+    /// [`LoadError`] for unreadable or broken files and for kinds of tokenizers the engine cannot
+    /// decode.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let path = if path.is_dir() { files::within(path, "tokenizer.json") } else { path.to_owned() };
         let json = files::read_limited(&path, files::MAX_JSON_BYTES)?;
-        let config = path.with_file_name("tokenizer_config.json");
-        let config = if config.exists() {
-            let bytes = files::read_limited(&config, files::MAX_JSON_BYTES)?;
-            serde_json::from_slice(&bytes).map_err(|e| LoadError::Malformed { path: config, reason: e.to_string() })?
-        } else {
-            Value::Null
-        };
-        let mut tokenizer = Self::parse(json, &config, &path)?;
-        let template = path.with_file_name("chat_template.jinja");
-        if template.exists() {
-            let bytes = files::read_limited(&template, files::MAX_JSON_BYTES)?;
-            let text = String::from_utf8(bytes);
-            let text = text.map_err(|e| LoadError::Malformed { path: template, reason: e.to_string() })?;
-            tokenizer.chat_template = Some(text);
-        }
-        Ok(tokenizer)
+        let settings = TokenizerSettings::load(path.parent().unwrap_or(Path::new("")))?;
+        Self::parse(json, &settings, &path)
     }
 
     /// Reads the bytes of a `tokenizer.json`, without files beside it.
@@ -68,13 +67,14 @@ impl Tokenizer {
     ///
     /// As [`Tokenizer::load`].
     pub fn from_json(json: Vec<u8>) -> Result<Self, LoadError> {
-        Self::parse(json, &Value::Null, Path::new("tokenizer.json"))
+        Self::parse(json, &TokenizerSettings::default(), Path::new("tokenizer.json"))
     }
 
     /// Learns a byte-level BPE from `texts`, in their order.
     ///
-    /// `specials` take the first ids: the first one starts a sequence, the second ends it. The same texts give the same
-    /// tokenizer, byte for byte. A small corpus may give fewer than `vocab_size` ids.
+    /// `specials` take the first ids: the first one starts a sequence, the second ends it. The same
+    /// texts give the same tokenizer, byte for byte. A small corpus may give fewer than
+    /// `vocab_size` ids.
     ///
     /// # Errors
     ///
@@ -103,8 +103,10 @@ impl Tokenizer {
         inner.train(&mut trainer, texts).map_err(malformed)?;
         let mut json = inner.to_string(true).map_err(malformed)?.into_bytes();
         json.push(b'\n');
-        let config = token_config(specials.first().copied(), specials.get(1).copied(), None);
-        Self::parse(json, &config, Path::new("trained tokenizer"))
+        let (bos, eos) = (specials.first().copied(), specials.get(1).copied());
+        let config = token_config(bos, eos, bos.is_some(), None);
+        let settings = TokenizerSettings::parse(&config, &Value::Null);
+        Self::parse(json, &settings, Path::new("trained tokenizer"))
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into folder `dir`.
@@ -117,24 +119,24 @@ impl Tokenizer {
         files::write(&files::within(dir, "tokenizer.json"), &self.json)?;
         let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
         let template = self.chat_template.as_deref();
-        let config = token_config(name(self.bos).as_deref(), name(self.eos).as_deref(), template);
+        let config = token_config(name(self.bos).as_deref(), name(self.eos).as_deref(), self.adds_bos, template);
         files::write(&files::within(dir, "tokenizer_config.json"), format!("{config:#}\n").as_bytes())
     }
 
-    /// Ids of `text`, after bos if wanted and known.
+    /// Ids of `text`, after [`Tokenizer::start`] if `with_start`.
     ///
-    /// Special tokens spelled out in the text become their ids. Gives no text ids when a pattern of the tokenizer gives
-    /// up on the text.
-    pub fn encode(&self, text: &str, add_bos: bool) -> Vec<u32> {
-        let mut ids: Vec<u32> = self.bos.filter(|_| add_bos).into_iter().collect();
+    /// Special tokens spelled out in the text become their ids. Gives no text ids when a pattern of
+    /// the tokenizer gives up on the text.
+    pub fn encode(&self, text: &str, with_start: bool) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.start().filter(|_| with_start).into_iter().collect();
         if let Ok(encoding) = self.inner.encode_fast(text, false) {
             ids.extend_from_slice(encoding.get_ids());
         }
         ids
     }
 
-    /// Ids of `text`, without bos, each with the byte range of `text` it stands for; ids inside one character share its
-    /// range.
+    /// Ids of `text`, without a start token, each with the byte range of `text` it stands for; ids
+    /// inside one character share its range.
     pub fn encode_with_offsets(&self, text: &str) -> Vec<(u32, Range<usize>)> {
         let Ok(encoding) = self.inner.encode(text, false) else { return Vec::new() };
         let ranges = encoding.get_offsets().iter().map(|&(start, end)| {
@@ -159,15 +161,25 @@ impl Tokenizer {
         out
     }
 
-    /// The text of `ids`: special tokens left out, bytes that are not UTF-8 replaced by U+FFFD, one leading space
-    /// dropped where encoding adds one.
+    /// The text of `ids`: special tokens left out, bytes that are not UTF-8 replaced by U+FFFD, one
+    /// leading space dropped where encoding adds one.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.decode_with_offsets(ids).0
     }
 
-    /// As [`Tokenizer::decode`], with the byte range of each id in the text; ids inside one character share its range,
-    /// special tokens have an empty one.
+    /// As [`Tokenizer::decode`], with the byte range of each id in the text; ids inside one
+    /// character share its range, special tokens have an empty one.
     pub fn decode_with_offsets(&self, ids: &[u32]) -> (String, Vec<Range<usize>>) {
+        self.text_of(ids, self.strips_space)
+    }
+
+    /// As [`Tokenizer::decode_with_offsets`], for ids that go on with a text: a leading space is
+    /// the text's and stays.
+    pub fn decode_continuation(&self, ids: &[u32]) -> (String, Vec<Range<usize>>) {
+        self.text_of(ids, false)
+    }
+
+    fn text_of(&self, ids: &[u32], strip: bool) -> (String, Vec<Range<usize>>) {
         let mut bytes = Vec::new();
         let mut raw = Vec::with_capacity(ids.len());
         for id in ids {
@@ -175,7 +187,7 @@ impl Tokenizer {
             bytes.extend_from_slice(self.piece(*id));
             raw.push(start..bytes.len());
         }
-        if self.strips_space && bytes.first() == Some(&b' ') {
+        if strip && bytes.first() == Some(&b' ') {
             bytes.remove(0);
             for range in &mut raw {
                 *range = range.start.saturating_sub(1)..range.end.saturating_sub(1);
@@ -223,7 +235,14 @@ impl Tokenizer {
         Sha256::digest(&self.json).into()
     }
 
-    /// Id that starts a sequence.
+    /// The id that comes before every text, where the tokenizer puts one there: what serving,
+    /// training and crediting start a text with.
+    pub fn start(&self) -> Option<u32> {
+        self.bos.filter(|_| self.adds_bos)
+    }
+
+    /// The id that is named as the start of a sequence, whether or not texts begin with it
+    /// ([`Tokenizer::start`]).
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
@@ -233,8 +252,9 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Whether the reference puts bos before a text of its own accord: the tokenizer's template starts with a special
-    /// token, or the configuration says `add_bos_token`.
+    /// Whether the reference puts bos before a text of its own accord: the configuration says
+    /// `add_bos_token`, or it says nothing and the tokenizer's template starts with a special token
+    /// or its class puts one there.
     pub fn adds_bos(&self) -> bool {
         self.adds_bos
     }
@@ -249,7 +269,7 @@ impl Tokenizer {
         self.pieces.len()
     }
 
-    fn parse(json: Vec<u8>, config: &Value, path: &Path) -> Result<Self, LoadError> {
+    fn parse(json: Vec<u8>, settings: &TokenizerSettings, path: &Path) -> Result<Self, LoadError> {
         let malformed = |reason: String| LoadError::Malformed { path: PathBuf::from(path), reason };
         let value: Value = serde_json::from_slice(&json).map_err(|e| malformed(e.to_string()))?;
         let (style, strips_space) = Style::of(&value)?;
@@ -269,26 +289,25 @@ impl Tokenizer {
         for (id, token) in inner.get_added_tokens_decoder() {
             pieces[id as usize] = if token.special { Vec::new() } else { token.content.into_bytes() };
         }
-        let named = |key: &str| {
-            let token = &config[key];
-            token.as_str().or(token["content"].as_str()).and_then(|name| inner.token_to_id(name))
-        };
-        // A file that says `null` means that there is none; one that says nothing leaves it to the usual names.
-        let usual = |key: &str, names: &[&str]| match config.get(key) {
-            Some(Value::Null) => None,
+        let named = |special: &Special| special.name().and_then(|name| inner.token_to_id(name));
+        // A file that says `null` means that there is none; one that says nothing leaves it to the
+        // usual names.
+        let usual = |special: &Special, names: &[&str]| match special {
+            Special::None => None,
             _ => names.iter().find_map(|name| inner.token_to_id(name)),
         };
         let template = first_of_template(&value["post_processor"]).and_then(|name| inner.token_to_id(name));
-        let bos =
-            named("bos_token").or(template).or_else(|| usual("bos_token", &["<s>", "<|begin_of_text|>", "<|bos|>"]));
+        let bos = named(&settings.bos)
+            .or(template)
+            .or_else(|| usual(&settings.bos, &["<s>", "<|begin_of_text|>", "<|bos|>"]));
         let ends = ["</s>", "<|end_of_text|>", "<|endoftext|>", "<|eos|>"];
-        let eos = named("eos_token").or_else(|| usual("eos_token", &ends));
-        let adds_bos = bos.is_some() && config["add_bos_token"].as_bool().unwrap_or(template.is_some());
-        let chat_template = match &config["chat_template"] {
-            Value::Array(list) => list.iter().find(|t| t["name"] == "default").and_then(|t| t["template"].as_str()),
-            other => other.as_str(),
+        let eos = named(&settings.eos).or_else(|| usual(&settings.eos, &ends));
+        let by_class = settings.class.as_deref().is_some_and(|class| BOS_CLASSES.contains(&class));
+        let adds_bos = bos.is_some() && settings.add_bos.unwrap_or(template.is_some() || by_class);
+        let chat_template = match &settings.template {
+            FolderTemplate::Text(text) => Some(text.clone()),
+            FolderTemplate::None | FolderTemplate::NoDefault => None,
         };
-        let chat_template = chat_template.map(str::to_owned);
         Ok(Self { inner, json, pieces, strips_space, bos, eos, adds_bos, chat_template })
     }
 }
@@ -370,7 +389,8 @@ impl Style {
     }
 }
 
-/// The byte that GPT-2's alphabet writes as `c`: printable Latin-1 stands for itself, the other 68 bytes follow from U+0100.
+/// The byte that GPT-2's alphabet writes as `c`: printable Latin-1 stands for itself, the other 68
+/// bytes follow from U+0100.
 fn byte_of(c: char) -> Option<u8> {
     let plain = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let code = u32::from(c);
@@ -382,8 +402,9 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// A `tokenizer_config.json`.
-fn token_config(bos: Option<&str>, eos: Option<&str>, template: Option<&str>) -> Value {
+fn token_config(bos: Option<&str>, eos: Option<&str>, add_bos: bool, template: Option<&str>) -> Value {
     let mut config = serde_json::json!({
+        "add_bos_token": add_bos,
         "bos_token": bos,
         "eos_token": eos,
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -501,8 +522,11 @@ mod tests {
         for text in ["ab é", "水位 a", "", " a  b", "\n"] {
             assert_eq!(tokenizer.decode(&tokenizer.encode(text, true)), text, "{text:?}");
         }
-        let (text, ranges) = tokenizer.decode_with_offsets(&[263, 259, 3 + 0xc3, 3 + 0xa9]);
+        let ids = [263, 259, 3 + 0xc3, 3 + 0xa9];
+        let (text, ranges) = tokenizer.decode_with_offsets(&ids);
         assert_eq!((text.as_str(), ranges), ("ab é", vec![0..2, 2..3, 3..5, 3..5]));
+        let (text, ranges) = tokenizer.decode_continuation(&ids);
+        assert_eq!((text.as_str(), ranges), (" ab é", vec![0..3, 3..4, 4..6, 4..6]));
     }
 
     #[test]
@@ -526,7 +550,19 @@ mod tests {
         };
         let named = load(json!({"bos_token": {"content": "<tool>"}, "eos_token": "<s>", "add_bos_token": false}));
         assert_eq!((named.bos(), named.eos(), named.adds_bos()), (Some(264), Some(1), false));
+        assert_eq!((named.start(), named.encode("a", true)), (None, named.encode("a", false)));
         assert_eq!((named.chat_template(), load(json!({"eos_token": null})).eos()), (None, None));
+        // What no file says is what the class does, and what `tokenizer.json` itself says comes
+        // before that.
+        let mut plain = byte_fallback();
+        plain["post_processor"] = Value::Null;
+        write("tokenizer.json", plain.to_string());
+        let class = |name: &str| load(json!({"tokenizer_class": name, "bos_token": "<s>"})).start();
+        assert_eq!((class("LlamaTokenizerFast"), class("PreTrainedTokenizerFast")), (Some(1), None));
+        write("special_tokens_map.json", json!({"eos_token": {"content": "<tool>"}}).to_string());
+        assert_eq!((load(json!({})).eos(), load(json!({"eos_token": "<s>"})).eos()), (Some(264), Some(1)));
+        std::fs::remove_file(dir.path().join("special_tokens_map.json")).unwrap();
+        write("tokenizer.json", byte_fallback().to_string());
         let several = json!([{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]);
         assert_eq!(load(json!({"chat_template": several})).chat_template(), Some("d"));
         let one = load(json!({"chat_template": "{{ messages }}"}));

@@ -1,9 +1,10 @@
 //! Training: AdamW over an adapter ([`LoraTrainer`]) or over all base weights ([`BaseTrainer`]).
 //!
-//! Place in the flow: `factory` drives a trainer step by step and stores its checkpoints. Invariants: a step is a
-//! function of (parameters, state, batch, settings); each example's gradient is computed by itself and added in
-//! the order of the batch, so that neither threads nor a restart change a bit. A step that fails changes nothing.
-//! Not here: which examples, when to stop (`factory`).
+//! Place in the flow: `factory` drives a trainer step by step and stores its checkpoints.
+//! Invariants: a step is a function of (parameters, state, batch, settings); each example's
+//! gradient is computed by itself and added in the order of the batch, so that neither threads nor
+//! a restart change a bit. A step that fails changes nothing. Not here: which examples, when to
+//! stop (`factory`).
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,8 @@ const MAGIC: &[u8; 8] = b"OLTRAIN1";
 pub enum Schedule {
     /// It stays.
     Constant,
-    /// Half a cosine from the full rate to `floor` times it at step `total_steps`, and `floor` from there on.
+    /// Half a cosine from the full rate to `floor` times it at step `total_steps`, and `floor` from
+    /// there on.
     Cosine {
         /// Step (from 1) at which the floor is reached.
         total_steps: u64,
@@ -227,7 +229,8 @@ impl<'m> LoraTrainer<'m> {
         Ok(Self { model, lora, optimiser, batcher: Batcher::default() })
     }
 
-    /// Continues from [`LoraTrainer::checkpoint`], bit for bit; `lora` gives the shape, its values are replaced.
+    /// Continues from [`LoraTrainer::checkpoint`], bit for bit; `lora` gives the shape, its values
+    /// are replaced.
     ///
     /// # Errors
     ///
@@ -297,7 +300,8 @@ impl BaseTrainer {
         Ok(Self { model, optimiser, batcher: Batcher::default(), decayed })
     }
 
-    /// Continues from [`BaseTrainer::checkpoint`], bit for bit; `model` gives the shape, its weights are replaced.
+    /// Continues from [`BaseTrainer::checkpoint`], bit for bit; `model` gives the shape, its
+    /// weights are replaced.
     ///
     /// # Errors
     ///
@@ -383,8 +387,8 @@ impl Sum {
 }
 
 impl Batcher {
-    /// Leaves the gradient of the mean loss per scored token in `self.total`: of the adapter, or of all weights when
-    /// there is none.
+    /// Leaves the gradient of the mean loss per scored token in `self.total`: of the adapter, or of
+    /// all weights when there is none.
     fn run(&mut self, model: &Model, lora: Option<&Lora>, batch: &[Example<'_>]) -> Result<Sum, TrainError> {
         let params = lora.map_or(model.num_params(), Lora::num_params);
         if batch.is_empty() {

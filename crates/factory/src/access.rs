@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - A [`Granted`] can be made in two ways: [`Granted::check`], which checks every source's grant before it reads one
-//!   row of any, and [`Granted::own`], for records that belong to no datanet.
+//! - A [`Granted`] can be made in two ways: [`Granted::check`], which checks every source's grant
+//!   before it reads one row of any, and [`Granted::own`], for records that belong to no datanet.
 //! - The grants go with the records, so that the manifest can name them.
 //!
 //! Not here: what makes a grant live (signature, slot on chain, time); the caller of `check` knows.
@@ -20,7 +20,8 @@ pub struct GrantProof {
     pub datanet: DatanetId,
     /// The version that may be read.
     pub version: u64,
-    /// The grant's name ([`openledger_protocol::Grant::struct_hash`]), as it goes into the manifest.
+    /// The grant's name ([`openledger_protocol::Grant::struct_hash`]), as it goes into the
+    /// manifest.
     pub grant: B256,
 }
 
@@ -74,7 +75,8 @@ impl Granted {
         Ok(granted)
     }
 
-    /// Records that stand in no datanet, such as a file of one's own: nobody else's leave is needed.
+    /// Records that stand in no datanet, such as a file of one's own: nobody else's leave is
+    /// needed.
     #[must_use]
     pub fn own(records: Vec<TrainRecord>) -> Self {
         Self { records, sources: Vec::new() }

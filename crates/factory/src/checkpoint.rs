@@ -1,7 +1,8 @@
 //! The state of an unfinished run, as a file that is whole or not there.
 //!
-//! `magic ‖ fingerprint (32) ‖ base loss (u64) ‖ n (u64) ‖ n step losses (u64) ‖ engine state ‖ SHA-256 of all before`,
-//! little-endian. The fingerprint names recipe, base, tokenizer and records, so that no other run can take it up.
+//! `magic ‖ fingerprint (32) ‖ base loss (u64) ‖ n (u64) ‖ n step losses (u64) ‖ engine state ‖
+//! SHA-256 of all before`, little-endian. The fingerprint names recipe, base, tokenizer and
+//! records, so that no other run can take it up.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! Finds held-out records that training has as good as seen.
 //!
-//! Two records are compared by the sets of their runs of five words (or ids): the Jaccard index of the sets, exactly,
-//! for every training record that shares a run that is not everywhere. Not here: which copies are paid (`datanet`).
+//! Two records are compared by the sets of their runs of five words (or ids): the Jaccard index of
+//! the sets, exactly, for every training record that shares a run that is not everywhere. Not here:
+//! which copies are paid (`datanet`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::record::{Content, TrainRecord};
 
 /// Words in a run.
 const RUN: usize = 5;
-/// Share of common runs from which records count as the same: the threshold of duplicate detection (DESIGN 7).
+/// Share of common runs from which records count as the same: the threshold of duplicate detection.
 const NEAR_MILLIONTHS: u64 = 800_000;
 /// A run in more training records than this is boilerplate and brings no pair to light.
 const COMMON: usize = 1_000;
@@ -27,7 +28,8 @@ pub struct Overlap {
     pub similarity: u64,
 }
 
-/// The held-out records whose nearest training record shares at least 0.8 of its runs of words, in order of place.
+/// The held-out records whose nearest training record shares at least 0.8 of its runs of words, in
+/// order of place.
 ///
 /// **Cost:** linear in the text, times the number of records that share a run.
 #[must_use]

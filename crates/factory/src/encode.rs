@@ -1,6 +1,7 @@
 //! Records as token ids: what the model sees of each.
 
-use openledger_engine::{ModelConfig, Tokenizer};
+use openledger_engine::{Learned, ModelConfig, Tokenizer};
+use openledger_protocol::Cut;
 
 use crate::error::FactoryError;
 use crate::record::{Content, TrainRecord};
@@ -16,6 +17,8 @@ pub struct Sequence {
     pub loss_from: usize,
     /// Whether its end was cut off.
     pub truncated: bool,
+    /// Tokens by which its context was shortened; zero when it was not.
+    pub context_cut: usize,
 }
 
 impl Sequence {
@@ -28,12 +31,14 @@ impl Sequence {
 
 /// Encodes `record`, at most `limit` ids; `None` when nothing of it would be learned.
 ///
-/// Text becomes start token, text, end token (as far as tokenizer and model have them) and is cut off at `limit`. A dialog is
-/// learned from the token on in which its answer starts, since that token may begin with the space before it.
+/// Text becomes start token, text, end token (as far as tokenizer and model have them). A dialog
+/// that is too long loses the end of its context, or all of it; what is still too long is cut off
+/// at `limit`. A dialog is learned from the token on in which its answer starts, since that token
+/// may begin with the space before it.
 ///
 /// # Errors
-/// [`FactoryError::BadRecord`] when the answer starts inside a character or beyond the text, the tokenizer gives up on it, an id is outside the vocabulary,
-/// or the loss would start at id 0.
+/// [`FactoryError::BadRecord`] when the answer starts inside a character or beyond the text, the
+/// tokenizer gives up on it, an id is outside the vocabulary, or the loss would start at id 0.
 pub fn encode(
     tokenizer: &Tokenizer,
     config: &ModelConfig,
@@ -43,34 +48,31 @@ pub fn encode(
 ) -> Result<Option<Sequence>, FactoryError> {
     let (vocab, end) = (config.vocab, config.eos.first().copied());
     let bad = |reason: String| FactoryError::BadRecord { name: record.name.clone(), reason };
-    let (mut ids, loss_from) = match &record.content {
+    let mut context_cut = 0;
+    let Learned { mut ids, loss_from } = match &record.content {
         Content::Ids { ids, loss_from } => {
             if *loss_from == 0 {
                 return Err(bad("the loss starts at id 0, which has nothing before it".into()));
             }
-            (ids.clone(), *loss_from)
+            Learned { ids: ids.clone(), loss_from: *loss_from }
         }
-        Content::Text { text, answer_start_byte } => {
+        Content::Text { text, answer_start_byte, context } => {
             if !text.is_char_boundary(*answer_start_byte) {
                 return Err(bad(format!("byte {answer_start_byte} is not a place in its {} bytes", text.len())));
             }
             if text.is_empty() {
                 return Ok(None);
             }
-            let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
-            let mut loss_from = None;
-            for (id, range) in tokenizer.encode_with_offsets(text) {
-                if loss_from.is_none() && range.end > *answer_start_byte {
-                    loss_from = Some(ids.len());
-                }
-                ids.push(id);
-            }
-            if ids.len() == usize::from(tokenizer.bos().is_some()) && !text.trim().is_empty() {
+            let end = tokenizer.eos().or(end);
+            let tokens = |text: &str| tokenizer.encode_with_offsets(text).into_iter().map(|(_, range)| range).collect();
+            let cut = Cut::to_fit(text, context.as_ref(), tokenizer.text_room(limit, end), &tokens);
+            context_cut = cut.tokens;
+            let learned = tokenizer.learned(&cut.rest(text), answer_start_byte.saturating_sub(cut.bytes.len()), end);
+            let beside = usize::from(tokenizer.start().is_some()) + usize::from(end.is_some());
+            if learned.ids.len() == beside && !text.trim().is_empty() {
                 return Err(bad("the tokenizer makes no token of it".into()));
             }
-            let loss_from = loss_from.unwrap_or(ids.len()).max(1);
-            ids.extend(tokenizer.eos().or(end));
-            (ids, loss_from)
+            learned
         }
     };
     if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
@@ -78,5 +80,5 @@ pub fn encode(
     }
     let truncated = ids.len() > limit;
     ids.truncate(limit);
-    Ok((loss_from < ids.len()).then_some(Sequence { record: index, ids, loss_from, truncated }))
+    Ok((loss_from < ids.len()).then_some(Sequence { record: index, ids, loss_from, truncated, context_cut }))
 }

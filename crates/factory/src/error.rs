@@ -26,7 +26,8 @@ pub enum FactoryError {
         /// What is wrong and where.
         reason: String,
     },
-    /// No live grant covers a datanet version; ask its owner for one. No row of any source was read.
+    /// No live grant covers a datanet version; ask its owner for one. No row of any source was
+    /// read.
     #[error("no live grant for version {version} of datanet {datanet}: {reason}")]
     NoGrant {
         /// The datanet's number.
@@ -45,14 +46,6 @@ pub enum FactoryError {
         version: u64,
         /// What the source said.
         reason: String,
-    },
-    /// Lines of a data file cannot be trained on; all of them are listed, and nothing was trained.
-    #[error("`{path}` has {} bad line(s), the first: line {}: {}", .lines.len(), .lines.first().map_or(0, |l| l.0), .lines.first().map_or("", |l| l.1.as_str()))]
-    BadLines {
-        /// The file.
-        path: PathBuf,
-        /// Line numbers from 1 with the reason.
-        lines: Vec<(usize, String)>,
     },
     /// There is nothing to train on: no record, or every record is held out or too short.
     #[error("there is nothing to train on: {reason}")]
@@ -76,12 +69,12 @@ pub enum FactoryError {
         /// What differs.
         reason: String,
     },
-    /// A generated text differs from what the recipe records: this build makes other bytes than the one that wrote it.
+    /// Texts differ from what the recipe records; generate or copy them again.
     #[error("input {index} has SHA-256 {found}, the recipe says {expected}")]
     CorpusDiffers {
-        /// Place among the recipe's inputs, from 0.
+        /// Place among the recipe's inputs, from 0; the held-out texts come after them.
         index: usize,
-        /// What this build generates, in hexadecimal.
+        /// What the texts have, in hexadecimal.
         found: String,
         /// What the recipe says.
         expected: String,

@@ -34,8 +34,9 @@ pub struct Estimate {
 
 /// Estimates a run of `recipe` on a model of shape `config` over records of `token_counts` tokens.
 ///
-/// A token costs about `6·P` operations forward and back through `P` frozen weights (forward, recomputation, gradient of
-/// the input) and `6` for every weight of the adapter, and attention its share.
+/// A token costs about `6·P` operations forward and back through `P` frozen weights (forward,
+/// recomputation, gradient of the input) and `6` for every weight of the adapter, and attention its
+/// share.
 ///
 /// # Errors
 /// [`FactoryError::BadRecipe`].

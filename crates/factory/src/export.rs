@@ -1,4 +1,5 @@
-//! Writes an adapter as a folder that Hugging Face tools read: PEFT files, a model card, the run's figures.
+//! Writes an adapter as a folder that Hugging Face tools read: PEFT files, a model card, the run's
+//! figures.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +13,8 @@ use crate::files;
 use crate::recipe::Recipe;
 use crate::train::Trained;
 
-/// The chat template of our bases, in Hugging Face's Jinja form; `serving` knows the same text by its bytes.
+/// The chat template of our bases, in Hugging Face's Jinja form; `serving` knows the same text by
+/// its bytes.
 pub const CHAT_TEMPLATE: &str = include_str!("../../../models/base/chat_template.jinja");
 
 /// What a model card says besides the run's own figures.
@@ -28,11 +30,12 @@ pub struct Card {
     pub datasets: Vec<String>,
 }
 
-/// Writes `adapter_config.json`, `adapter_model.safetensors`, `README.md` and `training.json` to `dir`, all or nothing.
+/// Writes `adapter_config.json`, `adapter_model.safetensors`, `README.md` and `training.json` to
+/// `dir`, all or nothing.
 ///
 /// # Errors
-/// [`FactoryError::OutputExists`] when `dir` holds anything, [`FactoryError::Io`] and [`FactoryError::Load`] when it
-/// cannot be written.
+/// [`FactoryError::OutputExists`] when `dir` holds anything, [`FactoryError::Io`] and
+/// [`FactoryError::Load`] when it cannot be written.
 pub fn export(dir: &Path, trained: &Trained, recipe: &Recipe, card: &Card) -> Result<(), FactoryError> {
     let training = canonical_json(&json!({
         "format": "openledger/training/v1",
@@ -48,6 +51,7 @@ pub fn export(dir: &Path, trained: &Trained, recipe: &Recipe, card: &Card) -> Re
             "after_micro_nats": e.after,
         })),
         "trained_tokens": trained.trained_tokens,
+        "contexts_cut": trained.contexts_cut,
         "overlaps": trained.overlaps.iter().map(|o| json!({
             "held_out": o.held_out,
             "training": o.training,
@@ -91,6 +95,11 @@ fn readme_text(trained: &Trained, recipe: &Recipe, card: &Card) -> Result<String
         trained.losses.len(),
         hex(&trained.lora.hash()),
     );
+    if trained.contexts_cut.records > 0 {
+        let cut = trained.contexts_cut;
+        let _ =
+            writeln!(out, "\nThe contexts of {} records were shortened by {} tokens to fit.", cut.records, cut.tokens);
+    }
     match &trained.held_out {
         Some(e) => {
             let _ = writeln!(

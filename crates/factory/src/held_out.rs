@@ -1,7 +1,7 @@
 //! Records kept out of training: which ones, and what the model loses on them.
 //!
-//! **Invariant:** whether a record is held out depends on its content and the share alone, so that adding or removing
-//! others moves nothing, and copies of a record fall on the same side.
+//! **Invariant:** whether a record is held out depends on its content and the share alone, so that
+//! adding or removing others moves nothing, and copies of a record fall on the same side.
 
 use openledger_engine::{Lora, Model, score};
 use openledger_protocol::B256;
@@ -32,7 +32,8 @@ pub struct Evaluation {
     pub after: u64,
 }
 
-/// Mean loss over the learned tokens of `sequences`, in micro-nats a token; summed in `f64` in order.
+/// Mean loss over the learned tokens of `sequences`, in micro-nats a token; summed in `f64` in
+/// order.
 ///
 /// # Errors
 /// [`FactoryError::Run`] when a sequence does not fit the model.

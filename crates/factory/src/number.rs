@@ -1,6 +1,8 @@
-//! Numbers of recipes as decimal strings, so that a hashed recipe holds no float and no integer beyond 2⁵³.
+//! Numbers of recipes as decimal strings, so that a hashed recipe holds no float and no integer
+//! beyond 2⁵³.
 //!
-//! Reading takes a JSON or TOML number or a string; writing gives the shortest string that reads back to the same value.
+//! Reading takes a JSON or TOML number or a string; writing gives the shortest string that reads
+//! back to the same value.
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;

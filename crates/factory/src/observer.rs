@@ -2,6 +2,15 @@
 
 use openledger_engine::StepReport;
 
+/// Contexts that were shortened because their records were too long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ContextsCut {
+    /// Records whose context was shortened or left out.
+    pub records: usize,
+    /// Tokens left out, of all of them together.
+    pub tokens: u64,
+}
+
 /// What just happened in a run.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -18,7 +27,10 @@ pub enum Event {
         held_out: usize,
         /// Records longer than the sequence length, of which the end is not learned.
         truncated: usize,
-        /// Records of which nothing is learned: empty, or the answer lies beyond the sequence length.
+        /// Records of which only the context was too long.
+        contexts_cut: ContextsCut,
+        /// Records of which nothing is learned: empty, or the answer lies beyond the sequence
+        /// length.
         skipped: usize,
     },
     /// One optimiser step is done.
@@ -48,8 +60,9 @@ pub enum Verdict {
 
 /// Watches a run.
 pub trait Observer {
-    /// Called after each event, on the training thread. [`Verdict::Stop`] is honoured after [`Event::Started`] and
-    /// [`Event::Stepped`]; after the others the run is at an end or will soon ask again.
+    /// Called after each event, on the training thread. [`Verdict::Stop`] is honoured after
+    /// [`Event::Started`] and [`Event::Stepped`]; after the others the run is at an end or will
+    /// soon ask again.
     fn on(&mut self, event: &Event) -> Verdict;
 }
 

@@ -2,14 +2,15 @@
 //!
 //! # Place in the flow
 //!
-//! Run once by the project for `models/base`; anyone may run it again and compare hashes. Everything is derived from the
-//! recipe: the corpus from seeds (checked against the recorded SHA-256), the tokenizer from the corpus, the weights from
-//! both.
+//! Run once by the project for `models/base`; anyone may run it again and compare hashes. The texts
+//! come in and are checked against the SHA-256 that the recipe records; the tokenizer follows from
+//! the texts, the weights from both.
 //!
 //! # Invariants
 //!
 //! - Same recipe, same bytes, on any number of threads, stopped and resumed or not.
-//! - The figures in `training.json` are those of the saved weights (bf16), not of the ones in memory.
+//! - The figures in `training.json` are those of the saved weights (bf16), not of the ones in
+//!   memory.
 
 use std::path::Path;
 
@@ -19,13 +20,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
-use crate::corpus;
 use crate::encode::Sequence;
 use crate::error::FactoryError;
 use crate::export::{CHAT_TEMPLATE, hex};
 use crate::files;
 use crate::held_out::{measure, micro_nats};
-use crate::observer::{Event, Observer, Verdict};
+use crate::observer::{ContextsCut, Event, Observer, Verdict};
 use crate::train::{Order, Saving};
 
 /// A recipe of a base model, as `models/base/recipe.toml` has it.
@@ -48,11 +48,20 @@ pub struct PretrainRecipe {
     pub training: Training,
 }
 
-/// A generated text.
+/// The texts that a recipe's inputs stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// Those to train on: one list for each of the recipe's inputs, in its order.
+    pub inputs: Vec<Vec<String>>,
+    /// Those to measure on.
+    pub held_out: Vec<String>,
+}
+
+/// Where a list of texts comes from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// `generated`: by [`crate::corpus`].
+    /// `generated`: by `models/corpus`.
     pub kind: String,
     /// Seed of the corpus.
     pub seed: u64,
@@ -223,16 +232,19 @@ impl PretrainRecipe {
     }
 }
 
-/// Trains the base that the recipe at `recipe` describes and writes its folder to `out` (which may hold an older one).
+/// Trains the base that the recipe at `recipe` describes and writes its folder to `out` (which may
+/// hold an older one).
 ///
-/// Texts stand one after the other, the end token before, between and after them, cut into windows that overlap by one
-/// token, so that each token but the first is learned once a pass. `None` when the observer stopped the run.
+/// Texts stand one after the other, the end token before, between and after them, cut into windows
+/// that overlap by one token, so that each token but the first is learned once a pass. `None` when
+/// the observer stopped the run.
 ///
 /// # Errors
-/// [`FactoryError::CorpusDiffers`] when this build generates other texts than the recipe records; otherwise those of
-/// [`PretrainRecipe::load`] and [`crate::train`].
+/// [`FactoryError::CorpusDiffers`] when the texts are others than the recipe records; otherwise
+/// those of [`PretrainRecipe::load`] and [`crate::train`].
 pub fn pretrain(
     recipe: &Path,
+    given: &Texts,
     out: &Path,
     saving: Saving<'_>,
     observer: &mut dyn Observer,
@@ -240,11 +252,18 @@ pub fn pretrain(
     let text = std::fs::read_to_string(recipe).map_err(files::io(recipe))?;
     let parsed = PretrainRecipe::parse(&text)
         .map_err(|reason| FactoryError::BadRecipeFile { path: recipe.to_owned(), reason })?;
-    let mut texts = Vec::new();
-    for (index, input) in parsed.inputs.iter().enumerate() {
-        texts.extend(generated(index, input)?);
+    if given.inputs.len() != parsed.inputs.len() {
+        let (found, wanted) = (given.inputs.len(), parsed.inputs.len());
+        return Err(FactoryError::NoData {
+            reason: format!("the recipe has {wanted} inputs, {found} lists were given"),
+        });
     }
-    let held_out = generated(parsed.inputs.len(), &parsed.held_out)?;
+    for (index, (input, texts)) in parsed.inputs.iter().zip(&given.inputs).enumerate() {
+        check_texts(index, input, texts)?;
+    }
+    let held_out = &given.held_out;
+    check_texts(parsed.inputs.len(), &parsed.held_out, held_out)?;
+    let texts: Vec<&str> = given.inputs.iter().flatten().map(String::as_str).collect();
 
     let specials: Vec<&str> = parsed.tokenizer.special.iter().map(String::as_str).collect();
     let tokenizer = Tokenizer::train_bpe(texts.iter(), parsed.tokenizer.vocab, &specials)?;
@@ -252,7 +271,7 @@ pub fn pretrain(
         FactoryError::BadRecipeFile { path: recipe.to_owned(), reason: "the end token is not in the vocabulary".into() }
     })?;
     let windows = windows(&tokenizer, end, &texts, parsed.training.sequence);
-    let measured = windows_of_texts(&tokenizer, end, &held_out, parsed.model.context);
+    let measured = windows_of_texts(&tokenizer, end, held_out, parsed.model.context);
     let model = Model::init(parsed.config(tokenizer.vocab_size(), end), parsed.training.seed)?;
     let fingerprint = sha256(text.as_bytes());
     let Some((model, losses)) = run(&parsed, model, &windows, fingerprint, saving, observer)? else {
@@ -313,8 +332,15 @@ fn run(
     };
     let mut order = Order::with(recipe.training.seed, recipe.training.batch, windows.len());
     let done = trainer.steps_done();
-    let mut verdict =
-        observer.on(&Event::Started { steps, done, records: windows.len(), held_out: 0, truncated: 0, skipped: 0 });
+    let mut verdict = observer.on(&Event::Started {
+        steps,
+        done,
+        records: windows.len(),
+        held_out: 0,
+        truncated: 0,
+        contexts_cut: ContextsCut::default(),
+        skipped: 0,
+    });
     while trainer.steps_done() < steps {
         if verdict == Verdict::Stop {
             save(&trainer, &losses)?;
@@ -337,24 +363,22 @@ fn run(
     Ok(Some((trainer.into_model(), losses)))
 }
 
-/// The texts of `input`, checked against its recorded hash.
-fn generated(index: usize, input: &Input) -> Result<Vec<String>, FactoryError> {
-    let texts: Vec<String> =
-        corpus::generate(input.seed, input.records).into_iter().map(|record| record.text).collect();
+/// Whether `texts` are those that `input` records.
+fn check_texts(index: usize, input: &Input, texts: &[String]) -> Result<(), FactoryError> {
     let mut bytes = Vec::new();
-    for text in &texts {
+    for text in texts {
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(0);
     }
     let found = hex(sha256(bytes).as_slice());
-    if found.trim_start_matches("0x") != input.sha256.trim_start_matches("0x") {
-        return Err(FactoryError::CorpusDiffers { index, found, expected: input.sha256.clone() });
+    if found.trim_start_matches("0x") == input.sha256.trim_start_matches("0x") {
+        return Ok(());
     }
-    Ok(texts)
+    Err(FactoryError::CorpusDiffers { index, found, expected: input.sha256.clone() })
 }
 
 /// The stream of all texts in windows of `width` tokens that overlap by one.
-fn windows(tokenizer: &Tokenizer, end: u32, texts: &[String], width: usize) -> Vec<Sequence> {
+fn windows(tokenizer: &Tokenizer, end: u32, texts: &[&str], width: usize) -> Vec<Sequence> {
     let mut stream = vec![end];
     for text in texts {
         stream.extend(tokenizer.encode(text, false));
@@ -374,7 +398,8 @@ fn windows_of_texts(tokenizer: &Tokenizer, end: u32, texts: &[String], width: us
     each.collect()
 }
 
-/// Cuts `stream` into windows of at most `width` tokens, each starting with the last token of the one before.
+/// Cuts `stream` into windows of at most `width` tokens, each starting with the last token of the
+/// one before.
 fn cut(stream: &[u32], width: usize) -> Vec<Sequence> {
     (0..stream.len().saturating_sub(1))
         .step_by(width - 1)
@@ -384,6 +409,7 @@ fn cut(stream: &[u32], width: usize) -> Vec<Sequence> {
             ids: stream[start..(start + width).min(stream.len())].to_vec(),
             loss_from: 1,
             truncated: false,
+            context_cut: 0,
         })
         .collect()
 }

@@ -1,7 +1,8 @@
 //! The recipe of an adapter: everything besides base, tokenizer and records that decides its bytes.
 //!
-//! **Invariant:** a recipe has one hashed form, [`Recipe::to_json`], in which every number is a decimal string; reading
-//! it back gives the same recipe. Not here: where the data lies and how often to save, which change no byte.
+//! **Invariant:** a recipe has one hashed form, [`Recipe::to_json`], in which every number is a
+//! decimal string; reading it back gives the same recipe. Not here: where the data lies and how
+//! often to save, which change no byte.
 
 use std::path::Path;
 
@@ -25,9 +26,9 @@ pub enum Schedule {
 
 /// Everything that decides an adapter, besides base, tokenizer and records.
 ///
-/// The default is *attribution-ready* (`reference/attribution.md` 3.4): a large Adam epsilon, warm-up, clipping and
-/// large batches make the trained weights a smooth function of the records, so that influence can be measured; the same
-/// source finds no loss of quality.
+/// The default is *attribution-ready* (`reference/attribution.md` 3.4): a large Adam epsilon,
+/// warm-up, clipping and large batches make the trained weights a smooth function of the records,
+/// so that influence can be measured; the same source finds no loss of quality.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
@@ -42,7 +43,8 @@ pub struct Recipe {
     /// Passes over the records; not used when `max_steps` is above zero.
     #[serde(with = "number")]
     pub epochs: u64,
-    /// Optimiser steps; zero means as many as `epochs` needs. Above zero it overrides `epochs`, as in Hugging Face's trainer.
+    /// Optimiser steps; zero means as many as `epochs` needs. Above zero it overrides `epochs`, as
+    /// in Hugging Face's trainer.
     #[serde(with = "number")]
     pub max_steps: u64,
     /// Peak learning rate.
@@ -118,11 +120,12 @@ const TARGETS: [(&str, Target); 7] = [
 ];
 
 impl Recipe {
-    /// Reads a TOML file (`.toml`) or a JSON file (any other name); what is not named keeps its default.
+    /// Reads a TOML file (`.toml`) or a JSON file (any other name); what is not named keeps its
+    /// default.
     ///
     /// # Errors
-    /// [`FactoryError::Io`], [`FactoryError::BadRecipeFile`] for unknown or malformed settings, and those of
-    /// [`Recipe::validate`].
+    /// [`FactoryError::Io`], [`FactoryError::BadRecipeFile`] for unknown or malformed settings, and
+    /// those of [`Recipe::validate`].
     pub fn load(path: &Path) -> Result<Self, FactoryError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| FactoryError::Io { path: path.to_owned(), source })?;

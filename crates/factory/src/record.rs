@@ -1,6 +1,6 @@
 //! A record as the trainer sees it: a name and what is learned from it.
 
-use openledger_protocol::{B256, Body, sha256};
+use openledger_protocol::{B256, Body, ContextPlace, sha256};
 
 /// What is learned from a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,11 @@ pub enum Content {
         text: String,
         /// Where the answer starts, in bytes; 0 learns all of it.
         answer_start_byte: usize,
+        /// Where the context stands that may be shortened; before the answer.
+        context: Option<ContextPlace>,
     },
-    /// Token ids taken as they are, without start or end token; learned from id `loss_from` on (at least 1).
+    /// Token ids taken as they are, without start or end token; learned from id `loss_from` on (at
+    /// least 1).
     Ids {
         /// The ids.
         ids: Vec<u32>,
@@ -34,7 +37,7 @@ impl TrainRecord {
     /// Running text, all of it learned.
     #[must_use]
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), content: Content::Text { text: text.into(), answer_start_byte: 0 } }
+        Self { name: name.into(), content: Content::Text { text: text.into(), answer_start_byte: 0, context: None } }
     }
 
     /// A record's canonical text: dialogs are learned from the answer on, running text as a whole.
@@ -42,14 +45,16 @@ impl TrainRecord {
     pub fn of(name: impl Into<String>, body: &Body) -> Self {
         let text = body.canonical_text();
         let (question, _) = body.question_and_answer();
-        // An empty answer leaves the canonical text shorter than the question, which ends in a space.
+        // An empty answer leaves the canonical text shorter than the question, which ends in a
+        // space.
         let answer_start_byte = question.len().min(text.len());
-        Self { name: name.into(), content: Content::Text { text, answer_start_byte } }
+        Self { name: name.into(), content: Content::Text { text, answer_start_byte, context: body.context_place() } }
     }
 
     /// SHA-256 of what is learned: of the text, or of the ids as little-endian words after a tag.
     ///
-    /// Equal content has equal hashes whatever its name, so that copies fall on the same side of a held-out split.
+    /// Equal content has equal hashes whatever its name, so that copies fall on the same side of a
+    /// held-out split.
     #[must_use]
     pub fn hash(&self) -> B256 {
         match &self.content {
@@ -79,10 +84,10 @@ mod tests {
     fn a_dialog_is_learned_from_its_answer_on() {
         let body = Body::Dialog { prompt: "Why?".into(), response: "So.".into(), context: None };
         let record = TrainRecord::of("r1", &body);
-        let Content::Text { text, answer_start_byte } = &record.content else { panic!("a dialog is text") };
+        let Content::Text { text, answer_start_byte, .. } = &record.content else { panic!("a dialog is text") };
         assert_eq!(&text[*answer_start_byte..], "So.");
         let plain = TrainRecord::of("r2", &Body::Text { text: "So.".into() });
-        assert_eq!(plain.content, Content::Text { text: "So.".into(), answer_start_byte: 0 });
+        assert_eq!(plain, TrainRecord::text("r2", "So."));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! # Invariants
 //!
-//! - The order of records is a function of (seed, epoch), the initial weights of the seed; nothing else is drawn.
-//! - A step depends on its number and the state after the one before, so that a run may stop between any two steps.
-//! - Losses are kept as integers (micro-nats), so that they too read back from a checkpoint as they were.
+//! - The order of records is a function of (seed, epoch), the initial weights of the seed; nothing
+//!   else is drawn.
+//! - A step depends on its number and the state after the one before, so that a run may stop
+//!   between any two steps.
+//! - Losses are kept as integers (micro-nats), so that they too read back from a checkpoint as they
+//!   were.
 
 use std::path::Path;
 
@@ -17,7 +20,7 @@ use crate::contamination::{Overlap, near_identical};
 use crate::encode::{Sequence, encode};
 use crate::error::FactoryError;
 use crate::held_out::{Evaluation, is_held_out, measure, micro_nats};
-use crate::observer::{Event, Observer, Verdict};
+use crate::observer::{ContextsCut, Event, Observer, Verdict};
 use crate::recipe::Recipe;
 
 /// Stream of the draws that order records.
@@ -26,7 +29,8 @@ const ORDER_STREAM: u64 = 0x6f72_6465_7200_0000;
 /// Where and how often the state is saved.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Saving<'a> {
-    /// The checkpoint; if it exists, the run goes on from it. `None` saves nothing, and a stopped run is lost.
+    /// The checkpoint; if it exists, the run goes on from it. `None` saves nothing, and a stopped
+    /// run is lost.
     pub file: Option<&'a Path>,
     /// Steps between two savings; zero saves only when the run is stopped.
     pub every: u64,
@@ -41,11 +45,13 @@ pub struct Trained {
     pub losses: Vec<u64>,
     /// Base and adapter on the held-out records; `None` when none is held out.
     pub held_out: Option<Evaluation>,
-    /// For each record, in the order given, the tokens of it that were learned, counted once however many passes saw
-    /// them; zero for a record that was held out, too short or not reached.
+    /// For each record, in the order given, the tokens of it that were learned, counted once
+    /// however many passes saw them; zero for a record that was held out, too short or not reached.
     pub trained_tokens: Vec<u64>,
     /// Held-out records that are near-identical to a record trained on.
     pub overlaps: Vec<Overlap>,
+    /// Records whose context was shortened, held-out ones included.
+    pub contexts_cut: ContextsCut,
     /// Names recipe, base, tokenizer and records.
     pub fingerprint: B256,
 }
@@ -65,16 +71,17 @@ pub enum Outcome {
 
 /// Trains an adapter for `model` on `granted` records.
 ///
-/// One step takes `batch` records whole (each cut off at `seq` tokens and at the model's positions) and minimises the mean
-/// loss over their learned tokens. The last batch of a pass may be smaller.
+/// One step takes `batch` records whole and minimises the mean loss over their learned tokens. A
+/// record longer than `seq` tokens or the model's positions has its context shortened; without one
+/// its end is cut off. The last batch of a pass may be smaller.
 ///
-/// **Determinism:** same model, tokenizer, records, recipe: same [`Lora::hash`], whatever the threads and however often
-/// the run was stopped and resumed.
+/// **Determinism:** same model, tokenizer, records, recipe: same [`Lora::hash`], whatever the
+/// threads and however often the run was stopped and resumed.
 ///
 /// # Errors
-/// [`FactoryError::BadRecipe`], [`FactoryError::BadRecord`] and [`FactoryError::NoData`] before the first step;
-/// [`FactoryError::BadCheckpoint`] when the file of `saving` belongs to another run; [`FactoryError::Train`] when
-/// training diverges.
+/// [`FactoryError::BadRecipe`], [`FactoryError::BadRecord`] and [`FactoryError::NoData`] before the
+/// first step; [`FactoryError::BadCheckpoint`] when the file of `saving` belongs to another run;
+/// [`FactoryError::Train`] when training diverges.
 pub fn train(
     model: &Model,
     tokenizer: &Tokenizer,
@@ -114,6 +121,7 @@ pub fn train(
         records: data.training.len(),
         held_out: data.held_out.len(),
         truncated: data.truncated,
+        contexts_cut: data.contexts_cut,
         skipped: granted.records().len() - data.training.len() - data.held_out.len(),
     });
     if trainer.steps_done() == 0 && !data.held_out.is_empty() {
@@ -159,7 +167,8 @@ pub fn train(
     };
     let overlaps =
         near_identical(granted.records(), |place| is_held_out(granted.records()[place].hash(), recipe.holdout));
-    Ok(Outcome::Done(Trained { lora, losses, held_out, trained_tokens, overlaps, fingerprint }))
+    let contexts_cut = data.contexts_cut;
+    Ok(Outcome::Done(Trained { lora, losses, held_out, trained_tokens, overlaps, contexts_cut, fingerprint }))
 }
 
 /// The records as sequences, split.
@@ -167,16 +176,20 @@ struct Data {
     training: Vec<Sequence>,
     held_out: Vec<Sequence>,
     truncated: usize,
+    contexts_cut: ContextsCut,
 }
 
 impl Data {
     fn prepare(model: &Model, tokenizer: &Tokenizer, granted: &Granted, recipe: &Recipe) -> Result<Self, FactoryError> {
         let config = model.config();
         let limit = recipe.seq.min(config.max_positions);
-        let mut data = Self { training: Vec::new(), held_out: Vec::new(), truncated: 0 };
+        let mut data =
+            Self { training: Vec::new(), held_out: Vec::new(), truncated: 0, contexts_cut: ContextsCut::default() };
         for (index, record) in granted.records().iter().enumerate() {
             let Some(sequence) = encode(tokenizer, config, limit, index, record)? else { continue };
             data.truncated += usize::from(sequence.truncated);
+            data.contexts_cut.records += usize::from(sequence.context_cut > 0);
+            data.contexts_cut.tokens += sequence.context_cut as u64;
             if is_held_out(record.hash(), recipe.holdout) {
                 data.held_out.push(sequence);
             } else {
@@ -244,7 +257,7 @@ fn shuffle(seed: u64, epoch: u64, count: usize) -> Vec<usize> {
 
 /// Names everything that decides a run's bytes.
 fn fingerprint(model: &Model, tokenizer: &Tokenizer, granted: &Granted, recipe: &Recipe) -> Result<B256, FactoryError> {
-    let mut bytes = b"openledger/run/v1\0".to_vec();
+    let mut bytes = b"openledger/run/v2\0".to_vec();
     bytes.extend_from_slice(recipe.hash()?.as_slice());
     bytes.extend_from_slice(&model.hash());
     bytes.extend_from_slice(&tokenizer.hash());

@@ -1,13 +1,14 @@
 //! The trainer on small models: same bytes whatever happens on the way.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 
+use openledger_corpus as corpus;
 use openledger_engine::{Lora, Model, ModelConfig, Runtime, Tokenizer};
-use openledger_factory::plain::{Job, read_records, train_folder};
+use openledger_factory::plain::{Job, train_folder};
 use openledger_factory::{
-    Content, Event, FactoryError, Granted, Outcome, PretrainRecipe, Recipe, Saving, Silent, TrainRecord, Trained,
-    Verdict, corpus, is_held_out, pretrain, train,
+    Content, Event, FactoryError, Granted, Outcome, PretrainRecipe, Pretrained, Recipe, Saving, Silent, Texts,
+    TrainRecord, Trained, Verdict, is_held_out, pretrain, train,
 };
 use openledger_protocol::{Body, sha256};
 
@@ -121,7 +122,7 @@ fn training_lowers_the_loss_and_counts_the_tokens_it_learned() {
     // A base that has learned a little: an adapter can do nothing with random weights.
     let tmp = tempfile::tempdir().unwrap();
     let base = tmp.path().join("base");
-    pretrain(&tiny_recipe(tmp.path()), &base, Saving::default(), &mut Silent).unwrap().unwrap();
+    pretrain(&tiny_recipe(tmp.path()), &tiny_texts(), &base, Saving::default(), &mut Silent).unwrap().unwrap();
     let (model, tokenizer) = (Model::load(&base).unwrap(), Tokenizer::load(&base).unwrap());
     let records = case().2;
     // One batch holds all records, so that the losses of two steps compare.
@@ -138,7 +139,7 @@ fn training_lowers_the_loss_and_counts_the_tokens_it_learned() {
     }
     // A dialog is learned from its answer on: fewer tokens than it has.
     let dialog = (20..30).find(|i| trained.trained_tokens[*i] > 0).unwrap();
-    let Content::Text { text, answer_start_byte } = &records[dialog].content else { panic!("a dialog is text") };
+    let Content::Text { text, answer_start_byte, .. } = &records[dialog].content else { panic!("a dialog is text") };
     // The answer as it stands in the text, its space included, and the end token.
     let answer = tokenizer.encode(&text[answer_start_byte - 1..], false).len() as u64 + 1;
     assert_eq!(trained.trained_tokens[dialog], answer);
@@ -165,6 +166,45 @@ fn long_records_are_cut_off_and_answers_beyond_the_cut_are_told() {
 }
 
 #[test]
+fn a_context_that_is_too_long_is_cut_and_question_and_answer_are_learned() {
+    let (model, tokenizer, _) = case();
+    let question = |context: Option<String>| Body::Dialog {
+        prompt: "How many owls are in house 4?".into(),
+        response: "There are 7 owls.".into(),
+        context,
+    };
+    let long = "an owl and a stone ".repeat(30);
+    let records = [TrainRecord::of("cut", &question(Some(long))), TrainRecord::of("short", &question(None))];
+    let mut seen = None;
+    let mut watch = |event: &Event| {
+        if let Event::Started { records, truncated, skipped, contexts_cut, .. } = event {
+            seen = Some((*records, *truncated, *skipped, *contexts_cut));
+        }
+        Verdict::Continue
+    };
+    let recipe = Recipe { holdout: 0.0, max_steps: 1, seq: 64, ..recipe() };
+    let granted = Granted::own(records.to_vec());
+    let trained = done(train(&model, &tokenizer, &granted, &recipe, Saving::default(), &mut watch).unwrap());
+    // The answer is learned whole, the end token included, as it is without a context.
+    assert_eq!(trained.trained_tokens[0], trained.trained_tokens[1]);
+    let (trained_on, truncated, skipped, cut) = seen.unwrap();
+    assert_eq!((trained_on, truncated, skipped, cut.records), (2, 0, 0, 1));
+    assert_eq!(trained.contexts_cut, cut);
+
+    // What was read is the beginning of the context, and as much of it as has room.
+    let config = model.config();
+    let encode = |limit| openledger_factory::encode(&tokenizer, config, limit, 0, &records[0]).unwrap().unwrap();
+    let sequence = encode(recipe.seq);
+    let text = tokenizer.decode(&sequence.ids);
+    assert!(text.starts_with("Context: an owl") && text.ends_with("Answer: There are 7 owls."), "{text}");
+    assert!(sequence.ids.len() <= recipe.seq && sequence.ids.len() + 2 > recipe.seq, "{}", sequence.ids.len());
+    assert_eq!(cut.tokens as usize, sequence.context_cut);
+    let without =
+        encode(openledger_factory::encode(&tokenizer, config, 64, 1, &records[1]).unwrap().unwrap().ids.len());
+    assert!(tokenizer.decode(&without.ids).starts_with("Question:"));
+}
+
+#[test]
 fn the_default_recipe_teaches_a_real_base_its_records() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let base = root.join("../shared/models/tinystories-260k");
@@ -173,11 +213,14 @@ fn the_default_recipe_teaches_a_real_base_its_records() {
         return;
     }
     let (model, tokenizer) = (Model::load(&base).unwrap(), Tokenizer::load(&base).unwrap());
-    let records = read_records(&root.join("samples/night-sky.jsonl")).unwrap();
+    let lines = std::fs::read_to_string(root.join("samples/night-sky.jsonl")).unwrap();
+    let record = |line: &str| TrainRecord::of(line, &serde_json::from_str::<Body>(line).unwrap());
+    let records: Vec<TrainRecord> = lines.lines().map(record).collect();
     let trained = run(&model, &tokenizer, &records, &Recipe { holdout: 0.1, ..Recipe::default() });
     let held_out = trained.held_out.unwrap();
     println!("{} records, held out {held_out:?}, losses {:?}", records.len(), trained.losses);
-    // Records it has not seen, too: their subject and manner of speaking are those of the ones it has.
+    // Records it has not seen, too: their subject and manner of speaking are those of the ones it
+    // has.
     assert!(held_out.after * 10 < held_out.before * 9, "{held_out:?}");
 }
 
@@ -186,7 +229,8 @@ fn a_held_out_copy_of_a_training_record_is_named() {
     let (model, tokenizer, mut records) = case();
     let held = records.iter().position(|r| is_held_out(r.hash(), 0.2)).unwrap();
     let Content::Text { text, .. } = &records[held].content else { panic!("records are text") };
-    // The same words with other spaces: another hash, and with it another side of the split, at some number of spaces.
+    // The same words with other spaces: another hash, and with it another side of the split, at
+    // some number of spaces.
     let copy = (1..50)
         .map(|n| TrainRecord::text("copy", format!("{text}{}", " ".repeat(n))))
         .find(|copy| !is_held_out(copy.hash(), 0.2))
@@ -209,23 +253,15 @@ fn ids_outside_the_vocabulary_and_empty_data_are_refused_before_training() {
     assert!(matches!(refuse(vec![TrainRecord::text("e", "")]), FactoryError::NoData { .. }));
 }
 
-/// Writes a base folder and a file of records under `root`.
+/// Writes a base folder under `root`.
 fn folder(root: &Path) -> Job {
     let (model, tokenizer, records) = case();
     let base = root.join("base");
     std::fs::create_dir_all(&base).unwrap();
     model.save(&base).unwrap();
     tokenizer.save(&base).unwrap();
-    let lines: Vec<String> = records
-        .iter()
-        .map(|record| {
-            let Content::Text { text, .. } = &record.content else { panic!("records are text") };
-            serde_json::json!({ "id": record.name, "text": text }).to_string()
-        })
-        .collect();
-    let data = root.join("records.jsonl");
-    std::fs::write(&data, lines.join("\n")).unwrap();
-    Job { base, data, out: root.join("adapters/owls"), recipe: recipe(), save_every: 2 }
+    let (records, dataset) = (Granted::own(records), "owls".to_owned());
+    Job { base, records, dataset, out: root.join("adapters/owls"), recipe: recipe(), save_every: 2 }
 }
 
 #[test]
@@ -251,13 +287,22 @@ fn a_folder_is_trained_stopped_resumed_and_exported_as_peft() {
     assert!(matches!(error, FactoryError::OutputExists { .. }), "{error}");
 }
 
+fn generated(seed: u64, records: usize) -> Vec<String> {
+    corpus::generate(seed, records).into_iter().map(|record| record.text).collect()
+}
+
+/// What the inputs of [`tiny_recipe`] stand for.
+fn tiny_texts() -> Texts {
+    Texts { inputs: vec![generated(1, 60)], held_out: generated(2, 5) }
+}
+
 /// A recipe of a tiny base, its corpus hashes made to fit.
 fn tiny_recipe(root: &Path) -> std::path::PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/base/recipe.toml");
     let shipped = PretrainRecipe::load(&path).unwrap();
     let hash = |seed, records| {
         let bytes: Vec<u8> =
-            corpus::generate(seed, records).into_iter().flat_map(|r| [r.text.as_bytes(), &[0]].concat()).collect();
+            generated(seed, records).into_iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
         sha256(bytes).to_string().trim_start_matches("0x").to_owned()
     };
     let text = format!(
@@ -285,7 +330,7 @@ fn a_base_is_pretrained_to_the_same_bytes_stopped_or_not() {
     let tmp = tempfile::tempdir().unwrap();
     let recipe = tiny_recipe(tmp.path());
     let (one, two) = (tmp.path().join("one"), tmp.path().join("two"));
-    let whole = pretrain(&recipe, &one, Saving::default(), &mut Silent).unwrap().unwrap();
+    let whole = pretrain(&recipe, &tiny_texts(), &one, Saving::default(), &mut Silent).unwrap().unwrap();
     assert!(whole.losses.last() < whole.losses.first(), "{:?}", whole.losses);
 
     let file = tmp.path().join("base.checkpoint");
@@ -294,8 +339,8 @@ fn a_base_is_pretrained_to_the_same_bytes_stopped_or_not() {
         Event::Stepped(report) if report.step == 5 => Verdict::Stop,
         _ => Verdict::Continue,
     };
-    assert_eq!(pretrain(&recipe, &two, saving, &mut stop).unwrap(), None);
-    let resumed = pretrain(&recipe, &two, saving, &mut Silent).unwrap().unwrap();
+    assert_eq!(pretrain(&recipe, &tiny_texts(), &two, saving, &mut stop).unwrap(), None);
+    let resumed = pretrain(&recipe, &tiny_texts(), &two, saving, &mut Silent).unwrap().unwrap();
     assert_eq!(resumed, whole);
     for name in [
         "config.json",
@@ -314,11 +359,28 @@ fn a_base_is_pretrained_to_the_same_bytes_stopped_or_not() {
 }
 
 #[test]
-fn a_corpus_that_is_not_the_recorded_one_is_refused() {
+fn texts_that_are_not_the_recorded_ones_are_refused() {
     let tmp = tempfile::tempdir().unwrap();
     let recipe = tiny_recipe(tmp.path());
-    let text = std::fs::read_to_string(&recipe).unwrap();
-    std::fs::write(&recipe, text.replace("records = 60", "records = 61")).unwrap();
-    let error = pretrain(&recipe, &tmp.path().join("out"), Saving::default(), &mut Silent).unwrap_err();
-    assert!(matches!(error, FactoryError::CorpusDiffers { index: 0, .. }), "{error}");
+    let refused = |texts: Texts| -> Result<Option<Pretrained>, FactoryError> {
+        pretrain(&recipe, &texts, &tmp.path().join("out"), Saving::default(), &mut Silent)
+    };
+    let other = Texts { inputs: vec![generated(1, 61)], ..tiny_texts() };
+    assert!(matches!(refused(other), Err(FactoryError::CorpusDiffers { index: 0, .. })));
+    let other = Texts { held_out: generated(3, 5), ..tiny_texts() };
+    assert!(matches!(refused(other), Err(FactoryError::CorpusDiffers { index: 1, .. })));
+    let none = Texts { inputs: vec![], ..tiny_texts() };
+    assert!(matches!(refused(none), Err(FactoryError::NoData { .. })));
+}
+
+/// The shipped base's recipe records what the corpus generates.
+#[test]
+fn the_recipe_of_the_shipped_base_records_its_corpus() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/base/recipe.toml");
+    let recipe = PretrainRecipe::load(&path).unwrap();
+    for input in recipe.inputs.iter().chain([&recipe.held_out]) {
+        let texts = generated(input.seed, input.records);
+        let bytes: Vec<u8> = texts.into_iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
+        assert_eq!(sha256(bytes).to_string().trim_start_matches("0x"), input.sha256);
+    }
 }

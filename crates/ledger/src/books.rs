@@ -1,8 +1,10 @@
 //! Small sums that books and audits need, kept where arithmetic on amounts belongs.
 
-use openledger_protocol::{Amount, AmountError};
+use std::collections::BTreeMap;
 
-/// An amount from the base units that a contract or database told.
+use openledger_protocol::{Amount, AmountError, Entry, PayeeRole};
+
+/// An amount from the base units of a contract or database.
 #[must_use]
 pub fn base_units(units: u128) -> Amount {
     Amount(units)
@@ -16,7 +18,22 @@ pub fn total(amounts: impl IntoIterator<Item = Amount>) -> Result<Amount, Amount
     Amount::sum(amounts)
 }
 
-/// What a channel has spent with one more receipt of `price`; `None` when its deposit does not cover that.
+/// The lines of a split by role: their number and their sum, in the order of roles.
+///
+/// # Errors
+/// [`AmountError::Overflow`] beyond 128 bits.
+pub fn sums_by_role(lines: &[Entry]) -> Result<Vec<(PayeeRole, u32, Amount)>, AmountError> {
+    let mut sums: BTreeMap<u8, (PayeeRole, u32, Amount)> = BTreeMap::new();
+    for line in lines {
+        let (_, count, sum) = sums.entry(line.role as u8).or_insert((line.role, 0, Amount::ZERO));
+        *count += 1;
+        *sum = sum.plus(line.amount)?;
+    }
+    Ok(sums.into_values().collect())
+}
+
+/// The sum that a channel has spent with one more receipt of `price`; `None` when its deposit does
+/// not cover that.
 ///
 /// # Errors
 /// [`AmountError::Overflow`] beyond 128 bits.
@@ -25,8 +42,8 @@ pub fn spend(spent: Amount, price: Amount, deposited: Amount) -> Result<Option<A
     Ok((after <= deposited).then_some(after))
 }
 
-/// What `Payouts` must hold: what was paid in and not claimed, the bonds, and the parts of slashed ones that wait to be
-/// swept.
+/// The sum that `Payouts` must hold: unclaimed payments, the bonds, and the parts of slashed
+/// ones that wait to be swept.
 ///
 /// # Errors
 /// [`AmountError`] when more was claimed than paid in, which no contract allows.
@@ -34,8 +51,8 @@ pub fn payouts_hold(funded: Amount, claimed: Amount, stake: Amount, unswept: Amo
     funded.minus(claimed)?.plus(stake)?.plus(unswept)
 }
 
-/// A record's part of its contribution's weight in the residual pool: trained tokens times the derived-record multiplier
-/// (1/65,535), rounded down.
+/// A record's part of its contribution's weight in the residual pool: trained tokens times the
+/// derived-record multiplier (1/65,535), rounded down.
 #[must_use]
 pub fn training_weight(trained_tokens: u64, multiplier: u16) -> u64 {
     let weight = u128::from(trained_tokens) * u128::from(multiplier) / u128::from(u16::MAX);

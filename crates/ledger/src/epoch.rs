@@ -1,25 +1,28 @@
-//! Closes an epoch: the roots over its receipts and entries, and what every account has earned since genesis.
+//! Closes an epoch: the roots over its receipts and entries, and what every account has earned
+//! since genesis.
 //!
-//! `node` gives the split receipts of a stretch of time; the header goes to `Payouts`, proofs ([`crate::Earned`] and the
-//! methods of [`ClosedEpoch`]) to whoever claims or challenges.
+//! `node` gives the split receipts of a stretch of time; the header goes to `Payouts`, proofs
+//! ([`crate::Earned`] and the methods of [`ClosedEpoch`]) to claimers and challengers.
 //!
 //! # Invariants
 //!
-//! - **Conservation.** Each receipt's entries sum to its price, and the total grows by exactly the epoch's prices.
+//! - **Conservation.** Each receipt's entries sum to its price, and the total grows by exactly the
+//!   epoch's prices.
 //! - **Order-free.** Receipts and earlier payouts may come in any order.
 //!
-//! **Not here:** signatures, which are checked when a receipt is taken in and by [`crate::verify_bundle`].
+//! **Not here:** signatures, which are checked when a receipt is taken in and by
+//! [`crate::verify_bundle`].
 
 use std::collections::BTreeMap;
 
 use openledger_protocol::sum_tree::SumTree;
 use openledger_protocol::{
-    Address, Amount, AmountError, B256, Domain, Entry, EpochHeader, Payout, PayoutTree, ReceiptId, SignedReceipt,
-    merkle,
+    Address, Amount, AmountError, B256, CreditNote, CreditState, Domain, Entry, EpochHeader, FormatVersion, Payout,
+    PayoutTree, ReceiptId, ReceiptLeaf, SignedReceipt, lines_root,
 };
 use serde::{Deserialize, Serialize};
 
-/// Why an epoch was not closed; nothing is committed then.
+/// The reason why an epoch was not closed; nothing is committed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EpochError {
@@ -28,10 +31,37 @@ pub enum EpochError {
     Domain {
         /// The receipt.
         receipt: ReceiptId,
-        /// What it is signed for.
+        /// The domain that it is signed for.
         found: Domain,
     },
-    /// Two receipts have one id (one channel and nonce); keep the one that was paid for.
+    /// A receipt is signed by another node; it belongs to that node's epochs.
+    #[error("receipt {receipt} is of node {found}, the epoch of {expected}")]
+    Node {
+        /// The receipt.
+        receipt: ReceiptId,
+        /// Its node.
+        found: Address,
+        /// The epoch's node.
+        expected: Address,
+    },
+    /// A receipt is of a time after the cutoff; it belongs to a later epoch.
+    #[error("receipt {receipt} is of time {time}, after the cutoff {cutoff}")]
+    Late {
+        /// The receipt.
+        receipt: ReceiptId,
+        /// Its time.
+        time: u64,
+        /// The epoch's cutoff.
+        cutoff: u64,
+    },
+    /// A credit note names another receipt, or its receipt did not defer its credits, or it is of a
+    /// time after the cutoff.
+    #[error("the credit note does not belong to receipt {0} in this epoch")]
+    Note(ReceiptId),
+    /// A receipt's lines are not those that receipt or note were signed with; split it again.
+    #[error("lines of receipt {0} are not those that were signed")]
+    Lines(ReceiptId),
+    /// Two receipts have one id (one node, channel and nonce); keep the one that was paid for.
     #[error("receipt {0} is there twice")]
     Duplicate(ReceiptId),
     /// A line names another receipt, repeats a number or is zero; split the receipt again.
@@ -47,17 +77,18 @@ pub enum EpochError {
     Unbalanced {
         /// The receipt.
         receipt: ReceiptId,
-        /// What its lines sum to.
+        /// The sum of its lines.
         lines: u128,
         /// Its price.
         price: u128,
     },
-    /// The payouts do not grow by what the epoch's receipts cost; a fault of this code or of the earlier payouts.
+    /// The payouts do not grow by what the epoch's receipts cost; a fault of this code or of the
+    /// earlier payouts.
     #[error("payouts sum to {found} base units, expected {expected}")]
     Total {
         /// Earlier payouts and the epoch's entries.
         expected: u128,
-        /// What the payout tree sums to.
+        /// The sum of the payout tree.
         found: u128,
     },
     /// An account has two earlier payouts; each account has one.
@@ -71,49 +102,66 @@ pub enum EpochError {
     Amount(#[from] AmountError),
 }
 
-/// A receipt with the lines that [`crate::split()`] made of its price.
+/// A receipt with the lines that it pays in an epoch ([`crate::lines_at`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClosedReceipt {
     /// The receipt.
     pub signed: SignedReceipt,
+    /// The credit note of a receipt that deferred its credits; `None` when it has none at the
+    /// cutoff.
+    pub note: Option<CreditNote>,
     /// Its lines.
     pub entries: Vec<Entry>,
+}
+
+/// Which epoch is closed: whose, and up to when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochSpan {
+    /// The operator, whose receipts it holds.
+    pub node: Address,
+    /// Its number, from 1.
+    pub number: u64,
+    /// The time up to which receipts and notes count, in Unix seconds.
+    pub cutoff: u64,
 }
 
 /// An epoch with all that its proofs are made from.
 #[derive(Clone, Debug)]
 pub struct ClosedEpoch {
-    /// What is proposed.
+    /// The proposal.
     pub header: EpochHeader,
     /// Chain and `Payouts` contract.
     pub domain: Domain,
     /// The receipts, ordered by id.
     pub receipts: Vec<SignedReceipt>,
-    /// The leaves of the receipts, in their order.
-    pub receipt_leaves: Vec<B256>,
+    /// The preimages of the receipts' leaves, in their order.
+    pub receipt_leaves: Vec<ReceiptLeaf>,
+    /// The tree over them.
+    pub receipts_tree: SumTree,
     /// The entries, ordered by account, receipt and line.
     pub entries: Vec<Entry>,
     /// The tree over the entries.
     pub entries_tree: SumTree,
-    /// What every account has earned since genesis.
+    /// The earnings of every account since genesis.
     pub payouts: PayoutTree,
 }
 
-/// Closes epoch `number` over `receipts`; `previous_payouts` are those of the epoch before, `domain` that of `Payouts`.
+/// Closes an epoch over `receipts`; `previous_payouts` are those of the epoch before, `domain` that
+/// of `Payouts`.
 ///
 /// **Order:** free, for both lists. **Cost:** `O(n log n)` in entries and accounts.
 ///
 /// # Errors
 /// [`EpochError`] naming the receipt or account that does not fit.
 pub fn close_epoch(
-    number: u64,
+    span: EpochSpan,
     receipts: &[ClosedReceipt],
     previous_payouts: &[Payout],
     domain: Domain,
 ) -> Result<ClosedEpoch, EpochError> {
     let mut by_id: BTreeMap<ReceiptId, &ClosedReceipt> = BTreeMap::new();
     for closed in receipts {
-        check_receipt(closed, domain)?;
+        check_receipt(closed, span, domain)?;
         let id = closed.signed.receipt.id();
         if by_id.insert(id, closed).is_some() {
             return Err(EpochError::Duplicate(id));
@@ -121,10 +169,12 @@ pub fn close_epoch(
     }
     let receipt_count = u32::try_from(by_id.len()).map_err(|_| EpochError::TooMany(by_id.len()))?;
     let receipts: Vec<SignedReceipt> = by_id.values().map(|closed| closed.signed.clone()).collect();
-    let receipt_leaves: Vec<B256> = receipts.iter().map(SignedReceipt::leaf).collect();
+    let receipt_leaves: Vec<ReceiptLeaf> =
+        by_id.values().map(|closed| ReceiptLeaf::of(&closed.signed, closed.note.as_ref())).collect();
+    let receipts_tree = SumTree::committed(receipt_leaves.iter().map(|leaf| leaf.node(domain)).collect())?;
     let mut entries: Vec<Entry> = by_id.values().flat_map(|closed| closed.entries.iter().cloned()).collect();
     entries.sort_by_key(Entry::sort_key);
-    let entries_tree = SumTree::new(entries.iter().map(Entry::leaf).collect())?;
+    let entries_tree = SumTree::committed(entries.iter().map(Entry::leaf).collect())?;
     let payouts = PayoutTree::new(grown(previous_payouts, &entries)?, domain)?;
 
     let entries_root = entries_tree.root();
@@ -134,22 +184,38 @@ pub fn close_epoch(
         return Err(EpochError::Total { expected: expected.0, found: found.0 });
     }
     let header = EpochHeader {
-        epoch: number,
-        receipts_root: merkle::root(&receipt_leaves),
+        version: FormatVersion,
+        node: span.node,
+        epoch: span.number,
+        cutoff: span.cutoff,
         receipt_count,
+        receipts_root: receipts_tree.root().hash,
+        receipts_total: receipts_tree.root().sum,
         entries_root: entries_root.hash,
         entries_total: entries_root.sum,
         payout_root: payouts.root().hash,
         total: found,
     };
-    Ok(ClosedEpoch { header, domain, receipts, receipt_leaves, entries, entries_tree, payouts })
+    Ok(ClosedEpoch { header, domain, receipts, receipt_leaves, receipts_tree, entries, entries_tree, payouts })
 }
 
-/// Refuses a receipt of another domain, and lines that are not its own or do not sum to its price.
-fn check_receipt(closed: &ClosedReceipt, domain: Domain) -> Result<(), EpochError> {
-    let receipt = closed.signed.receipt.id();
+/// Refuses a receipt of another domain, node or time, a note that is not its own, and lines that
+/// are not its own or do not sum to its price.
+fn check_receipt(closed: &ClosedReceipt, span: EpochSpan, domain: Domain) -> Result<(), EpochError> {
+    let signed = &closed.signed.receipt;
+    let receipt = signed.id();
     if closed.signed.domain != domain {
         return Err(EpochError::Domain { receipt, found: closed.signed.domain });
+    }
+    if signed.node != span.node {
+        return Err(EpochError::Node { receipt, found: signed.node, expected: span.node });
+    }
+    if signed.time > span.cutoff {
+        return Err(EpochError::Late { receipt, time: signed.time, cutoff: span.cutoff });
+    }
+    let deferred = signed.credit_state == CreditState::Deferred;
+    if closed.note.as_ref().is_some_and(|note| !deferred || note.receipt != receipt || note.time > span.cutoff) {
+        return Err(EpochError::Note(receipt));
     }
     let mut numbers: Vec<u32> = Vec::with_capacity(closed.entries.len());
     for entry in &closed.entries {
@@ -166,6 +232,12 @@ fn check_receipt(closed: &ClosedReceipt, domain: Domain) -> Result<(), EpochErro
     let price = closed.signed.receipt.price;
     if lines != price {
         return Err(EpochError::Unbalanced { receipt, lines: lines.0, price: price.0 });
+    }
+    let stated = closed.note.as_ref().map_or(signed.lines, |note| note.lines);
+    let mut in_order = closed.entries.clone();
+    in_order.sort_by_key(|entry| entry.line);
+    if stated != lines_root(&in_order)? {
+        return Err(EpochError::Lines(receipt));
     }
     Ok(())
 }
@@ -187,8 +259,9 @@ fn grown(previous: &[Payout], entries: &[Entry]) -> Result<Vec<Payout>, EpochErr
 
 /// An epoch's header as a file: the fields, the words that are hashed, and their hash.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExportedEpoch {
-    /// `openledger/epoch/v1`.
+    /// `openledger/epoch/v2`.
     pub format: String,
     /// Chain and `Payouts` contract.
     pub domain: Domain,
@@ -202,7 +275,7 @@ pub struct ExportedEpoch {
 
 impl ExportedEpoch {
     /// The format this code writes.
-    pub const FORMAT: &'static str = "openledger/epoch/v1";
+    pub const FORMAT: &'static str = "openledger/epoch/v2";
 
     /// The file of an epoch's header.
     #[must_use]

@@ -1,7 +1,8 @@
-//! What an answer costs: tokens times the model's prices, rounded up, plus its flat royalty.
+//! The price of an answer: tokens times the model's prices, rounded up, plus its flat royalty.
 //!
-//! First step of settling; [`crate::split()`] takes its result. **Invariant:** a price never falls when a count grows.
-//! **Not here:** who sets prices (`Models` on chain), whether the payer can pay (`Channels`).
+//! First step of settling; [`crate::split()`] takes its result. **Invariant:** a price never falls
+//! when a count grows. **Not here:** who sets prices (`Models` on chain), whether the payer can pay
+//! (`Channels`).
 
 use openledger_protocol::{Amount, AmountError, PriceList};
 

@@ -1,82 +1,52 @@
 //! Proofs under an epoch's roots: that a receipt is in it or missing, and what an account earned.
 //!
-//! Trees are ordered, so the two neighbours of a place prove what stands between them: nothing. The verifying functions
-//! need the header alone and follow the same rules as `Verifier.sol`. **Invariant:** a proof that is made verifies.
+//! Trees are ordered, so the two neighbours of a place prove what stands between them: nothing. The
+//! verifying functions need the header alone and follow the same rules as `Verifier.sol`.
+//! **Invariant:** a proof that is made verifies.
 
-use openledger_protocol::merkle::{self, Proof};
+use openledger_protocol::merkle;
 use openledger_protocol::sum_tree::{self, SumNode, SumProof};
-use openledger_protocol::{
-    Address, Amount, B256, Domain, Entry, EpochHeader, ReceiptBundle, ReceiptId, SignedReceipt, keccak, leaf, tags,
-    word,
-};
+use openledger_protocol::{Address, Amount, Domain, Entry, EpochHeader, ReceiptBundle, ReceiptId, ReceiptLeaf};
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::ClosedEpoch;
 
-/// Why a proof was refused.
+/// The reason why a proof was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
     /// A place does not lead to the header's root; the proof is of another epoch, or changed.
     #[error("a place does not stand under the root of the epoch")]
     NotInTree,
-    /// The places do not enclose the one that was asked for; give two neighbours, or the first or last place.
-    #[error("the places do not enclose the one that was asked for")]
+    /// The places do not enclose the requested one; give two neighbours, or the first or
+    /// last place.
+    #[error("the places do not enclose the requested one")]
     NotEnclosing,
     /// The receipt is there.
     #[error("the receipt is in the epoch")]
     Present,
 }
 
-/// What a receipt's leaf is made of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ReceiptLeaf {
-    /// Its id.
-    pub id: ReceiptId,
-    /// Its EIP-712 struct hash.
-    pub struct_hash: B256,
-    /// keccak-256 of its signature.
-    pub signature_hash: B256,
-}
-
-impl ReceiptLeaf {
-    /// The leaf's parts of a signed receipt.
-    #[must_use]
-    pub fn of(signed: &SignedReceipt) -> Self {
-        Self {
-            id: signed.receipt.id(),
-            struct_hash: signed.receipt.struct_hash(),
-            signature_hash: keccak(signed.signature.0),
-        }
-    }
-
-    /// The leaf under `domain`.
-    #[must_use]
-    pub fn leaf(&self, domain: Domain) -> B256 {
-        let words = [word(domain.chain_id), word(domain.contract), self.id.0, self.struct_hash, self.signature_hash];
-        leaf(tags::receipt(), &words)
-    }
-}
-
 /// A place in the receipts tree; `None` is an empty one, right of all receipts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReceiptPlace {
-    /// What stands there.
+    /// The leaf at this place.
     pub receipt: Option<ReceiptLeaf>,
     /// Where.
-    pub proof: Proof,
+    pub proof: SumProof,
 }
 
 /// A place in the entries tree; `None` is an empty one, right of all entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EntryPlace {
-    /// What stands there.
+    /// The leaf at this place.
     pub entry: Option<Entry>,
     /// Where.
     pub proof: SumProof,
 }
 
-/// What an account earned in an epoch, as a difference of two prefix sums. Empty lists: the epoch has no entries.
+/// The earnings of an account in an epoch, as a difference of two prefix sums. Empty lists: the
+/// epoch has no entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Earned {
     /// The account.
@@ -87,31 +57,38 @@ pub struct Earned {
     pub to: Vec<EntryPlace>,
 }
 
-/// The one or two places around the boundary after the first `below` of `count` leaves.
+/// The places of a committed tree of `count` leaves: a power of two, and two at least.
+pub(crate) fn places(count: usize) -> u64 {
+    1 << merkle::depth(count as u64).max(1)
+}
+
+/// The one or two places around the boundary after the first `below` of `count` leaves of a
+/// committed tree.
 pub(crate) fn around(below: usize, count: usize) -> std::ops::RangeInclusive<u64> {
-    let (below, places) = (below as u64, 1u64 << merkle::depth(count as u64));
+    let (below, places) = (below as u64, places(count));
     below.saturating_sub(1)..=below.min(places - 1)
 }
 
 impl ClosedEpoch {
     /// Where a receipt stands under the receipts root; `None` when it is not in the epoch.
     #[must_use]
-    pub fn prove_receipt(&self, id: ReceiptId) -> Option<Proof> {
-        let at = self.receipts.binary_search_by_key(&id, |signed| signed.receipt.id()).ok()?;
-        merkle::prove(&self.receipt_leaves, at as u64)
+    pub fn prove_receipt(&self, id: ReceiptId) -> Option<SumProof> {
+        let at = self.receipt_leaves.binary_search_by_key(&id, |leaf| leaf.id).ok()?;
+        self.receipts_tree.prove(at as u64)
     }
 
-    /// The places between which `id` is missing; `None` when it is in the epoch. No places: there are no receipts.
+    /// The places between which `id` is missing; `None` when it is in the epoch. No places: there
+    /// are no receipts.
     #[must_use]
     pub fn prove_no_receipt(&self, id: ReceiptId) -> Option<Vec<ReceiptPlace>> {
-        let below = self.receipts.binary_search_by_key(&id, |signed| signed.receipt.id()).err()?;
+        let below = self.receipt_leaves.binary_search_by_key(&id, |leaf| leaf.id).err()?;
         if self.receipts.is_empty() {
             return Some(Vec::new());
         }
         around(below, self.receipts.len())
             .map(|index| {
-                let receipt = self.receipts.get(usize::try_from(index).ok()?).map(ReceiptLeaf::of);
-                Some(ReceiptPlace { receipt, proof: merkle::prove(&self.receipt_leaves, index)? })
+                let receipt = self.receipt_leaves.get(usize::try_from(index).ok()?).cloned();
+                Some(ReceiptPlace { receipt, proof: self.receipts_tree.prove(index)? })
             })
             .collect()
     }
@@ -123,7 +100,8 @@ impl ClosedEpoch {
         self.entries_tree.prove(at as u64)
     }
 
-    /// Puts the proofs of this epoch into a bundle; `false`, and nothing changed, when its receipt or a line is not here.
+    /// Puts the proofs of this epoch into a bundle; `false`, and nothing changed, when its receipt
+    /// or a line is not here.
     #[must_use]
     pub fn include(&self, bundle: &mut ReceiptBundle) -> bool {
         let receipt = self.prove_receipt(bundle.signed.receipt.id());
@@ -134,7 +112,8 @@ impl ClosedEpoch {
         true
     }
 
-    /// What `account` earned in the epoch, with the proof; works for accounts that earned nothing too.
+    /// The earnings of `account` in the epoch, with the proof; works for accounts that earned
+    /// nothing too.
     #[must_use]
     pub fn prove_earned(&self, account: Address) -> Option<Earned> {
         let places = |below: usize| -> Option<Vec<EntryPlace>> {
@@ -182,13 +161,14 @@ pub fn verify_no_receipt(
     id: ReceiptId,
     places: &[ReceiptPlace],
 ) -> Result<(), ProofError> {
-    if header.receipts_root == B256::ZERO && places.is_empty() {
+    let root = SumNode { hash: header.receipts_root, sum: header.receipts_total };
+    if root == SumNode::default() && places.is_empty() {
         return Ok(());
     }
     let mut seen = Vec::with_capacity(places.len());
     for ReceiptPlace { receipt, proof } in places {
-        let leaf = receipt.as_ref().map(|receipt| receipt.leaf(domain)).unwrap_or_default();
-        if !merkle::verify(header.receipts_root, leaf, proof) {
+        let leaf = receipt.as_ref().map(|receipt| receipt.node(domain)).unwrap_or_default();
+        if !sum_tree::verify(root, leaf, proof) {
             return Err(ProofError::NotInTree);
         }
         if receipt.as_ref().is_some_and(|receipt| receipt.id == id) {
@@ -200,7 +180,7 @@ pub fn verify_no_receipt(
     boundary(&seen, Amount::ZERO).map(|_| ())
 }
 
-/// What `earned.account` earned in the epoch of `header`.
+/// The earnings of `earned.account` in the epoch of `header`.
 ///
 /// # Errors
 /// [`ProofError`] when the places do not prove it.

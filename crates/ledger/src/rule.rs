@@ -1,13 +1,16 @@
-//! The split rule: which share of a price goes where, within the bounds that governance cannot leave.
+//! The split rule: which share of a price goes where, within the bounds that governance cannot
+//! leave.
 //!
-//! A [`SplitRule`] that exists is valid; receipts carry its four numbers. **Not here:** amounts ([`crate::split()`]).
+//! `Models` holds a new model to the narrower bounds of [`openledger_protocol::Params`] as well. A
+//! [`SplitRule`] that exists is valid; receipts carry its four numbers. **Not here:** amounts
+//! ([`crate::split()`]).
 
 use openledger_protocol::Receipt;
 
 /// All of something, in basis points.
 pub const ALL_BPS: u16 = 10_000;
 
-/// Why shares are not a rule.
+/// The reason why shares are not a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
@@ -16,7 +19,7 @@ pub enum RuleError {
     OutOfBounds {
         /// Whose share.
         share: &'static str,
-        /// What was asked for.
+        /// The requested share.
         bps: u16,
         /// The least allowed.
         least: u16,
@@ -26,7 +29,7 @@ pub enum RuleError {
     /// The other shares leave contributors too little; lower one of them.
     #[error("contributors would be left {left} bps, at least {least} are theirs")]
     ContributorsTooLittle {
-        /// What would be left.
+        /// The share that would be left.
         left: u16,
         /// The least allowed.
         least: u16,

@@ -1,45 +1,43 @@
 //! Splits a receipt's price into entries.
 //!
-//! The heart of settling: `node` gives price, rule, credits and who holds what; the lines go into the epoch.
+//! The heart of settling: `node` gives price, rule, credits and who holds what; the lines go into
+//! the epoch.
 //!
 //! # Invariants
 //!
-//! - **Conservation.** Entries sum to the price, to the last unit; checked at run time before anything is returned.
-//! - **Split-proof.** Each payee's part is rounded down once a layer, over all it holds, so that spreading contributions
-//!   over identities never gains; what rounding leaves goes to insurance.
+//! - **Conservation.** Entries sum to the price, to the last unit; checked at run time before
+//!   anything is returned.
+//! - **Split-proof.** Each payee's part is rounded down once a layer, over all it holds, so that
+//!   spreading contributions over identities never gains; what rounding leaves goes to insurance.
 //! - **Order-free.** Scores in any order give the same lines.
 //!
-//! **Not here:** who deserves credit (`attribution`), prices ([`crate::price()`]). **Source:** `reference/economy.md` 4.1
-//! and 4.2: floors per beneficiary are split-proof, largest remainders are not.
+//! **Not here:** who deserves credit (`attribution`), prices ([`crate::price()`]). **Source:**
+//! `reference/economy.md` 4.1 and 4.2: floors per beneficiary are split-proof, largest remainders
+//! are not.
 
 use std::collections::BTreeMap;
 
 use openledger_protocol::Address;
 use openledger_protocol::{
-    Amount, AmountError, ContributionId, Coverage, Credits, Entry, Layer, Mix, Parties, ReceiptId, Role,
+    Amount, AmountError, ContributionId, Coverage, Credits, Entry, Layer, Mix, Params, Parties, PayeeRole, ReceiptId,
 };
 
 use crate::rule::{ALL_BPS, SplitRule};
 
-/// Of the platform's part: treasury and validation; insurance gets what they leave (20 %).
-pub(crate) const TREASURY_BPS: u16 = 6000;
-pub(crate) const VALIDATION_BPS: u16 = 2000;
-/// Of the model's part: the serving node; the owner gets what it leaves (60 %).
-pub(crate) const NODE_BPS: u16 = 4000;
-/// Bounds of what parents get of the owner's line.
+/// The most that one parent gets of the owner's line; no vote can raise it.
 const PARENT_MOST_BPS: u16 = 2000;
-pub(crate) const PARENTS_MOST_BPS: u16 = 5000;
 
 const LIVE_LAYERS: [Layer; 3] = [Layer::Spans, Layer::Influence, Layer::Retrieval];
 
-/// Why a price was not split; nothing is paid then.
+/// The reason why a price was not split; nothing is paid then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SplitError {
-    /// The mix of pots does not sum to 10,000 basis points; the manifest must declare one that does.
+    /// The mix of pots does not sum to 10,000 basis points; the manifest must declare one that
+    /// does.
     #[error("the mix of pots sums to {sum} bps, not 10000")]
     Mix {
-        /// What it sums to.
+        /// Its sum.
         sum: u32,
     },
     /// A coverage is above one; attribution must give millionths.
@@ -51,15 +49,17 @@ pub enum SplitError {
         lambda: u32,
     },
     /// A parent, or all parents together, would get too much of the owner's line.
-    #[error("parents may get {PARENT_MOST_BPS} bps each and {PARENTS_MOST_BPS} together, not {bps}")]
+    #[error("parents may get {most} bps of the owner's line, not {bps}")]
     Parents {
         /// The share that is too large.
         bps: u32,
+        /// The most allowed: of one parent, or of all together.
+        most: u16,
     },
     /// The lines do not sum to the price; a fault of this code, so nothing may be paid.
     #[error("lines sum to {lines} base units, the price is {price}")]
     Unbalanced {
-        /// What the lines sum to.
+        /// The sum of the lines.
         lines: u128,
         /// The price.
         price: u128,
@@ -72,10 +72,21 @@ pub enum SplitError {
     Amount(#[from] AmountError),
 }
 
+/// The rules that a price is split by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules<'a> {
+    /// The model's shares.
+    pub shares: SplitRule,
+    /// The model's mix of pots.
+    pub mix: Mix,
+    /// The governed numbers.
+    pub params: &'a Params,
+}
+
 /// One payee's scores: by contribution, by layer (indexed by `Layer as usize`).
 type Holding = BTreeMap<ContributionId, [u128; 4]>;
 
-/// What is to be divided in each layer, and among how much score.
+/// The amount to divide in each layer, and the sum of the scores.
 #[derive(Clone, Copy, Default)]
 struct Pots {
     amount: [Amount; 4],
@@ -85,10 +96,11 @@ struct Pots {
 impl Pots {
     /// Cuts the contributors' line into the live part of each layer and the rest.
     ///
-    /// A layer that nobody scored in pays nothing live: its pot joins the rest, as does what λ leaves uncovered.
+    /// A layer without a score pays nothing live: its pot joins the rest, as does what λ
+    /// leaves uncovered.
     fn new(contributors: Amount, mix: &Mix, coverage: &Coverage, score: [u128; 4]) -> Result<Self, SplitError> {
         let shares = [mix.spans_bps, mix.influence_bps, mix.retrieval_bps];
-        let sum = shares.iter().map(|&bps| u32::from(bps)).sum();
+        let sum = mix.sum();
         if sum != u32::from(ALL_BPS) {
             return Err(SplitError::Mix { sum });
         }
@@ -110,7 +122,7 @@ impl Pots {
         Ok(pots)
     }
 
-    /// What `score` earns: rounded down once a layer.
+    /// The earnings of `score`, rounded down once a layer.
     fn earned(&self, score: &[u128; 4]) -> Result<Amount, AmountError> {
         let mut earned = Amount::ZERO;
         for (layer, &part) in score.iter().enumerate() {
@@ -124,20 +136,27 @@ impl Pots {
 
 /// Lines by what they are for, so that equal ones merge and order does not matter.
 #[derive(Default)]
-struct Lines(BTreeMap<(Role, Address, ContributionId), Amount>);
+struct Lines(BTreeMap<(PayeeRole, Address, ContributionId), Amount>);
 
 impl Lines {
-    fn pay(&mut self, role: Role, account: Address, of: ContributionId, amount: Amount) -> Result<(), AmountError> {
+    fn pay(
+        &mut self,
+        role: PayeeRole,
+        account: Address,
+        of: ContributionId,
+        amount: Amount,
+    ) -> Result<(), AmountError> {
         let line = self.0.entry((role, account, of)).or_default();
         *line = line.plus(amount)?;
         Ok(())
     }
 
-    fn pay_role(&mut self, role: Role, account: Address, amount: Amount) -> Result<(), AmountError> {
+    fn pay_role(&mut self, role: PayeeRole, account: Address, amount: Amount) -> Result<(), AmountError> {
         self.pay(role, account, Entry::NO_CONTRIBUTION, amount)
     }
 
-    /// Numbers the lines that are not zero, in order of (role, account, contribution), and checks their sum.
+    /// Numbers the lines that are not zero, in order of (role, account, contribution), and checks
+    /// their sum.
     fn finish(self, receipt: ReceiptId, price: Amount) -> Result<Vec<Entry>, SplitError> {
         let lines = Amount::sum(self.0.values().copied())?;
         if lines != price {
@@ -153,71 +172,80 @@ impl Lines {
     }
 }
 
-/// Splits `price` into entries by `rule`, the `credits` of the answer and who holds what.
+/// Splits `price` into entries by `rules`, the `credits` of the answer and who holds what.
 ///
-/// - **Units:** base units of OPEN. **Rounding:** platform, model and stakers down; contributors get the exact residual, of
-///   which each payee's part is rounded down once a layer; what the model's halves leave goes to the owner, everything else
-///   that rounding leaves, and the part of contributions without a holder, to insurance.
-/// - **Lines:** numbered by (role, account, contribution), none zero. A payee's total stands in one line for each of its
-///   contributions, the remainder in the first by id.
-/// - `holders` may name contributions without a score; they earn nothing. **Cost:** `O(n log n)` in the scores.
+/// - **Units:** base units of OPEN. **Rounding:** platform, model and stakers down; contributors
+///   get the exact residual, of which each payee's part is rounded down once a layer; what the
+///   model's halves leave goes to the owner, everything else that rounding leaves, and the part of
+///   contributions without a holder, to insurance.
+/// - **Lines:** numbered by (role, account, contribution), none zero. A payee's total stands in one
+///   line for each of its contributions, the remainder in the first by id.
+/// - `holders` may name contributions without a score; they earn nothing. **Cost:** `O(n log n)` in
+///   the scores.
 ///
 /// # Errors
-/// [`SplitError`]: a mix, coverage or parent share out of bounds. [`SplitError::Unbalanced`] never for code that is right.
+/// [`SplitError`]: a mix, coverage or parent share out of bounds. [`SplitError::Unbalanced`] never
+/// for code that is right.
 pub fn split(
     receipt: ReceiptId,
     price: Amount,
-    rule: &SplitRule,
-    mix: &Mix,
+    rules: &Rules<'_>,
     credits: &Credits,
     holders: &BTreeMap<ContributionId, Address>,
     parties: &Parties,
 ) -> Result<Vec<Entry>, SplitError> {
+    let Rules { shares: rule, mix, params } = rules;
     let part = |whole: Amount, bps: u16| whole.mul_div_down(bps.into(), ALL_BPS.into());
     let (platform, model) = (part(price, rule.platform_bps())?, part(price, rule.model_bps())?);
     let stakers = part(price, rule.stakers_bps())?;
     let contributors = price.minus(platform)?.minus(model)?.minus(stakers)?;
     let mut lines = Lines::default();
 
-    let (treasury, validation) = (part(platform, TREASURY_BPS)?, part(platform, VALIDATION_BPS)?);
-    lines.pay_role(Role::Treasury, parties.treasury, treasury)?;
-    lines.pay_role(Role::Validation, parties.validation, validation)?;
-    lines.pay_role(Role::Insurance, parties.insurance, platform.minus(treasury)?.minus(validation)?)?;
+    let (treasury, validation) = (part(platform, params.treasury_bps)?, part(platform, params.validation_bps)?);
+    lines.pay_role(PayeeRole::Treasury, parties.treasury, treasury)?;
+    lines.pay_role(PayeeRole::Validation, parties.validation, validation)?;
+    lines.pay_role(PayeeRole::Insurance, parties.insurance, platform.minus(treasury)?.minus(validation)?)?;
 
-    let node = part(model, NODE_BPS)?;
-    lines.pay_role(Role::Node, parties.node, node)?;
-    pay_owner_and_parents(&mut lines, model.minus(node)?, parties)?;
+    let node = part(model, params.node_bps)?;
+    lines.pay_role(PayeeRole::Node, parties.node, node)?;
+    pay_owner_and_parents(&mut lines, model.minus(node)?, parties, params.max_parents_bps)?;
 
     match parties.stakers {
-        Some(vault) => lines.pay_role(Role::Stakers, vault, stakers)?,
-        None => lines.pay_role(Role::Insurance, parties.insurance, stakers)?,
+        Some(vault) => lines.pay_role(PayeeRole::Stakers, vault, stakers)?,
+        None => lines.pay_role(PayeeRole::Insurance, parties.insurance, stakers)?,
     }
 
     let paid = pay_contributors(&mut lines, contributors, mix, credits, holders)?;
-    lines.pay_role(Role::Insurance, parties.insurance, contributors.minus(paid)?)?;
+    lines.pay_role(PayeeRole::Insurance, parties.insurance, contributors.minus(paid)?)?;
     lines.finish(receipt, price)
 }
 
 /// Pays parents their parts of the owner's line, each rounded down, and the owner what they leave.
-fn pay_owner_and_parents(lines: &mut Lines, owners_line: Amount, parties: &Parties) -> Result<(), SplitError> {
+fn pay_owner_and_parents(
+    lines: &mut Lines,
+    owners_line: Amount,
+    parties: &Parties,
+    parents_most: u16,
+) -> Result<(), SplitError> {
     let mut all = 0u32;
     let mut owner = owners_line;
     for &(account, bps) in &parties.parents {
         all = all.saturating_add(bps.into());
         if bps > PARENT_MOST_BPS {
-            return Err(SplitError::Parents { bps: bps.into() });
+            return Err(SplitError::Parents { bps: bps.into(), most: PARENT_MOST_BPS });
         }
-        if all > PARENTS_MOST_BPS.into() {
-            return Err(SplitError::Parents { bps: all });
+        if all > parents_most.into() {
+            return Err(SplitError::Parents { bps: all, most: parents_most });
         }
         let amount = owners_line.mul_div_down(bps.into(), ALL_BPS.into())?;
         owner = owner.minus(amount)?;
-        lines.pay_role(Role::Parent, account, amount)?;
+        lines.pay_role(PayeeRole::Parent, account, amount)?;
     }
-    Ok(lines.pay_role(Role::Owner, parties.owner, owner)?)
+    Ok(lines.pay_role(PayeeRole::Owner, parties.owner, owner)?)
 }
 
-/// Pays every payee of the contributors' line; returns what was paid, the rest being dust and unowned.
+/// Pays every payee of the contributors' line; returns what was paid, the rest being dust and
+/// unowned.
 fn pay_contributors(
     lines: &mut Lines,
     contributors: Amount,
@@ -248,11 +276,12 @@ fn pay_contributors(
         for (&contribution, part) in &holding {
             let amount = pots.earned(part)?;
             left = left.minus(amount)?;
-            lines.pay(Role::Contributor, payee, contribution, amount)?;
+            lines.pay(PayeeRole::Contributor, payee, contribution, amount)?;
         }
-        // Floors of parts never exceed the floor of their sum; what they leave stands in the first line.
+        // Floors of parts never exceed the floor of their sum; what they leave stands in the first
+        // line.
         if let Some(&first) = holding.keys().next() {
-            lines.pay(Role::Contributor, payee, first, left)?;
+            lines.pay(PayeeRole::Contributor, payee, first, left)?;
         }
     }
     Ok(paid)

@@ -35,14 +35,14 @@ pub enum ChainChoice {
     },
 }
 
-/// Who computes answers. Training and crediting are computed here in any case.
+/// Where answers are computed. Training and crediting are computed in this process in any case.
 #[derive(Clone, Debug)]
-pub enum Answering {
-    /// The engine in this process; another mode than the default holds the base a second time, since gradients are computed
-    /// in the default one only.
-    Here(NumericMode),
-    /// Another server, whose answers are not repeatable to the byte: their receipts say so by the mode `remote`.
-    There(PeerSetup),
+pub enum AnswerSource {
+    /// The engine in this process. Another mode than the default holds the base a second time, since gradients are
+    /// computed in the default mode only.
+    Embedded(NumericMode),
+    /// Another server. Its answers are not repeatable to the byte: their receipts name the mode `remote`.
+    Remote(PeerSetup),
 }
 
 /// The accounts of the platform's lines of a split.
@@ -73,8 +73,8 @@ pub struct Config {
     pub base: PathBuf,
     /// What the base is called.
     pub base_name: String,
-    /// Who computes answers.
-    pub answering: Answering,
+    /// Where answers are computed.
+    pub answers: AnswerSource,
     /// The chain.
     pub chain: ChainChoice,
     /// The clock.
@@ -91,16 +91,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Folder of what is cached for a trained model: adapter, manifest, index, gradients.
-    pub(crate) fn model_dir(&self, adapter: &str) -> PathBuf {
-        self.data.join("models").join(adapter)
-    }
-
-    /// Folder of a training job's checkpoints.
-    pub(crate) fn job_dir(&self, job: u64) -> PathBuf {
-        self.data.join("jobs").join(job.to_string())
-    }
-
     /// The file that tells where the node listens.
     #[must_use]
     pub fn address_file(&self) -> PathBuf {

@@ -11,12 +11,20 @@ pub enum Blame {
     Data,
     /// There is no such thing.
     Missing,
+    /// The caller is not known.
+    Unauthenticated,
     /// The caller may not.
     Permission,
     /// The caller has not paid enough.
     Payment,
     /// Something else stands there already.
     Conflict,
+    /// The path has no such method.
+    Method,
+    /// The body is too large.
+    TooLarge,
+    /// The body's media type is not supported.
+    Media,
     /// Try again.
     Retry,
     /// The operator has to look.
@@ -31,9 +39,13 @@ impl Blame {
             Self::Request => 400,
             Self::Data => 422,
             Self::Missing => 404,
+            Self::Unauthenticated => 401,
             Self::Permission => 403,
             Self::Payment => 402,
             Self::Conflict => 409,
+            Self::Method => 405,
+            Self::TooLarge => 413,
+            Self::Media => 415,
             Self::Retry => 503,
             Self::Operator => 500,
         }
@@ -96,6 +108,9 @@ pub enum NodeError {
     /// Crediting an answer.
     #[error(transparent)]
     Credit(#[from] openledger_attribution::credit::CreditError),
+    /// Evidence of attribution.
+    #[error(transparent)]
+    Evidence(#[from] openledger_attribution::evidence::EvidenceError),
     /// The influence of records.
     #[error(transparent)]
     Influence(#[from] openledger_attribution::influence::InfluenceError),
@@ -137,11 +152,13 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    pub(crate) fn refused(blame: Blame, code: &'static str, detail: impl Into<String>) -> Self {
+    /// A refusal of the node's own: `code` is a stable name, `detail` says what is wrong and what to do.
+    pub fn refused(blame: Blame, code: &'static str, detail: impl Into<String>) -> Self {
         Self::Refused { blame, code, detail: detail.into() }
     }
 
-    pub(crate) fn missing(what: &str, name: impl std::fmt::Display) -> Self {
+    /// There is no `what` called `name`: code `not-found`.
+    pub fn missing(what: &str, name: impl std::fmt::Display) -> Self {
         Self::refused(Blame::Missing, "not-found", format!("there is no {what} `{name}`"))
     }
 
@@ -159,7 +176,6 @@ impl NodeError {
             Self::Signature(_) => Blame::Permission,
             Self::Canonical(_) => Blame::Request,
             Self::Store(error) if error.is_retryable() => Blame::Retry,
-            Self::Store(openledger_store::Error::KeyReused { .. }) => Blame::Conflict,
             Self::Send(error) if error.is_transient() => Blame::Retry,
             Self::Rpc(_) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
@@ -177,7 +193,6 @@ impl NodeError {
             Self::Malformed { .. } => "malformed-file",
             Self::Signature(_) => "bad-signature",
             Self::Canonical(_) => "not-canonical",
-            Self::Store(openledger_store::Error::KeyReused { .. }) => "key-reused",
             _ => match self.blame() {
                 Blame::Missing => "not-found",
                 Blame::Request => "bad-request",

@@ -1,30 +1,59 @@
-//! Grants: a datanet owner's leave, relayed to the chain; and the check the trainer makes before it reads a row.
+//! Grants: a datanet owner's permission, relayed to the chain; and the check that precedes the reading of a row.
+
+use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
-use openledger_protocol::{Grant, Purpose, Signature};
+use openledger_chain::sender::Mined;
+use openledger_datanet::{GrantUse, check_grant};
+use openledger_protocol::{DatanetId, Grant, Purpose, Purposes, Signature, SignatureError};
+use openledger_store::Store;
 use openledger_store::grants::GrantRow;
+use openledger_store::transact;
 
+use crate::chain_view::ChainView;
+use crate::datanets::Datanets;
 use crate::error::{Blame, NodeError, Result};
-use crate::node::Node;
 
-impl Node {
-    /// Puts a signed grant on chain and keeps it; returns its hash, transaction and block.
+/// The grants that name this node.
+#[derive(Clone)]
+pub struct Grants {
+    store: Store,
+    chain: ChainView,
+    datanets: Datanets,
+}
+
+impl Grants {
+    pub(crate) fn new(store: Store, chain: ChainView, datanets: Datanets) -> Self {
+        Self { store, chain, datanets }
+    }
+
+    /// Checks a grant's signature and terms; returns its hash.
     ///
     /// # Errors
     ///
-    /// [`NodeError::Signature`] when it is not the owner's, `terms-differ`, or the contract's refusal.
-    pub async fn put_grant(&self, grant: &Grant, signature: &Signature) -> Result<(B256, B256, u64)> {
-        let (datanet, rights) = self.known_datanet(grant.datanet).await?;
-        let domain = self.domain(self.inner.flow.addresses().datanets);
+    /// [`NodeError::Signature`] when it is not the owner's; `terms-differ`.
+    pub(crate) async fn checked(&self, grant: &Grant, signature: &Signature) -> Result<B256> {
+        let (datanet, rights) = self.datanets.known(grant.datanet).await?;
+        let domain = self.chain.domain(self.chain.at().datanets);
         let hash = grant.struct_hash();
         signature.verify(domain.digest(hash), datanet.owner)?;
         if grant.terms != rights.terms_hash()? {
             let detail = format!("the grant names other terms than datanet {}", grant.datanet);
             return Err(NodeError::refused(Blame::Conflict, "terms-differ", detail));
         }
-        let mined = self.inner.flow.grant_signed(&format!("grant/{hash}"), grant, signature).await?;
+        Ok(hash)
+    }
+
+    /// Puts a checked grant on chain; a repeat finds the first transaction.
+    pub(crate) async fn send(&self, grant: &Grant, signature: &Signature) -> Result<Mined> {
+        let key = format!("grant/{}", grant.struct_hash());
+        Ok(self.chain.flow().datanets().grant_signed(&key, grant, signature).await?)
+    }
+
+    /// Keeps a grant that is on chain.
+    pub(crate) async fn keep(&self, grant: &Grant, signature: &Signature) -> Result<()> {
         let row = GrantRow {
-            hash,
+            hash: grant.struct_hash(),
             datanet: grant.datanet,
             version: grant.version,
             grantee: grant.grantee,
@@ -32,64 +61,51 @@ impl Node {
             until: grant.until,
             signature: signature.0.to_vec(),
         };
-        if self.inner.store.grant(hash).await?.is_none() {
-            let mut tx = self.inner.store.begin().await?;
-            tx.put_grant(&row).await?;
-            tx.commit().await?;
-        }
-        self.sync().await?;
-        Ok((hash, mined.hash, mined.block))
+        transact!(self.store, |tx| match tx.grant(row.hash).await? {
+            Some(_) => Ok(()),
+            None => tx.put_grant(&row).await,
+        })?;
+        self.chain.catch_up().await.map(drop)
     }
 
-    /// The grant under which this node may fine-tune on a version, checked now: signature, terms, version, purposes,
+    /// The grant under which this node may use a version for `needed`, checked now: signature, terms, version, purposes,
     /// time, and the slot of every purpose on chain.
     ///
     /// # Errors
     ///
-    /// `no-grant` saying for each known grant why it does not serve.
-    pub(crate) async fn live_grant(
-        &self,
-        id: openledger_protocol::DatanetId,
-        version: u64,
-        needed: &[Purpose],
-    ) -> Result<Grant> {
-        let (datanet, rights) = self.known_datanet(id).await?;
-        let (_, head_time) = self.sync().await?;
-        let now = self.now(head_time);
-        let me = self.inner.flow.account();
-        let domain = self.domain(self.inner.flow.addresses().datanets);
+    /// `no-grant` with the reason why each known grant does not serve.
+    pub(crate) async fn live(&self, id: DatanetId, version: u64, needed: &[Purpose]) -> Result<Grant> {
+        let (datanet, rights) = self.datanets.known(id).await?;
+        self.chain.catch_up().await?;
         let terms = rights.terms_hash()?;
+        let wanted = GrantUse {
+            owner: datanet.owner,
+            domain: self.chain.domain(self.chain.at().datanets),
+            datanet: id,
+            version,
+            grantee: self.chain.account(),
+            needed: Purposes::of(needed),
+            terms,
+            now: self.chain.signing_time(),
+        };
         let mut reasons = Vec::new();
-        for row in self.inner.store.grants_of(id).await? {
-            if row.grantee != me {
+        for row in self.store.grants_of(id).await? {
+            if row.grantee != wanted.grantee {
                 continue;
             }
             let grant = Grant {
                 datanet: id,
                 version: row.version,
                 grantee: row.grantee,
-                purposes: openledger_protocol::Purposes(row.purposes),
+                purposes: Purposes(row.purposes),
                 until: row.until,
                 terms,
             };
-            let mut slots = std::collections::BTreeMap::new();
-            for &purpose in needed {
-                slots.insert(purpose, self.inner.flow.granted_until(id, me, purpose).await?);
-            }
             let signature = <[u8; 65]>::try_from(row.signature.as_slice()).map(Signature);
-            let signature = signature.map_err(|_| openledger_protocol::SignatureError::Malformed)?;
+            let signature = signature.map_err(|_| SignatureError::Malformed)?;
+            let slots = self.slots(id, needed).await?;
             let slot_until = |purpose: Purpose| slots.get(&purpose).copied().unwrap_or(0);
-            let wanted = openledger_datanet::GrantUse {
-                owner: datanet.owner,
-                domain,
-                datanet: id,
-                version,
-                grantee: me,
-                needed: openledger_protocol::Purposes::of(needed),
-                terms,
-                now,
-            };
-            match openledger_datanet::check_grant(&grant, &signature, &wanted, slot_until) {
+            match check_grant(&grant, &signature, &wanted, slot_until) {
                 Ok(()) => return Ok(grant),
                 Err(reason) => reasons.push(format!("grant {}: {reason}", grant.struct_hash())),
             }
@@ -97,5 +113,15 @@ impl Node {
         let why = if reasons.is_empty() { "no grant names this node".to_owned() } else { reasons.join("; ") };
         let detail = format!("no live grant for version {version} of datanet {id}: {why}");
         Err(NodeError::refused(Blame::Permission, "no-grant", detail))
+    }
+
+    /// Until when the chain allows this node each purpose.
+    async fn slots(&self, id: DatanetId, needed: &[Purpose]) -> Result<BTreeMap<Purpose, u64>> {
+        let datanets = self.chain.flow().datanets();
+        let mut slots = BTreeMap::new();
+        for &purpose in needed {
+            slots.insert(purpose, datanets.granted_until(id, self.chain.account(), purpose).await?);
+        }
+        Ok(slots)
     }
 }

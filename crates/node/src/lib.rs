@@ -2,8 +2,8 @@
 //!
 //! # Place in the flow
 //!
-//! The fourth floor. `pipeline` reads as the economy does, top to bottom; each step calls the stage that knows how and
-//! keeps what it made. [`Node::open`] brings everything up, [`Node::serve`] answers until told to stop.
+//! Services, each a struct of the parts it needs; [`Node`] composes them and holds no logic. `pipeline` composes the
+//! stages of the economy out of the services' steps. The HTTP faces (`gateway`) call services and `pipeline`.
 //!
 //! # Invariants
 //!
@@ -18,30 +18,58 @@
 //! (`attribution`), who is paid what (`ledger`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod accounts;
-mod answer;
-mod audit;
-mod channels;
+mod answering;
+mod auditing;
+mod auth;
+mod base;
+mod chain_view;
+mod clock;
 mod config;
-mod contribute;
+mod crediting;
+mod datanets;
+mod deposits;
+mod epochs;
 mod error;
-pub mod evidence;
+mod events;
+mod files;
 mod grants;
-mod http;
+mod handles;
+mod instance;
+mod intake;
 mod jobs;
-mod link;
+mod keys;
 mod metrics;
 mod models;
 mod node;
-mod overview;
+mod outbox;
 pub mod pipeline;
-mod refuted;
-mod settle;
-mod train;
-mod versions;
-pub mod watch;
-mod withdrawals;
+mod reading;
+mod records;
+mod requests;
+mod settlement;
+mod training;
+mod watching;
 
-pub use config::{Answering, ChainChoice, Config, NodeClock, PlatformAccounts};
+pub use answering::{Answering, Ask, Begin, Generation, Held, Step};
+pub use auditing::Auditing;
+pub use auth::{Auth, Viewer};
+pub use base::Base;
+pub use chain_view::ChainView;
+pub use clock::Clock;
+pub use config::{AnswerSource, ChainChoice, Config, NodeClock, PlatformAccounts};
+pub use crediting::{Crediting, LocalCrediting};
+pub use datanets::Datanets;
+pub use deposits::{Deposits, Hold};
+pub use epochs::Epochs;
 pub use error::{Blame, NodeError, Result};
-pub use node::Node;
+pub use grants::Grants;
+pub use handles::{Handles, Names};
+pub use intake::Intake;
+pub use jobs::Jobs;
+pub use models::{Models, Offered};
+pub use node::{Background, Node};
+pub use reading::Reading;
+pub use requests::{KeptResponse, RequestHold, Requests, Taken};
+pub use settlement::Settlement;
+pub use training::Training;
+pub use watching::Watching;

@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $name:ident = $metric:literal, $help:literal;)*) => {
+    ($($name:ident = $metric:literal, $help:literal;)*) => {
         /// What is counted since the start.
         #[derive(Default)]
         pub(crate) struct Metrics {
-            $($(#[$doc])* pub(crate) $name: AtomicU64,)*
+            $(#[doc = $help] pub(crate) $name: AtomicU64,)*
         }
         impl Metrics {
             /// The exposition.
+            #[must_use]
             pub(crate) fn text(&self) -> String {
                 let mut text = String::new();
                 $(
@@ -35,7 +36,13 @@ metrics! {
 }
 
 impl Metrics {
+    /// Adds `amount` to a counter.
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
+}
+
+/// Microseconds since `started`.
+pub(crate) fn micros_since(started: std::time::Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

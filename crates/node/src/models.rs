@@ -1,24 +1,35 @@
 //! Models on offer: their titles, and in memory what answering and crediting needs.
+//!
+//! A model's folder is in the blob store, so that any node on the same database and blob store offers any model.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use openledger_api::{JobResult, ModelOffered, ModelSplit, ModelView, Page, PageQuery};
 use openledger_attribution::credit::Attributor;
+use openledger_attribution::evidence::{ClusterPlace, TrainedRecord, attributor};
 use openledger_attribution::influence::Cache;
 use openledger_attribution::spans::SpanIndex;
+use openledger_datanet::near::{Clusters, Placement};
 use openledger_engine::Lora;
-use openledger_ledger::{PriceList, SplitRule};
-use openledger_protocol::{AdapterHash, Address, Manifest, ModelId, word};
-use openledger_serving::LoadAdapter;
-use openledger_store::models::{ModelRow, ModelState};
-use serde_json::{Value, json};
+use openledger_ledger::SplitRule;
+use openledger_protocol::{Address, Manifest, ModelId, PriceList};
+use openledger_serving::{Backend, LoadAdapter};
+use openledger_store::Store;
+use openledger_store::artifacts::{Artifacts, Fetched};
+use openledger_store::models::{ModelRow, ModelState, ModelTerms};
+use openledger_store::transact;
+use tokio::sync::RwLock;
 
+use crate::base::Base;
+use crate::chain_view::ChainView;
 use crate::error::{Blame, NodeError, Result};
-use crate::evidence::{Evidence, TrainedRecord, attributor};
-use crate::node::Node;
+use crate::jobs::Jobs;
 
 /// A model that can be asked.
-pub(crate) struct Offered {
+pub struct Offered {
     pub(crate) id: ModelId,
     pub(crate) name: String,
     pub(crate) manifest: Manifest,
@@ -29,186 +40,267 @@ pub(crate) struct Offered {
     pub(crate) prices: PriceList,
     pub(crate) rule: SplitRule,
     pub(crate) stake_vault: Option<Address>,
+    /// Keeps the folder in the local cache.
+    _folder: Fetched,
 }
 
-impl Node {
-    /// Builds index and gradient cache of a trained adapter in its folder; returns each method with the root of its cache.
-    pub(crate) fn build_attribution(
-        &self,
-        dir: &std::path::Path,
-        lora: &Lora,
-        records: &[TrainedRecord],
-        seq: usize,
-    ) -> Result<Vec<(String, B256)>> {
-        let base = &self.inner.base;
-        let folders = (base.dir.clone(), dir.join("adapter"));
-        let evidence = Evidence::build(&base.model, &base.tokenizer, lora, records, seq, folders)?;
-        evidence.index.save(&dir.join("spans"))?;
-        evidence.cache.save(&dir.join("influence"), &evidence.gradients)?;
-        Ok(evidence.methods())
+impl Offered {
+    /// Its title.
+    #[must_use]
+    pub fn id(&self) -> ModelId {
+        self.id
     }
 
-    /// Offers a trained adapter under the title that its owner registered.
+    /// The name to ask for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The records it was trained on, in the order of training.
+    #[must_use]
+    pub fn records(&self) -> &[TrainedRecord] {
+        &self.records
+    }
+}
+
+/// The models of this node.
+#[derive(Clone)]
+pub struct Models {
+    store: Store,
+    artifacts: Artifacts,
+    chain: ChainView,
+    jobs: Jobs,
+    base: Arc<Base>,
+    backend: Arc<dyn Backend>,
+    loaded: Arc<RwLock<BTreeMap<ModelId, Arc<Offered>>>>,
+}
+
+/// The parts of [`Models`].
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) chain: ChainView,
+    pub(crate) jobs: Jobs,
+    pub(crate) base: Arc<Base>,
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+impl Models {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { store, artifacts, chain, jobs, base, backend } = parts;
+        Self { store, artifacts, chain, jobs, base, backend, loaded: Arc::default() }
+    }
+
+    /// The row of a trained adapter under the title that its owner registered.
     ///
     /// # Errors
     ///
-    /// `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another adapter or manifest.
-    pub async fn offer_model(&self, id: ModelId, name: &str, job: u64) -> Result<Value> {
-        let done = self.inner.store.job(job).await?.ok_or_else(|| NodeError::missing("job", job))?;
-        let finished = done.state == openledger_store::jobs::JobState::Done && crate::jobs::failure(&done).is_none();
-        let result = done.result.filter(|_| finished);
-        let Some(result) = result else {
+    /// `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another
+    /// adapter or manifest.
+    pub(crate) async fn plan(&self, id: ModelId, name: &str, job: u64) -> Result<ModelRow> {
+        let Some(JobResult::Train(trained)) = self.jobs.get(job).await?.result else {
             return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
         };
-        let adapter: AdapterHash = serde_json::from_value(result["adapter"].clone())?;
-        let manifest_hash: B256 = serde_json::from_value(result["manifest_hash"].clone())?;
-        let on_chain = self.inner.flow.model(id).await?;
-        if on_chain.model.weights != adapter.0 || on_chain.model.manifest != manifest_hash {
+        let model = self.chain.flow().models().state(id).await?.model;
+        if model.weights != trained.adapter.0 || model.manifest != trained.manifest_hash {
             let detail = format!(
-                "title {id} is of weights {} and manifest {}; job {job} made {adapter} and {manifest_hash}",
-                on_chain.model.weights, on_chain.model.manifest
+                "title {id} is of weights {} and manifest {}; job {job} made {} and {}",
+                model.weights, model.manifest, trained.adapter, trained.manifest_hash
             );
             return Err(NodeError::refused(Blame::Conflict, "other-weights", detail));
         }
-        let named = self.inner.store.model_named(name).await?;
-        let known = self.inner.store.model(id).await?;
-        if let Some(other) = named.iter().chain(&known).find(|row| row.id != id || row.name != name) {
-            let detail = format!("title {} is offered as `{}` already", other.id, other.name);
-            return Err(NodeError::refused(Blame::Conflict, "name-taken", detail));
-        }
-        if known.is_none() {
-            let file = self.inner.config.model_dir(&adapter.to_string()).join("manifest.json");
-            let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
-            let blob = self.inner.store.blobs().put(manifest).await?;
-            let model = &on_chain.model;
-            let row = ModelRow {
-                id,
-                name: name.to_owned(),
-                base: self.inner.base.hash,
-                adapter: Some(adapter),
-                manifest: blob,
-                price: json!({
-                    "prices": PriceList {
-                        per_1k_in: model.price_in, per_1k_out: model.price_out, royalty_flat: model.price_flat,
-                    },
-                    "platform_bps": model.platform_bps,
-                    "model_bps": model.model_bps,
-                    "stakers_bps": model.stakers_bps,
-                    "stake_vault": model.stake_vault,
-                }),
-                state: ModelState::Published,
-            };
-            let mut tx = self.inner.store.begin().await?;
-            tx.put_model(&row).await?;
-            tx.commit().await?;
-        }
-        self.sync().await?;
-        self.load_models().await?;
-        Ok(json!({ "id": id, "name": name, "adapter": adapter, "manifest": manifest_hash }))
+        let folder = self.artifacts.fetch_folder(trained.artifact).await?;
+        let file = folder.as_ref().join("manifest.json");
+        let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
+        Ok(ModelRow {
+            id,
+            name: name.to_owned(),
+            base: self.base.hash,
+            adapter: Some(trained.adapter),
+            manifest: self.store.blobs().put(manifest).await?,
+            artifact: Some(trained.artifact),
+            terms: ModelTerms {
+                prices: PriceList {
+                    per_1k_in: model.price_in,
+                    per_1k_out: model.price_out,
+                    royalty_flat: model.price_flat,
+                },
+                platform_bps: model.platform_bps,
+                model_bps: model.model_bps,
+                stakers_bps: model.stakers_bps,
+                stake_vault: (model.stake_vault != Address::ZERO).then_some(model.stake_vault),
+            },
+            state: ModelState::Published,
+        })
     }
 
-    /// Loads every published model that is not in memory yet.
-    pub(crate) async fn load_models(&self) -> Result<()> {
-        for row in self.inner.store.models().await? {
-            let known = self.inner.offered.read().await.contains_key(&row.id);
-            if row.state != ModelState::Published || known {
+    /// Keeps a planned model and loads it; repeated, it finds the model that is known.
+    ///
+    /// # Errors
+    ///
+    /// `name-taken` when title or name belong to another model.
+    pub(crate) async fn keep(&self, row: &ModelRow) -> Result<ModelOffered> {
+        transact!(self.store, |tx| {
+            let named = tx.model_named(&row.name).await?;
+            let known = tx.model(row.id).await?;
+            if let Some(other) = named.iter().chain(&known).find(|other| other.id != row.id || other.name != row.name) {
+                let detail = format!("title {} is offered as `{}` already", other.id, other.name);
+                return Err(NodeError::refused(Blame::Conflict, "name-taken", detail));
+            }
+            match known {
+                Some(_) => Ok(()),
+                None => Ok(tx.put_model(row).await?),
+            }
+        })?;
+        self.chain.catch_up().await?;
+        let offered = self.by_id(row.id).await?;
+        let (name, adapter) = (offered.name.clone(), offered.manifest.adapter);
+        Ok(ModelOffered { id: row.id, name, adapter, manifest: offered.manifest_hash })
+    }
+
+    /// Loads every published model that is not in memory yet. A model that cannot be loaded is left out with a warning.
+    pub(crate) async fn load_all(&self) -> Result<()> {
+        for row in self.store.models().await? {
+            if row.state != ModelState::Published || self.loaded.read().await.contains_key(&row.id) {
                 continue;
             }
-            let node = self.clone();
-            let manifest = self.inner.store.blobs().get(row.manifest).await?;
-            let (id, offered) = tokio::task::spawn_blocking(move || {
-                let id = row.id;
-                node.load_model(row, &manifest).map(|offered| (id, offered))
-            })
-            .await??;
-            let adapter = LoadAdapter {
-                name: Some(offered.name.clone()),
-                path: self.adapter_dir(&offered.manifest.adapter),
-                expected: Some(offered.manifest.adapter),
-            };
-            let node = self.clone();
-            tokio::task::spawn_blocking(move || node.inner.serving.load_adapter(&adapter)).await??;
-            self.inner.offered.write().await.insert(id, Arc::new(offered));
+            let (id, name) = (row.id, row.name.clone());
+            if let Err(error) = self.load(row).await {
+                tracing::warn!(model = id.0, name, %error, "a model cannot be offered");
+            }
         }
         Ok(())
-    }
-
-    fn adapter_dir(&self, adapter: &AdapterHash) -> std::path::PathBuf {
-        self.inner.config.model_dir(&adapter.to_string()).join("adapter")
-    }
-
-    fn load_model(&self, row: ModelRow, manifest: &[u8]) -> Result<Offered> {
-        let manifest: Manifest = serde_json::from_slice(manifest)?;
-        let dir = self.inner.config.model_dir(&manifest.adapter.to_string());
-        let lora = Lora::load_peft(&dir.join("adapter"), &self.inner.base.model)?;
-        if B256::from(lora.hash()) != manifest.adapter.0 {
-            let detail = format!("the adapter in {} is not the one that was trained", dir.display());
-            return Err(NodeError::refused(Blame::Operator, "adapter-changed", detail));
-        }
-        let file = dir.join("records.json");
-        let records: Vec<TrainedRecord> =
-            serde_json::from_slice(&std::fs::read(&file).map_err(NodeError::file(&file))?)?;
-        let index = SpanIndex::load(&dir.join("spans"))?;
-        let cache = Cache::load(&dir.join("influence"))?;
-        let attributor = attributor(&records, &manifest.contributions, index, cache)?;
-        let bps = |name: &str| u16::try_from(row.price[name].as_u64().unwrap_or_default()).unwrap_or(u16::MAX);
-        let vault: Address = serde_json::from_value(row.price["stake_vault"].clone())?;
-        Ok(Offered {
-            id: row.id,
-            name: row.name,
-            manifest_hash: manifest.hash()?,
-            manifest,
-            lora: Arc::new(lora),
-            records,
-            attributor,
-            prices: serde_json::from_value(row.price["prices"].clone())?,
-            rule: SplitRule::new(bps("platform_bps"), bps("model_bps"), bps("stakers_bps"))?,
-            stake_vault: (vault != Address::ZERO).then_some(vault),
-        })
     }
 
     /// The model of a name.
     ///
     /// # Errors
     ///
-    /// `unknown-model`: the base never answers in its place.
-    pub(crate) async fn offered(&self, name: &str) -> Result<Arc<Offered>> {
-        let offered = self.inner.offered.read().await;
-        let found = offered.values().find(|model| model.name == name).cloned();
-        found.ok_or_else(|| NodeError::missing("model", name))
+    /// `not-found`: the base never answers in its place.
+    pub(crate) async fn named(&self, name: &str) -> Result<Arc<Offered>> {
+        let found = self.loaded.read().await.values().find(|model| model.name == name).cloned();
+        match found {
+            Some(model) => Ok(model),
+            // Another node on the same database may have put it on offer.
+            None => match self.store.model_named(name).await? {
+                Some(row) if row.state == ModelState::Published => self.load(row).await,
+                _ => Err(NodeError::missing("model", name)),
+            },
+        }
     }
 
-    pub(crate) async fn offered_by_id(&self, id: ModelId) -> Result<Arc<Offered>> {
-        let found = self.inner.offered.read().await.get(&id).cloned();
-        found.ok_or_else(|| NodeError::missing("model", id))
+    /// The model of a title.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub(crate) async fn by_id(&self, id: ModelId) -> Result<Arc<Offered>> {
+        if let Some(model) = self.loaded.read().await.get(&id).cloned() {
+            return Ok(model);
+        }
+        match self.store.model(id).await? {
+            Some(row) if row.state == ModelState::Published => self.load(row).await,
+            _ => Err(NodeError::missing("model", id)),
+        }
     }
 
-    /// Who owns a model's title at `block`.
-    pub(crate) async fn model_owner(&self, id: ModelId, block: u64) -> Result<Address> {
-        let owner = self.inner.store.owner_at(self.inner.flow.addresses().models, word(id.0), block).await?;
-        owner.ok_or_else(|| NodeError::missing("title of model", id))
-    }
-
-    /// All models on offer, to be shown.
-    pub async fn model_cards(&self) -> Vec<Value> {
-        let offered = self.inner.offered.read().await;
-        let card = |model: &Arc<Offered>| {
-            json!({
-                "id": model.id,
-                "name": model.name,
-                "base": self.inner.base.name,
-                "adapter": model.manifest.adapter,
-                "manifest": model.manifest_hash,
-                "prices": model.prices,
-                "split": {
-                    "platform_bps": model.rule.platform_bps(), "model_bps": model.rule.model_bps(),
-                    "stakers_bps": model.rule.stakers_bps(), "contributors_bps": model.rule.contributors_bps(),
-                },
-                "records": model.manifest.records,
-                "datanets": model.manifest.datanets,
-                "held_out_loss": model.manifest.held_out_loss,
-            })
+    async fn load(&self, row: ModelRow) -> Result<Arc<Offered>> {
+        let id = row.id;
+        let artifact = row.artifact.ok_or_else(|| NodeError::missing("folder of model", id))?;
+        let folder = self.artifacts.fetch_folder(artifact).await?;
+        let base = Arc::clone(&self.base);
+        let offered = tokio::task::spawn_blocking(move || read(row, folder, &base)).await??;
+        let adapter = LoadAdapter {
+            name: Some(offered.name.clone()),
+            path: offered._folder.as_ref().join("adapter"),
+            expected: Some(offered.manifest.adapter),
         };
-        offered.values().map(card).collect()
+        let backend = Arc::clone(&self.backend);
+        tokio::task::spawn_blocking(move || backend.load_adapter(&adapter)).await??;
+        let mut loaded = self.loaded.write().await;
+        Ok(Arc::clone(loaded.entry(id).or_insert_with(|| Arc::new(offered))))
     }
+
+    /// All models on offer, by title.
+    pub async fn views(&self) -> Vec<ModelView> {
+        let loaded = self.loaded.read().await;
+        loaded.values().map(|model| self.view(model)).collect()
+    }
+
+    /// Models on offer, by title.
+    ///
+    /// # Errors
+    ///
+    /// `bad-parameter` for a cursor that this list did not give.
+    pub async fn page(&self, page: &PageQuery) -> Result<Page<ModelView>> {
+        let bad = |_| NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list");
+        let after: Option<u64> = page.after.as_deref().map(|after| after.parse().map_err(bad)).transpose()?;
+        let limit = page.limit();
+        let views = self.views().await.into_iter().filter(|view| after.is_none_or(|after| view.id.0 > after));
+        let few = views.take(limit as usize + 1).collect();
+        Ok(Page::of(few, limit, |view| view.id.to_string()))
+    }
+
+    fn view(&self, model: &Offered) -> ModelView {
+        ModelView {
+            id: model.id,
+            name: model.name.clone(),
+            base: self.base.name.clone(),
+            adapter: model.manifest.adapter,
+            manifest: model.manifest_hash,
+            prices: model.prices,
+            split: ModelSplit {
+                platform_bps: model.rule.platform_bps(),
+                model_bps: model.rule.model_bps(),
+                stakers_bps: model.rule.stakers_bps(),
+                contributors_bps: model.rule.contributors_bps(),
+            },
+            records: model.manifest.records,
+            datanets: model.manifest.datanets.clone(),
+            held_out_loss: model.manifest.held_out_loss.into(),
+        }
+    }
+}
+
+fn read(row: ModelRow, folder: Fetched, base: &Base) -> Result<Offered> {
+    let dir: &Path = folder.as_ref();
+    let manifest: Manifest = json(&dir.join("manifest.json"))?;
+    let records: Vec<TrainedRecord> = json(&dir.join("records.json"))?;
+    let lora = Lora::load_peft(&dir.join("adapter"), &base.model)?;
+    if B256::from(lora.hash()) != manifest.adapter.0 {
+        let detail = format!("the adapter of model {} is not the one that was trained", row.id);
+        return Err(NodeError::refused(Blame::Operator, "adapter-changed", detail));
+    }
+    let index = SpanIndex::load(&dir.join("spans"))?;
+    let cache = Cache::load(&dir.join("influence"))?;
+    let texts: Vec<String> = records.iter().map(|record| record.body.canonical_text()).collect();
+    let clusters = Clusters::of(texts.iter().map(String::as_str));
+    let place =
+        |place: &Placement| ClusterPlace { owner: place.owner, multiplier: place.multiplier, source: place.source };
+    let places: Vec<ClusterPlace> = clusters.placements().iter().map(place).collect();
+    let attributor = attributor(&records, &places, &manifest.contributions, index, cache)?;
+    Ok(Offered {
+        id: row.id,
+        name: row.name,
+        manifest_hash: manifest.hash()?,
+        manifest,
+        lora: Arc::new(lora),
+        records,
+        attributor,
+        prices: row.terms.prices,
+        rule: SplitRule::new(row.terms.platform_bps, row.terms.model_bps, row.terms.stakers_bps)?,
+        stake_vault: row.terms.stake_vault,
+        _folder: folder,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T> {
+    Ok(serde_json::from_slice(&std::fs::read(file).map_err(NodeError::file(file))?)?)
 }

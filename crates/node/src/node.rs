@@ -1,74 +1,110 @@
-//! The running node: what it holds, how it comes up and goes down.
+//! The running node: its services, composed in one place, and how it comes up and goes down.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::U256;
 use openledger_chain::contracts::{Addresses, DeployParams, Deployment, Token};
 use openledger_chain::embedded::{BlockClock, ChainConfig, EmbeddedChain};
 use openledger_chain::flow::Flow;
-use openledger_chain::indexer::{Indexer, Until};
 use openledger_chain::rpc::{ChainRpc, Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, Sender};
-use openledger_engine::{Model, Tokenizer};
-use openledger_protocol::{Address, BaseHash, Domain, ModelId, keccak};
-use openledger_serving::{Backend, ChatForm, Embedded, Remote, RemoteSetup};
-use openledger_store::{BlobsConfig, Store};
-use tokio::sync::{Mutex, RwLock};
+use openledger_engine::Model;
+use openledger_protocol::Address;
+use openledger_serving::{Backend, Embedded, Remote, RemoteSetup};
+use openledger_store::artifacts::Artifacts;
+use openledger_store::{BlobsConfig, Store, transact_locked};
+use tokio::task::JoinHandle;
 
-use crate::config::{Answering, ChainChoice, Config, NodeClock};
+use crate::answering;
+use crate::answering::Answering;
+use crate::auditing::Auditing;
+use crate::auth::Auth;
+use crate::base::Base;
+use crate::chain_view::ChainView;
+use crate::clock::{Clock, LOGICAL_START_S};
+use crate::config::{AnswerSource, ChainChoice, Config, NodeClock};
+use crate::crediting::{Crediting, LocalCrediting};
+use crate::datanets::Datanets;
+use crate::deposits::Deposits;
+use crate::epochs::Epochs;
 use crate::error::{Blame, NodeError, Result};
-use crate::link::{StoreOutbox, StoreSink};
+use crate::files::{absolute, create_folder, write_atomically};
+use crate::grants::Grants;
+use crate::handles::Handles;
+use crate::instance::Instance;
+use crate::intake::Intake;
+use crate::jobs::{Jobs, Worker};
+use crate::keys::NodeKeys;
 use crate::metrics::Metrics;
-use crate::models::Offered;
+use crate::models::{self, Models};
+use crate::outbox::StoreOutbox;
+use crate::pipeline::TrainAdapter;
+use crate::reading::{self, Reading};
+use crate::records::Records;
+use crate::requests::Requests;
+use crate::settlement::{self, Settlement};
+use crate::training::{self, Training};
+use crate::watching::Watching;
 
 /// Adapters kept in memory, in bytes.
 const ADAPTER_BYTES: usize = 512 << 20;
-/// Genesis time of a chain on the logical clock: 2026-01-01T00:00:00Z.
-const LOGICAL_START_S: u64 = 1_767_225_600;
+/// Folders of models kept in the local cache, in bytes.
+const CACHE_BYTES: u64 = 16 << 30;
 
-/// The base that all adapters of this node sit on.
-pub(crate) struct Base {
-    pub(crate) name: String,
-    pub(crate) dir: std::path::PathBuf,
-    pub(crate) hash: BaseHash,
-    pub(crate) model: Arc<Model>,
-    pub(crate) tokenizer: Arc<Tokenizer>,
-}
-
-/// A running node. Clones are handles to the same node.
-#[derive(Clone)]
+/// A running node: one service for each part of the economy.
 pub struct Node {
-    pub(crate) inner: Arc<Inner>,
+    /// Who calls.
+    pub auth: Auth,
+    /// Contributors' handles.
+    pub handles: Handles,
+    /// Datanets and their versions.
+    pub datanets: Datanets,
+    /// Grants to this node.
+    pub grants: Grants,
+    /// Files of records.
+    pub intake: Intake,
+    /// The queue of jobs.
+    pub jobs: Jobs,
+    /// Training.
+    pub training: Training,
+    /// Models on offer.
+    pub models: Models,
+    /// Channels and their API keys.
+    pub deposits: Deposits,
+    /// Answers.
+    pub answering: Answering,
+    /// What answers rest on.
+    pub crediting: Arc<dyn Crediting>,
+    /// Settlement and claims.
+    pub settlement: Settlement,
+    /// Pending proposals.
+    pub watching: Watching,
+    /// Idempotency keys.
+    pub requests: Requests,
+    /// Views.
+    pub reading: Reading,
+    /// The audit.
+    pub auditing: Auditing,
+    /// The chain.
+    pub chain: ChainView,
+    pub(crate) epochs: Epochs,
+    pub(crate) metrics: Arc<Metrics>,
+    store: Store,
+    clock: Clock,
+    instance: Instance,
+    config: Config,
+    /// The backend's counters, in Prometheus' text format.
+    backend_metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// What a node holds.
-pub(crate) struct Inner {
-    pub(crate) config: Config,
-    pub(crate) store: Store,
-    pub(crate) chain: Option<EmbeddedChain>,
-    pub(crate) flow: Flow,
-    pub(crate) chain_id: u64,
-    pub(crate) base: Base,
-    pub(crate) serving: Arc<dyn Backend>,
-    /// How the base is asked.
-    pub(crate) form: ChatForm,
-    /// What is counted of answers, in the text form that Prometheus reads.
-    pub(crate) counted: Box<dyn Fn() -> String + Send + Sync>,
-    pub(crate) token: String,
-    pub(crate) metrics: Metrics,
-    /// Models that can be asked, with what answering and crediting needs in memory.
-    pub(crate) offered: RwLock<BTreeMap<ModelId, Arc<Offered>>>,
-    /// One reader of chain events at a time.
-    sync: Mutex<()>,
-    /// Receipts and the closing of epochs exclude each other, so that no receipt falls between two epochs.
-    pub(crate) ledger: Mutex<()>,
-    /// Imports and registrations are one at a time: nonces of registrants follow the order of acceptance.
-    pub(crate) intake: Mutex<()>,
-    /// Posts with an `Idempotency-Key` are one at a time: a repeat sent too early waits for the first answer.
-    pub(crate) keyed: Mutex<()>,
+/// Tasks that run beside the requests; ended when it is dropped.
+pub struct Background(Vec<JoinHandle<()>>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
 }
 
 impl Node {
@@ -80,156 +116,277 @@ impl Node {
     ///
     /// [`NodeError`] of the part that failed, naming file, contract or model.
     pub async fn open(config: Config) -> Result<Self> {
-        std::fs::create_dir_all(&config.data).map_err(NodeError::file(&config.data))?;
-        let token = operator_token(&config)?;
-        let database = config
-            .database
-            .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", config.data.join("openledger.db").display()));
-        let blobs = match &config.blobs {
-            Some(url) => url.clone(),
-            None => {
-                let dir = absolute(&config.data.join("blobs"))?;
-                std::fs::create_dir_all(&dir).map_err(NodeError::file(&dir))?;
-                format!("file://{}", dir.display())
-            }
-        };
-        let store = Store::open(&database, BlobsConfig::new(blobs)).await?;
-        let base = load_base(&config.base, &config.base_name)?;
-        let form = ChatForm::of_base(&config.base);
-        let (serving, counted) = answering(&config, &base, &form).await?;
+        create_folder(&config.data)?;
+        let clock = Clock::of_machine(config.clock);
+        let keys = NodeKeys::new(config.key.clone());
+        let instance = Instance::of(&config.data)?;
+        let auth_token = keys.operator_token(&config)?;
+        let store = open_store(&config).await?;
+        let artifacts = Artifacts::open(store.blobs().clone(), &config.data.join("artifacts"), CACHE_BYTES)?;
+        let base = Arc::new(Base::load(&config.base, &config.base_name)?);
+        let (backend, backend_metrics) = backend(&config, &base).await?;
+        let chain = open_chain(&config, &keys, &clock, &store).await?;
+        let metrics = Arc::new(Metrics::default());
 
-        let (chain, rpc): (Option<EmbeddedChain>, Arc<dyn ChainRpc>) = match &config.chain {
-            ChainChoice::Embedded { chain_id, genesis_accounts } => {
-                let clock = match config.clock {
-                    NodeClock::Wall => BlockClock::Wall,
-                    NodeClock::Logical => BlockClock::Logical { start: LOGICAL_START_S },
-                };
-                let genesis_accounts =
-                    genesis_accounts.iter().map(|&(account, amount)| (account, U256::from(amount.0))).collect();
-                let chain_config =
-                    ChainConfig { chain_id: *chain_id, genesis_accounts, clock, ..ChainConfig::default() };
-                let chain = EmbeddedChain::open(&config.data.join("chain"), &chain_config).await?;
-                (Some(chain.clone()), Arc::new(chain))
-            }
-            ChainChoice::External { url, .. } => (None, Arc::new(HttpRpc::new(url)?)),
-        };
-        let client = Client::new(rpc);
-        let outbox = Arc::new(StoreOutbox(store.clone()));
-        let sender = Arc::new(Sender::new(client.clone(), outbox, config.key.clone(), FeePolicy::default()).await?);
-        let chain_id = sender.chain_id();
-        let deployment = Deployment::plan(&deploy_params(&config));
-        same_contracts(&config, &deployment.addresses)?;
-        deployment.deploy(&sender).await?;
-        let flow = Flow::new(sender, deployment.addresses);
-
-        let inner = Inner {
-            store,
+        let handles = Handles::new(store.clone(), config.platform, keys.account());
+        let datanets = Datanets::new(store.clone(), chain.clone());
+        let grants = Grants::new(store.clone(), chain.clone(), datanets.clone());
+        let records = Records::new(store.clone());
+        let intake = Intake::new(
+            store.clone(),
+            chain.clone(),
+            datanets.clone(),
+            handles.clone(),
+            records.clone(),
+            keys.clone(),
+            clock.clone(),
+        );
+        let jobs = Jobs::new(store.clone(), clock.clone());
+        let training = Training::new(training::Parts {
+            store: store.clone(),
+            artifacts: artifacts.clone(),
+            datanets: datanets.clone(),
+            grants: grants.clone(),
+            records: records.clone(),
+            jobs: jobs.clone(),
+            base: Arc::clone(&base),
+            chain: chain.clone(),
+            folder: config.data.join("jobs"),
+        });
+        let models = Models::new(models::Parts {
+            store: store.clone(),
+            artifacts,
+            chain: chain.clone(),
+            jobs: jobs.clone(),
+            base: Arc::clone(&base),
+            backend: Arc::clone(&backend),
+        });
+        let deposits = Deposits::new(store.clone(), chain.clone(), keys.clone(), clock.clone(), instance.clone());
+        let requests = Requests::new(store.clone(), clock.clone(), instance.clone());
+        let numeric_mode = backend.capabilities().numeric_mode.to_owned();
+        let answering = Answering::new(answering::Parts {
+            store: store.clone(),
+            chain: chain.clone(),
+            backend,
+            base: Arc::clone(&base),
+            models: models.clone(),
+            deposits: deposits.clone(),
+            keys,
+            platform: config.platform,
+            clock: clock.clone(),
+            requests: requests.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        let epochs = Epochs::new(store.clone(), chain.clone());
+        let watching = Watching::new(store.clone(), chain.clone(), epochs.clone(), records.clone());
+        let settlement = Settlement::new(settlement::Parts {
+            store: store.clone(),
+            chain: chain.clone(),
+            epochs: epochs.clone(),
+            deposits: deposits.clone(),
+            watching: watching.clone(),
+            handles: handles.clone(),
+            clock: clock.clone(),
+            instance: instance.clone(),
+            terms: settlement::Terms {
+                bond: config.bond,
+                token: deploy_params(&config).token,
+                window_is_for_show: config.window_s.is_none(),
+            },
+        });
+        let reading = Reading::new(reading::Parts {
+            store: store.clone(),
+            chain: chain.clone(),
+            handles: handles.clone(),
+            models: models.clone(),
+            records,
+            epochs: epochs.clone(),
+            base: Arc::clone(&base),
+            platform: config.platform,
+            numeric_mode,
+        });
+        let auditing =
+            Auditing::new(store.clone(), chain.clone(), epochs.clone(), models.clone(), genesis_accounts(&config));
+        let node = Self {
+            auth: Auth::new(store.clone(), &auth_token),
+            handles,
+            datanets,
+            grants,
+            intake,
+            jobs,
+            training,
+            models,
+            deposits,
+            answering,
+            crediting: Arc::new(LocalCrediting::new(base, Arc::clone(&metrics))),
+            settlement,
+            watching,
+            requests,
+            reading,
+            auditing,
             chain,
-            flow,
-            chain_id,
-            base,
-            serving,
-            form,
-            counted,
-            token,
-            metrics: Metrics::default(),
-            offered: RwLock::default(),
-            sync: Mutex::default(),
-            ledger: Mutex::default(),
-            intake: Mutex::default(),
-            keyed: Mutex::default(),
+            epochs,
+            metrics,
+            store,
+            clock,
+            instance,
             config,
+            backend_metrics,
         };
-        let node = Self { inner: Arc::new(inner) };
-        node.join("boot").await?;
-        node.sync().await?;
-        node.load_models().await?;
+        node.begin().await?;
         Ok(node)
     }
 
-    /// Serves HTTP and works on jobs until `shutdown` is done, then stops in order.
+    /// Takes up what a run before left: its bond, its holds, its models.
+    async fn begin(&self) -> Result<()> {
+        self.settlement.stake_bond("boot").await?;
+        let account = self.chain.account();
+        transact_locked!(self.store, |tx| tx.open_epoch(account).await.map(drop))?;
+        self.deposits.release_own().await?;
+        self.requests.release_own().await?;
+        self.chain.catch_up().await?;
+        self.models.load_all().await
+    }
+
+    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits.
+    #[must_use]
+    pub fn start(&self) -> Background {
+        let kinds = vec![Arc::new(TrainAdapter(self.training.clone())) as _];
+        let worker = Worker::new(self.store.clone(), self.clock.clone(), self.instance.clone(), kinds);
+        Background(vec![
+            tokio::spawn(self.chain.clone().follow()),
+            tokio::spawn(worker.work()),
+            tokio::spawn(self.deposits.clone().guard()),
+        ])
+    }
+
+    /// Stops the chain in this process and closes the database.
     ///
     /// # Errors
     ///
-    /// [`NodeError::File`] when the address cannot be listened on.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let listener = tokio::net::TcpListener::bind(self.inner.config.listen)
-            .await
-            .map_err(|source| NodeError::File { path: format!("listening on {}", self.inner.config.listen), source })?;
-        let address = listener.local_addr().map_err(|source| NodeError::File { path: "listener".into(), source })?;
-        let file = self.inner.config.address_file();
-        write_atomically(&file, address.to_string().as_bytes())?;
-        tracing::info!(%address, "node is ready");
-        let (worker, guard) = (tokio::spawn(self.clone().work()), tokio::spawn(self.clone().guard_deposits()));
-        let served = axum::serve(listener, crate::http::router(self.clone())).with_graceful_shutdown(shutdown).await;
-        worker.abort();
-        guard.abort();
-        if let Some(chain) = self.inner.chain.clone() {
-            chain.shutdown().await?;
+    /// [`NodeError::Chain`].
+    pub async fn close(&self) -> Result<()> {
+        if let Some(chain) = self.chain.embedded() {
+            chain.clone().shutdown().await?;
         }
-        self.inner.store.close().await;
-        served.map_err(|source| NodeError::File { path: "HTTP server".into(), source })
-    }
-
-    /// Puts the operator's bond at stake, unless it is; `label` names the occasion, for which it is done once.
-    pub(crate) async fn join(&self, label: &str) -> Result<()> {
-        let (flow, bond) = (&self.inner.flow, self.inner.config.bond);
-        let me = flow.account();
-        if flow.operator(me).await?.stake >= bond {
-            return Ok(());
-        }
-        if matches!(deploy_params(&self.inner.config).token, Token::Native) {
-            flow.wrap(&format!("{label}/wrap"), bond).await?;
-        }
-        flow.approve(&format!("{label}/approve"), flow.addresses().payouts, bond).await?;
-        flow.join(&format!("{label}/join"), me, bond).await?;
+        self.store.close().await;
         Ok(())
     }
 
-    /// Reads the chain's events up to its head into the store; returns the head's number and time.
-    pub(crate) async fn sync(&self) -> Result<(u64, u64)> {
-        let _one = self.inner.sync.lock().await;
-        let client = self.inner.flow.client();
-        let mut sink = StoreSink { store: self.inner.store.clone(), addresses: *self.inner.flow.addresses() };
-        let until = if self.inner.chain.is_some() { Until::Latest } else { Until::Finalized };
-        Indexer::new(client.clone(), *self.inner.flow.addresses(), 0, until).catch_up(&mut sink).await?;
-        let head = if self.inner.chain.is_some() { client.latest().await? } else { client.finalized().await? };
-        Ok(head.map_or((0, 0), |head| (head.number, head.timestamp)))
+    /// How it was set up.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
-    /// The time by the node's clock: the machine's, or that of the chain's head.
-    pub(crate) fn now(&self, head_time: u64) -> u64 {
-        match self.inner.config.clock {
-            NodeClock::Logical => head_time,
-            NodeClock::Wall => {
-                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                now.map_or(head_time, |since| since.as_secs())
-            }
+    /// Writes where the node listens, for those who share its data folder.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::File`].
+    pub fn note_address(&self, address: std::net::SocketAddr) -> Result<()> {
+        write_atomically(&self.config.address_file(), address.to_string().as_bytes())
+    }
+
+    /// The time by the machine, Unix milliseconds.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
+    /// The name of this process among those that share a database.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.instance.name()
+    }
+
+    /// Whether the database takes writes.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Store`] when it does not.
+    pub async fn database_ready(&self) -> Result<()> {
+        Ok(self.store.ready().await?)
+    }
+
+    /// The chain's head block number.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Rpc`] when the chain does not answer.
+    pub async fn chain_ready(&self) -> Result<u64> {
+        Ok(self.chain.flow().client().block_number().await?)
+    }
+
+    /// The node's counters, in Prometheus' text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text() + &(self.backend_metrics)()
+    }
+
+    /// Counts an HTTP request that was answered with `status`.
+    pub fn count_request(&self, status: u16) {
+        Metrics::add(&self.metrics.requests, 1);
+        if status >= 400 {
+            Metrics::add(&self.metrics.errors, 1);
         }
     }
 
-    /// The time that chat templates may write into prompts: the machine's, or the same on any day.
-    pub(crate) fn day(&self) -> u64 {
-        self.now(LOGICAL_START_S)
+    /// The epochs' read model, for the steps of settlement.
+    #[must_use]
+    pub fn settle_parts(&self) -> (&Settlement, &Epochs) {
+        (&self.settlement, &self.epochs)
     }
+}
 
-    /// The EIP-712 domain of one of the contracts.
-    pub(crate) fn domain(&self, contract: Address) -> Domain {
-        Domain { chain_id: self.inner.chain_id, contract }
-    }
-
-    /// A key of the node's own for one purpose, derived from its main key.
-    pub(crate) fn derived_key(&self, purpose: &str) -> openledger_protocol::Key {
-        let signature = self.inner.config.key.sign(keccak(format!("openledger node key\n{purpose}")));
-        let mut secret = keccak(signature.0);
-        loop {
-            match openledger_protocol::Key::from_bytes(&secret.0) {
-                Ok(key) => return key,
-                Err(_) => secret = keccak(secret), // happens once in 2^128
-            }
+async fn open_store(config: &Config) -> Result<Store> {
+    let database =
+        config.database.clone().unwrap_or_else(|| format!("sqlite://{}", config.data.join("openledger.db").display()));
+    let blobs = match &config.blobs {
+        Some(url) => url.clone(),
+        None => {
+            let dir = absolute(&config.data.join("blobs"))?;
+            create_folder(&dir)?;
+            format!("file://{}", dir.display())
         }
+    };
+    Ok(Store::open(&database, BlobsConfig::new(blobs)).await?)
+}
+
+/// Opens or reaches the chain, deploys the contracts that are not there, and plans the handles to them.
+async fn open_chain(config: &Config, keys: &NodeKeys, clock: &Clock, store: &Store) -> Result<ChainView> {
+    let (embedded, rpc): (Option<EmbeddedChain>, Arc<dyn ChainRpc>) = match &config.chain {
+        ChainChoice::Embedded { chain_id, genesis_accounts } => {
+            let block_clock = match config.clock {
+                NodeClock::Wall => BlockClock::Wall,
+                NodeClock::Logical => BlockClock::Logical { start: LOGICAL_START_S },
+            };
+            let genesis_accounts =
+                genesis_accounts.iter().map(|&(account, amount)| (account, U256::from(amount.0))).collect();
+            let chain_config =
+                ChainConfig { chain_id: *chain_id, genesis_accounts, clock: block_clock, ..ChainConfig::default() };
+            let chain = EmbeddedChain::open(&config.data.join("chain"), &chain_config).await?;
+            (Some(chain.clone()), Arc::new(chain))
+        }
+        ChainChoice::External { url, .. } => (None, Arc::new(HttpRpc::new(url)?)),
+    };
+    let outbox = Arc::new(StoreOutbox(store.clone()));
+    let sender = Sender::new(Client::new(rpc), outbox, keys.main().clone(), FeePolicy::default()).await?;
+    let sender = Arc::new(sender);
+    let chain_id = sender.chain_id();
+    let deployment = Deployment::plan(&deploy_params(config));
+    same_contracts(config, &deployment.addresses)?;
+    deployment.deploy(&sender).await?;
+    let flow = Flow::new(sender, deployment.addresses);
+    Ok(ChainView::new(flow, chain_id, embedded, clock.clone(), store.clone()))
+}
+
+fn genesis_accounts(config: &Config) -> BTreeSet<Address> {
+    let mut accounts = BTreeSet::from([openledger_chain::embedded::TREASURY]);
+    if let ChainChoice::Embedded { genesis_accounts, .. } = &config.chain {
+        accounts.extend(genesis_accounts.iter().map(|(account, _)| *account));
     }
+    accounts
 }
 
 fn deploy_params(config: &Config) -> DeployParams {
@@ -251,8 +408,8 @@ fn deploy_params(config: &Config) -> DeployParams {
     }
 }
 
-/// Refuses to open a folder whose network has its contracts elsewhere: their addresses follow from how they were set up, so
-/// others would be deployed, and what happened would be forgotten.
+/// Refuses to open a folder whose network has its contracts elsewhere: their addresses follow from their set-up, so
+/// others would be deployed, and the history would be lost.
 fn same_contracts(config: &Config, planned: &Addresses) -> Result<()> {
     let file = config.data.join("contracts.json");
     let kept = match std::fs::read(&file) {
@@ -266,29 +423,29 @@ fn same_contracts(config: &Config, planned: &Addresses) -> Result<()> {
         return Ok(());
     }
     let detail = format!(
-        "{} names other contracts than these settings lead to; start with the window, accounts and token that the folder was \
-         made with, by a version with the same contracts, or in another folder",
+        "{} names other contracts than these settings lead to; start with the window, accounts and token that the folder \
+         was made with, by a version with the same contracts, or in another folder",
         file.display()
     );
     Err(NodeError::refused(Blame::Operator, "other-contracts", detail))
 }
 
-/// Who computes answers, and what is counted of them.
-type Answers = (Arc<dyn Backend>, Box<dyn Fn() -> String + Send + Sync>);
+/// A backend and its counters.
+type BackendParts = (Arc<dyn Backend>, Box<dyn Fn() -> String + Send + Sync>);
 
-async fn answering(config: &Config, base: &Base, form: &ChatForm) -> Result<Answers> {
+async fn backend(config: &Config, base: &Base) -> Result<BackendParts> {
     let tokenizer = Arc::clone(&base.tokenizer);
-    match &config.answering {
-        Answering::Here(mode) => {
+    match &config.answers {
+        AnswerSource::Embedded(mode) => {
             let model = if *mode == base.model.mode() {
                 Arc::clone(&base.model)
             } else {
                 Arc::new(Model::load(&base.dir)?.with_mode(*mode)?)
             };
-            let embedded = Embedded::new(model, tokenizer, form.clone(), &base.name, ADAPTER_BYTES);
+            let embedded = Embedded::new(model, tokenizer, base.form.clone(), &base.name, ADAPTER_BYTES);
             Ok((Arc::new(embedded.clone()), Box::new(move || embedded.prometheus())))
         }
-        Answering::There(peer) => {
+        AnswerSource::Remote(peer) => {
             let (peer, url, shape) = (peer.clone(), peer.url.clone(), base.model.config().clone());
             let setup = RemoteSetup { peer, base_name: base.name.clone(), base: base.hash, config: shape };
             let remote = Remote::new(setup, tokenizer)?;
@@ -298,60 +455,4 @@ async fn answering(config: &Config, base: &Base, form: &ChatForm) -> Result<Answ
             Ok((Arc::new(remote.clone()), Box::new(move || remote.prometheus())))
         }
     }
-}
-
-fn load_base(dir: &Path, name: &str) -> Result<Base> {
-    let model = Model::load(dir)?;
-    let tokenizer = Tokenizer::load(&dir.join("tokenizer.json"))?;
-    let hash = BaseHash(B256::from(model.hash()));
-    Ok(Base {
-        name: name.to_owned(),
-        dir: dir.to_path_buf(),
-        hash,
-        model: Arc::new(model),
-        tokenizer: Arc::new(tokenizer),
-    })
-}
-
-fn absolute(path: &Path) -> Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(NodeError::file(path))
-}
-
-/// Writes a file so that a reader, or a restart, sees the old one or the new one whole.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let staged = path.with_extension("tmp");
-    std::fs::write(&staged, bytes).map_err(NodeError::file(&staged))?;
-    std::fs::rename(&staged, path).map_err(NodeError::file(path))
-}
-
-/// Writes a file that no other account can read at any moment; see [`write_atomically`].
-fn write_secret(path: &Path, secret: &str) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let staged = path.with_extension("tmp");
-    let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
-        // What a crash left behind keeps the mode it was made with.
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        file.write_all(secret.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&staged, path)
-    };
-    write().map_err(NodeError::file(path))
-}
-
-/// The operator's token: made from the key at the first start, readable by the operator alone.
-fn operator_token(config: &Config) -> Result<String> {
-    let file = config.token_file();
-    if let Ok(token) = std::fs::read_to_string(&file) {
-        let token = token.trim().to_owned();
-        return if token.len() >= 32 {
-            Ok(token)
-        } else {
-            Err(NodeError::refused(Blame::Operator, "bad-token", format!("{} is damaged; remove it", file.display())))
-        };
-    }
-    let token = format!("olop_{}", hex::encode(keccak(config.key.sign(keccak("openledger operator token")).0)));
-    write_secret(&file, &token)?;
-    Ok(token)
 }

@@ -1,8 +1,8 @@
-//! What went wrong, and the exit status that says who can mend it.
+//! Errors of verbs, and the exit status of each kind.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use openledger_api::client::ClientError;
 
 /// Exit statuses: one a kind of fault, so that scripts need not read messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Permission = 4,
     /// Not paid for.
     Payment = 5,
-    /// Something else stands there already.
+    /// Something else exists there already.
     Conflict = 6,
     /// The data is malformed.
     Data = 65,
@@ -31,34 +31,9 @@ pub(crate) enum Exit {
 /// Why a verb did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// The node refused; it says why.
-    #[error("{detail} (the node answered {status} {code})")]
-    Node {
-        /// HTTP status.
-        status: u16,
-        /// Stable name of the error.
-        code: String,
-        /// What is wrong and what to do.
-        detail: String,
-        /// Lines of a refused file with their reasons.
-        problems: Vec<(u64, String)>,
-    },
-    /// No answer, or half of one.
-    #[error("the node at {url} does not answer; is it running?")]
-    Unreachable {
-        /// What was asked.
-        url: String,
-        /// What the HTTP client said.
-        source: reqwest::Error,
-    },
-    /// An answer lacks what `docs/api.md` says it has: another program or version listens there.
-    #[error("the answer of {what} lacks `{field}`; is another program or version listening there?")]
-    Answer {
-        /// The call.
-        what: String,
-        /// What is missing.
-        field: String,
-    },
+    /// A call of a node.
+    #[error(transparent)]
+    Node(#[from] ClientError),
     /// The node of the demonstration ended by itself.
     #[error("the node ended ({status}); the end of its log {}:\n{tail}", log.display())]
     NodeDied {
@@ -105,6 +80,14 @@ pub(crate) enum CliError {
     /// An amount is out of range.
     #[error(transparent)]
     Amount(#[from] openledger_protocol::AmountError),
+    /// Lines of a file of records cannot be used; nothing of it was.
+    #[error("{}: {source}", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Every bad line.
+        source: openledger_datanet::PlainError,
+    },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
@@ -151,6 +134,12 @@ impl From<openledger_node::NodeError> for CliError {
     }
 }
 
+impl From<openledger_attribution::evidence::EvidenceError> for CliError {
+    fn from(error: openledger_attribution::evidence::EvidenceError) -> Self {
+        Self::refused(Exit::Data, error.to_string())
+    }
+}
+
 impl From<openledger_attribution::credit::CreditError> for CliError {
     fn from(error: openledger_attribution::credit::CreditError) -> Self {
         Self::refused(Exit::Failure, error.to_string())
@@ -175,41 +164,23 @@ impl CliError {
         move |source| Self::File { path, source }
     }
 
-    /// A field that the answer of `what` lacks.
-    pub(crate) fn lacks(what: &str, field: &str) -> Self {
-        Self::Answer { what: what.to_owned(), field: field.to_owned() }
-    }
-
-    /// The error of an HTTP answer: `application/problem+json`, or the OpenAI dialect's `error` object.
-    pub(crate) fn of_answer(status: u16, body: &str) -> Self {
-        let value: Value = serde_json::from_str(body).unwrap_or_default();
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let inner = &value["error"];
-        let code = text(&value["code"]).or_else(|| text(&inner["code"])).or_else(|| text(&inner["type"]));
-        let detail = text(&value["detail"]).or_else(|| text(&inner["message"]));
-        let problems = value["problems"].as_array().into_iter().flatten();
-        let problems = problems
-            .map(|p| (p["line"].as_u64().unwrap_or(0), p["reason"].as_str().unwrap_or_default().to_owned()))
-            .collect();
-        Self::Node {
-            status,
-            code: code.unwrap_or_else(|| "error".to_owned()),
-            detail: detail.unwrap_or_else(|| body.chars().take(400).collect()),
-            problems,
-        }
+    /// For `map_err` after loading from `folder`: the error with the folder's name, and the same
+    /// exit status.
+    pub(crate) fn folder(folder: &Path, error: impl Into<Self>) -> Self {
+        let error = error.into();
+        Self::refused(error.exit(), format!("{}: {}", folder.display(), with_causes(&error)))
     }
 
     /// Whether the node refused with this stable name.
     pub(crate) fn is_code(&self, name: &str) -> bool {
-        matches!(self, Self::Node { code, .. } if code == name)
+        matches!(self, Self::Node(error) if error.is_code(name))
     }
 
     /// Whether the same call may succeed a little later, without anything being changed.
     pub(crate) fn is_transient(&self) -> bool {
         use openledger_chain::flow::FlowError;
         match self {
-            Self::Unreachable { .. } => true,
-            Self::Node { status, .. } => *status == 503,
+            Self::Node(error) => error.is_transient(),
             Self::Flow(error) => match error.as_ref() {
                 FlowError::Send(error) => error.is_transient(),
                 FlowError::Rpc(error) => error.is_transient(),
@@ -229,34 +200,32 @@ impl CliError {
         use openledger_factory::FactoryError;
         use openledger_serving::ServeError;
         match self {
-            Self::Node { status, code, .. } => match (status, code.as_str()) {
-                (_, "malformed-file") | (422, _) => Exit::Data,
-                (400, _) => Exit::Usage,
-                (404, _) => Exit::Missing,
-                (401 | 403, _) => Exit::Permission,
-                (402, _) => Exit::Payment,
-                (409, _) => Exit::Conflict,
-                (502..=504, _) => Exit::Unavailable,
+            Self::Node(ClientError::Refused(problem)) => match problem.status {
+                422 => Exit::Data,
+                400 => Exit::Usage,
+                404 => Exit::Missing,
+                401 | 403 => Exit::Permission,
+                402 => Exit::Payment,
+                409 => Exit::Conflict,
+                502..=504 => Exit::Unavailable,
                 _ => Exit::Failure,
             },
-            Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Node(ClientError::Unreachable { .. }) => Exit::Unavailable,
             Self::Rpc(error) if error.is_transient() => Exit::Unavailable,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Missing,
-            Self::Json { .. } => Exit::Data,
+            Self::Json { .. } | Self::Records { .. } => Exit::Data,
             Self::Load(_) => Exit::Config,
             Self::Factory(error) => match error {
                 FactoryError::BadRecipe { .. } => Exit::Usage,
                 FactoryError::BadRecipeFile { .. } | FactoryError::Load(_) => Exit::Config,
-                FactoryError::BadLines { .. } | FactoryError::BadRecord { .. } | FactoryError::NoData { .. } => {
-                    Exit::Data
-                }
+                FactoryError::BadRecord { .. } | FactoryError::NoData { .. } => Exit::Data,
                 FactoryError::OutputExists { .. } => Exit::Conflict,
                 FactoryError::NoGrant { .. } => Exit::Permission,
                 FactoryError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Missing,
                 _ => Exit::Failure,
             },
             Self::Folder(error) => match error {
-                FolderError::Lines { .. } => Exit::Data,
+                FolderError::Records { .. } | FolderError::Damaged { .. } => Exit::Data,
                 FolderError::Changed { .. } => Exit::Conflict,
                 FolderError::Load(_) => Exit::Config,
                 FolderError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Missing,
@@ -277,24 +246,25 @@ impl CliError {
         }
     }
 
-    /// The message for standard error: the error, what caused it, and the lines of a file it is about.
-    pub(crate) fn told(&self) -> String {
+    /// The message for standard error: the error, what caused it, and the lines of a file it is
+    /// about.
+    pub(crate) fn render(&self) -> String {
         let mut text = format!("error: {}", with_causes(self));
-        let lines: Vec<(u64, &str)> = match self {
-            Self::Node { problems, .. } => problems.iter().map(|(line, reason)| (*line, reason.as_str())).collect(),
-            Self::Factory(openledger_factory::FactoryError::BadLines { lines, .. }) => {
-                lines.iter().map(|(line, reason)| (*line as u64, reason.as_str())).collect()
+        let lines: Vec<String> = match self {
+            Self::Node(ClientError::Refused(problem)) => {
+                problem.problems.iter().map(|problem| format!("line {}: {}", problem.line, problem.reason)).collect()
             }
-            Self::Folder(openledger_attribution::folder::FolderError::Lines { lines, .. }) => {
-                lines.iter().map(|(line, reason)| (*line as u64, reason.as_str())).collect()
-            }
+            Self::Records { source, .. } => source.lines.iter().map(ToString::to_string).collect(),
+            Self::Folder(openledger_attribution::folder::FolderError::Records { records }) => records.clone(),
             _ => Vec::new(),
         };
-        for (line, reason) in lines.iter().take(50) {
-            text.push_str(&format!("\n  line {line}: {reason}"));
+        for line in lines.iter().take(50) {
+            text.push_str(&format!("\n  {line}"));
         }
-        if lines.len() > 50 {
-            text.push_str(&format!("\n  and {} more", lines.len() - 50));
+        let omitted = if let Self::Records { source, .. } = self { source.omitted } else { 0 };
+        let more = (lines.len() as u64 + omitted).saturating_sub(50);
+        if more > 0 {
+            text.push_str(&format!("\n  and {more} more"));
         }
         text
     }
@@ -317,25 +287,31 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use openledger_api::{FileProblem, Problem};
+
     use super::*;
 
-    #[test]
-    fn a_problem_document_becomes_its_exit_status() {
-        let exit = |status, body: &str| CliError::of_answer(status, body).exit();
-        assert_eq!(exit(422, r#"{"code":"malformed-file","problems":[]}"#), Exit::Data);
-        assert_eq!(exit(404, r#"{"code":"not-found"}"#), Exit::Missing);
-        assert_eq!(exit(403, r#"{"code":"no-grant"}"#), Exit::Permission);
-        assert_eq!(exit(402, r#"{"error":{"code":"insufficient-funds","message":"top up"}}"#), Exit::Payment);
-        assert_eq!(exit(409, "{}"), Exit::Conflict);
-        assert_eq!(exit(503, "gone"), Exit::Unavailable);
-        assert_eq!(exit(500, "{}"), Exit::Failure);
+    fn refused(status: u16, code: &str, problems: Vec<FileProblem>) -> CliError {
+        let problem = Problem { problems, ..Problem::new(status, code, "the detail") };
+        ClientError::Refused(Box::new(problem)).into()
     }
 
     #[test]
-    fn refused_lines_are_told_with_their_numbers() {
-        let body =
-            r#"{"code":"malformed-file","detail":"the file is malformed","problems":[{"line":3,"reason":"not JSON"}]}"#;
-        let told = CliError::of_answer(422, body).told();
-        assert!(told.contains("line 3: not JSON"), "{told}");
+    fn a_problem_becomes_its_exit_status() {
+        let exit = |status| refused(status, "some-code", Vec::new()).exit();
+        assert_eq!(exit(422), Exit::Data);
+        assert_eq!(exit(404), Exit::Missing);
+        assert_eq!(exit(403), Exit::Permission);
+        assert_eq!(exit(402), Exit::Payment);
+        assert_eq!(exit(409), Exit::Conflict);
+        assert_eq!(exit(503), Exit::Unavailable);
+        assert_eq!(exit(500), Exit::Failure);
+    }
+
+    #[test]
+    fn refused_lines_are_shown_with_their_numbers() {
+        let lines = vec![FileProblem { line: 3, reason: "not JSON".into() }];
+        let rendered = refused(422, "malformed-file", lines).render();
+        assert!(rendered.contains("line 3: not JSON"), "{rendered}");
     }
 }

@@ -1,16 +1,18 @@
 //! Amounts of OPEN: u128 base units (10⁻¹⁸), checked methods, no operators, no floats.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use alloy_primitives::U256;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount of OPEN in base units (1 OPEN = 10¹⁸ units). In JSON a decimal string.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Amount(pub u128);
 
-/// Why an amount could not be made.
+/// The reason why an amount could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmountError {
@@ -20,9 +22,9 @@ pub enum AmountError {
     /// More was taken than is there.
     #[error("cannot take {take} from {have} base units")]
     Short {
-        /// What is there.
+        /// The amount that is there.
         have: u128,
-        /// What was to be taken.
+        /// The amount that was to be taken.
         take: u128,
     },
     /// The text is not a decimal number of OPEN or base units.
@@ -54,7 +56,7 @@ impl Amount {
         self.0.checked_add(other.0).map(Self).ok_or(AmountError::Overflow("sum"))
     }
 
-    /// What is left of `self` after `other` is taken.
+    /// The rest of `self` after `other` is taken.
     ///
     /// # Errors
     /// [`AmountError::Short`] when `other` is more than there is.
@@ -143,6 +145,20 @@ impl FromStr for Amount {
         }
         let part = if part.is_empty() { 0 } else { digits(&format!("{part:0<18}"))? };
         Self(digits(whole)?.checked_mul(Self::OPEN.0).ok_or_else(bad)?).plus(Self(part))
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An amount of OPEN in base units (10^-18 OPEN), as a decimal string.",
+            "type": "string",
+            "pattern": "^[0-9]{1,39}$",
+            "examples": ["12500000000000000"],
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! Canonical JSON: the one byte form of a JSON value that is hashed.
 //!
-//! A subset of RFC 8785 (JCS): members sorted by their UTF-16 code units, no white space, minimal escapes. Numbers must be
-//! integers within ±2⁵³; records that need more write decimal strings. So no float ever decides a hash.
+//! A subset of RFC 8785 (JCS): members sorted by their UTF-16 code units, no white space, minimal
+//! escapes. Numbers must be integers within ±2⁵³; records that need more write decimal strings. So
+//! no float ever decides a hash.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Why a value has no canonical form.
+/// The reason why a value has no canonical form.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CanonicalError {

@@ -1,12 +1,14 @@
 //! Completions: what a model answered, with all that is needed to answer again.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256;
 use crate::{AdapterHash, B256, BaseHash, CanonicalError, ModelId, canonical_json};
 
 /// How tokens were chosen. Rates are in thousandths, so that the record has one byte form.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// Temperature · 1000; zero is greedy.
     pub temperature_milli: u32,
@@ -33,8 +35,8 @@ impl Sampling {
     }
 }
 
-/// Why an answer ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The reason why an answer ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {
     /// The model, or a stop text, ended it.
@@ -44,7 +46,8 @@ pub enum FinishReason {
 }
 
 /// Tokens read and written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
@@ -53,7 +56,8 @@ pub struct Usage {
 }
 
 /// An answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Completion {
     /// The model's title.
     pub model: ModelId,
@@ -77,8 +81,8 @@ pub struct Completion {
     pub output_ids: Vec<u32>,
     /// For each token, the byte range of `text` it wrote.
     pub offsets: Vec<(u32, u32)>,
-    /// Why it ended.
+    /// The reason why it ended.
     pub finish_reason: FinishReason,
-    /// What is metered.
+    /// The metered tokens.
     pub usage: Usage,
 }

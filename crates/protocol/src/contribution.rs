@@ -1,19 +1,20 @@
 //! Contributions: accepted batches of records, each a title whose holder is paid.
 
 use alloy_primitives::{Address, B256, keccak256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, leaf, tags, word};
 use crate::{ContributionId, DatanetId};
 
 /// An accepted batch of records of one list of contributors.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Contribution {
     /// Its title.
     pub id: ContributionId,
     /// Where it was accepted.
     pub datanet: DatanetId,
-    /// Who signed the registration.
+    /// The signer of the registration.
     pub registrant: Address,
     /// The accounts of its contributors; the first receives what an equal split leaves.
     pub contributors: Vec<Address>,
@@ -27,7 +28,8 @@ pub struct Contribution {
     pub nonce: u64,
 }
 
-/// `H(abi.encode(chainId, Contributions, registrant, nonce))`: known before the root is, so leaves can name it.
+/// `H(abi.encode(chainId, Contributions, registrant, nonce))`: known before the root is, so leaves
+/// can name it.
 #[must_use]
 pub fn contribution_id(chain_id: u64, contributions: Address, registrant: Address, nonce: u64) -> ContributionId {
     ContributionId(keccak_words(&[word(chain_id), word(contributions), word(registrant), word(nonce)]))
@@ -46,7 +48,7 @@ impl Contribution {
         contribution_leaf(self.datanet, self.id, self.root, self.count)
     }
 
-    /// What the registrant signs.
+    /// The record that the registrant signs.
     #[must_use]
     pub fn registration(&self) -> Registration {
         let words: Vec<B256> = self.contributors.iter().map(|&account| word(account)).collect();
@@ -62,7 +64,7 @@ impl Contribution {
 }
 
 /// A registration, signed for `Contributions` so that a relayer may pay the gas.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
     /// The datanet.
     pub datanet: DatanetId,
@@ -97,7 +99,7 @@ impl Registration {
 }
 
 /// A new version of a datanet, signed by its owner for `Datanets`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Publication {
     /// The datanet.
     pub datanet: DatanetId,

@@ -1,13 +1,14 @@
 //! Credits: which records an answer rests on, in integers, with the evidence.
 
 use alloy_primitives::B256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{leaf, tags, word};
 use crate::{ContributionId, DatanetId, RecordRef, merkle};
 
 /// A kind of evidence, each with a pot of its own in the split.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Layer {
@@ -22,14 +23,14 @@ pub enum Layer {
 }
 
 /// A piece of the answer that stands word for word in a record. Offsets and length in UTF-8 bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "FlatSpan", into = "FlatSpan")]
 pub struct Span {
     /// The datanet.
     pub datanet: DatanetId,
     /// The version whose root commits to the record.
     pub version: u64,
     /// The record.
-    #[serde(flatten)]
     pub record: RecordRef,
     /// Where it begins in the record's canonical text.
     pub record_offset: u32,
@@ -62,14 +63,14 @@ impl Span {
 }
 
 /// An integer score: the weight the split uses.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "FlatScore", into = "FlatScore")]
 pub struct Score {
     /// The evidence.
     pub layer: Layer,
     /// The datanet.
     pub datanet: DatanetId,
     /// The record (for [`Layer::Rest`]: the contribution, index 0).
-    #[serde(flatten)]
     pub record: RecordRef,
     /// Relative within its layer.
     pub score: u64,
@@ -99,7 +100,8 @@ impl Score {
 }
 
 /// λ of each layer in millionths: the part of its pot that evidence covers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// Spans.
     pub spans: u32,
@@ -125,8 +127,9 @@ impl Coverage {
     }
 }
 
-/// What an answer rests on.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// The evidence of an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Credits {
     /// The spans, ordered by (output offset, contribution, index).
     pub spans: Vec<Span>,
@@ -155,5 +158,61 @@ impl Credits {
     #[must_use]
     pub fn scores_root(&self) -> B256 {
         merkle::root(&self.scores.iter().map(Score::leaf).collect::<Vec<_>>())
+    }
+}
+
+/// A [`Span`] as JSON has it: the record's members stand beside the others, and unknown ones are
+/// refused.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FlatSpan {
+    datanet: DatanetId,
+    version: u64,
+    contribution: ContributionId,
+    index: u32,
+    record_offset: u32,
+    length: u32,
+    output_offset: u32,
+    weight: u64,
+}
+
+impl From<Span> for FlatSpan {
+    fn from(span: Span) -> Self {
+        let Span { datanet, version, record, record_offset, length, output_offset, weight } = span;
+        let RecordRef { contribution, index } = record;
+        Self { datanet, version, contribution, index, record_offset, length, output_offset, weight }
+    }
+}
+
+impl From<FlatSpan> for Span {
+    fn from(span: FlatSpan) -> Self {
+        let FlatSpan { datanet, version, contribution, index, record_offset, length, output_offset, weight } = span;
+        let record = RecordRef { contribution, index };
+        Self { datanet, version, record, record_offset, length, output_offset, weight }
+    }
+}
+
+/// A [`Score`] as JSON has it, like [`FlatSpan`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FlatScore {
+    layer: Layer,
+    datanet: DatanetId,
+    contribution: ContributionId,
+    index: u32,
+    score: u64,
+}
+
+impl From<Score> for FlatScore {
+    fn from(score: Score) -> Self {
+        let Score { layer, datanet, record: RecordRef { contribution, index }, score } = score;
+        Self { layer, datanet, contribution, index, score }
+    }
+}
+
+impl From<FlatScore> for Score {
+    fn from(score: FlatScore) -> Self {
+        let FlatScore { layer, datanet, contribution, index, score } = score;
+        Self { layer, datanet, record: RecordRef { contribution, index }, score }
     }
 }

@@ -1,17 +1,18 @@
 //! Entries: the lines that a receipt's price is split into.
 
 use alloy_primitives::{Address, B256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{leaf, tags, word};
-use crate::sum_tree::SumNode;
-use crate::{Amount, ContributionId, ReceiptId};
+use crate::sum_tree::{SumNode, SumTree};
+use crate::{Amount, AmountError, ContributionId, ReceiptId};
 
-/// What a line is paid for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+/// The reason for a line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
-pub enum Role {
+pub enum PayeeRole {
     /// Platform: treasury.
     Treasury = 0,
     /// Platform: validation budget.
@@ -31,15 +32,16 @@ pub enum Role {
 }
 
 /// One line of a receipt's split.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The receipt.
     pub receipt: ReceiptId,
     /// The line's number in it, from 0.
     pub line: u32,
-    /// What for.
-    pub role: Role,
-    /// Who is paid.
+    /// The reason for it.
+    pub role: PayeeRole,
+    /// The account that is paid.
     pub account: Address,
     /// Which contribution earned it; zero for other roles.
     pub contribution: ContributionId,
@@ -73,4 +75,24 @@ impl Entry {
 
     /// The contribution word of lines that no contribution earned.
     pub const NO_CONTRIBUTION: ContributionId = ContributionId(B256::ZERO);
+}
+
+/// The sum tree over one receipt's lines in their order, which shows their sum by the two nodes
+/// under its root and proves single lines. It has at least two places, also when there is no line.
+///
+/// # Errors
+/// [`AmountError::Overflow`] when the lines sum to more than 128 bits.
+pub fn lines_tree(lines: &[Entry]) -> Result<SumTree, AmountError> {
+    let mut leaves: Vec<SumNode> = lines.iter().map(Entry::leaf).collect();
+    leaves.resize(leaves.len().max(2), SumNode::default());
+    SumTree::new(leaves)
+}
+
+/// The hash of the root of [`lines_tree`]: the `lines` word of a receipt or credit note. Its sum is
+/// the price.
+///
+/// # Errors
+/// As [`lines_tree`].
+pub fn lines_root(lines: &[Entry]) -> Result<B256, AmountError> {
+    Ok(lines_tree(lines)?.root().hash)
 }

@@ -1,50 +1,44 @@
 //! Epochs: what a proposal commits to, payout leaves and claims.
 
 use alloy_primitives::{Address, B256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, leaf, tags, word};
 use crate::sum_tree::{SumNode, SumProof, SumTree};
+use crate::words::{FormatVersion, word_record};
 use crate::{Amount, AmountError, Domain};
 
-/// What an epoch's proposal commits to; `Payouts` keeps its hash.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct EpochHeader {
-    /// The epoch's number, from 1.
-    pub epoch: u64,
-    /// The Merkle root over its receipt leaves, ordered by id.
-    pub receipts_root: B256,
-    /// How many receipts.
-    pub receipt_count: u32,
-    /// The hash of the root of its entries' sum tree.
-    pub entries_root: B256,
-    /// The sum of that tree: the prices of the epoch's receipts.
-    pub entries_total: Amount,
-    /// The hash of the root of the payout sum tree, cumulative since genesis.
-    pub payout_root: B256,
-    /// The sum of that tree.
-    pub total: Amount,
+word_record! {
+    /// The commitments of an operator's proposal of an epoch. The field order is the order of the
+    /// words.
+    EpochHeader {
+        /// The format's version.
+        version: FormatVersion<2>,
+        /// The operator: the node that proposes the epoch and signed its receipts.
+        node: Address,
+        /// The epoch's number, from 1.
+        epoch: u64,
+        /// The time up to which the node's receipts are in it, in Unix seconds.
+        cutoff: u64,
+        /// How many receipts.
+        receipt_count: u32,
+        /// The hash of the root of its receipts' sum tree, ordered by id.
+        receipts_root: B256,
+        /// The sum of that tree: the prices of the receipts.
+        receipts_total: Amount,
+        /// The hash of the root of its entries' sum tree.
+        entries_root: B256,
+        /// The sum of that tree, which is `receipts_total`.
+        entries_total: Amount,
+        /// The hash of the root of the payout sum tree, cumulative since genesis.
+        payout_root: B256,
+        /// The sum of that tree.
+        total: Amount,
+    }
 }
 
 impl EpochHeader {
-    /// The names of the fields, in the order of [`EpochHeader::words`].
-    pub const FIELDS: [&'static str; 7] =
-        ["epoch", "receipts_root", "receipt_count", "entries_root", "entries_total", "payout_root", "total"];
-
-    /// The fields as words.
-    #[must_use]
-    pub fn words(&self) -> [B256; 7] {
-        [
-            word(self.epoch),
-            self.receipts_root,
-            word(self.receipt_count),
-            self.entries_root,
-            word(self.entries_total.0),
-            self.payout_root,
-            word(self.total.0),
-        ]
-    }
-
     /// keccak-256 over the words.
     #[must_use]
     pub fn hash(&self) -> B256 {
@@ -52,8 +46,8 @@ impl EpochHeader {
     }
 }
 
-/// What an account has earned since genesis.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The earnings of an account since genesis.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Payout {
     /// The account.
     pub account: Address,
@@ -62,7 +56,8 @@ pub struct Payout {
 }
 
 impl Payout {
-    /// The leaf: `H(H(TAG_PAYOUT ‖ chainId ‖ payouts ‖ account ‖ cumulative))`, its sum the cumulative amount.
+    /// The leaf: `H(H(TAG_PAYOUT ‖ chainId ‖ payouts ‖ account ‖ cumulative))`, its sum the
+    /// cumulative amount.
     #[must_use]
     pub fn leaf(&self, payouts: Domain) -> SumNode {
         let words = [word(payouts.chain_id), word(payouts.contract), word(self.account), word(self.cumulative.0)];
@@ -84,7 +79,7 @@ impl PayoutTree {
     /// [`AmountError::Overflow`] when the total does not fit.
     pub fn new(mut payouts: Vec<Payout>, domain: Domain) -> Result<Self, AmountError> {
         payouts.sort_by_key(|payout| payout.account);
-        let tree = SumTree::new(payouts.iter().map(|payout| payout.leaf(domain)).collect())?;
+        let tree = SumTree::committed(payouts.iter().map(|payout| payout.leaf(domain)).collect())?;
         Ok(Self { payouts, tree })
     }
 
@@ -106,7 +101,7 @@ impl PayoutTree {
         &self.payouts
     }
 
-    /// What `account` may claim, with the proof; `None` when it earned nothing.
+    /// The claim of `account`, with the proof; `None` when it earned nothing.
     #[must_use]
     pub fn claim(&self, account: Address) -> Option<Claim> {
         let at = self.payouts.binary_search_by_key(&account, |payout| payout.account).ok()?;
@@ -116,9 +111,9 @@ impl PayoutTree {
 }
 
 /// A demand on `Payouts`: anyone may make it, the money goes to the account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
-    /// Who is paid.
+    /// The account that is paid.
     pub account: Address,
     /// All it earned since genesis.
     pub cumulative: Amount,

@@ -1,19 +1,22 @@
 //! Grants: a datanet owner's leave to use one version for named purposes until a time.
 
 use alloy_primitives::{Address, B256, keccak256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, word};
 use crate::{DatanetId, Purpose, Purposes};
 
-/// A permission, signed by the datanet's owner for `Datanets`; on chain one slot a purpose holds `until` (0: revoked).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// A permission, signed by the datanet's owner for `Datanets`; on chain one slot a purpose holds
+/// `until` (0: revoked).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Grant {
     /// The datanet.
     pub datanet: DatanetId,
     /// The version that may be read.
     pub version: u64,
-    /// Who may.
+    /// The account that may use the data.
     pub grantee: Address,
     /// For what.
     pub purposes: Purposes,

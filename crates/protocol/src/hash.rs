@@ -1,9 +1,8 @@
-//! Hashes: keccak-256 for what the chain checks, SHA-256 for content, tags that keep leaf kinds apart.
+//! Hashes: keccak-256 for what the chain checks, SHA-256 for content, tags that keep leaf kinds
+//! apart.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use sha2::{Digest, Sha256};
-
-use crate::merkle;
 
 /// The tags of `docs/formats.md`: keccak-256 of `openledger/<name>/v1`.
 pub mod tags {
@@ -35,6 +34,12 @@ pub mod tags {
         span = "span";
         /// A score in a receipt.
         score = "score";
+        /// A parent of a receipt.
+        parent = "parent";
+        /// A passage that was retrieved for a receipt.
+        context = "context";
+        /// A principal in a receipt.
+        principal = "principal";
         /// An inner node of a Merkle tree.
         node = "node";
         /// An inner node of a Merkle sum tree.
@@ -105,27 +110,4 @@ pub fn word(value: impl Word) -> B256 {
 #[must_use]
 pub fn sha256(bytes: impl AsRef<[u8]>) -> B256 {
     B256::from_slice(&Sha256::digest(bytes.as_ref()))
-}
-
-/// SHA-256 of a canonical text's UTF-8 bytes.
-#[must_use]
-pub fn content_hash(canonical: &str) -> B256 {
-    sha256(canonical.as_bytes())
-}
-
-/// Bytes of content in one chunk leaf.
-pub const CHUNK_BYTES: usize = 256;
-
-/// The leaf of one chunk: `H(H(TAG_CHUNK ‖ salt ‖ index ‖ H(bytes)))`.
-#[must_use]
-pub fn chunk_leaf(salt: B256, index: u32, bytes: &[u8]) -> B256 {
-    leaf(tags::chunk(), &[salt, word(index), keccak256(bytes)])
-}
-
-/// The Merkle root over a content's 256-byte chunks; `salt` is zero for public content. No content: the zero word.
-#[must_use]
-pub fn chunk_root(salt: B256, content: &[u8]) -> B256 {
-    let leaves: Vec<B256> =
-        (0u32..).zip(content.chunks(CHUNK_BYTES)).map(|(index, bytes)| chunk_leaf(salt, index, bytes)).collect();
-    merkle::root(&leaves)
 }

@@ -6,12 +6,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use alloy_primitives::B256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! hash_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub B256);
 
@@ -49,7 +50,7 @@ macro_rules! hash_id {
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub u64);
 
@@ -84,7 +85,7 @@ hash_id! {
     ChannelId
 }
 hash_id! {
-    /// A receipt: keccak-256 of channel and nonce.
+    /// A receipt: keccak-256 of node, channel and nonce.
     ReceiptId
 }
 hash_id! {
@@ -101,7 +102,7 @@ hash_id! {
 }
 
 /// One record: its place in the contribution that brought it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RecordRef {
     /// The contribution.
     pub contribution: ContributionId,

@@ -1,13 +1,15 @@
 //! Manifests: all that went into a model, by hash, fixed before it is registered.
 
 use alloy_primitives::B256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, sha256, word};
 use crate::{AdapterHash, BaseHash, CanonicalError, ContributionId, DatanetId, canonical_json};
 
 /// A datanet version that was trained on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DatanetUse {
     /// The datanet.
     pub datanet: DatanetId,
@@ -20,7 +22,8 @@ pub struct DatanetUse {
 }
 
 /// A contribution that was trained on, with its frozen weight in the residual pool.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct TrainedContribution {
     /// The datanet.
     pub datanet: DatanetId,
@@ -34,8 +37,10 @@ pub struct TrainedContribution {
     pub weight: u64,
 }
 
-/// How the contributors' line is cut into pots, in basis points of it; sums to 10,000 over the declared layers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// How the contributors' line is cut into pots, in basis points of it; sums to 10,000 over the
+/// declared layers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Mix {
     /// Exact spans.
     pub spans_bps: u16,
@@ -46,24 +51,30 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// The governed list: the mixes a model may declare.
-    pub const GOVERNED: [Self; 2] = [
-        Self { spans_bps: 5000, influence_bps: 5000, retrieval_bps: 0 },
-        Self { spans_bps: 4000, influence_bps: 4000, retrieval_bps: 2000 },
-    ];
+    /// No mix: an unused place in [`crate::Params::mixes`].
+    pub const NONE: Self = Self { spans_bps: 0, influence_bps: 0, retrieval_bps: 0 };
+
+    /// The sum of the pots, in basis points; a mix that can be declared has 10,000.
+    #[must_use]
+    pub fn sum(&self) -> u32 {
+        [self.spans_bps, self.influence_bps, self.retrieval_bps].into_iter().map(u32::from).sum()
+    }
 }
 
 /// An attribution method and its fixed parameters.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Method {
     /// Its version, such as `influence-fisher/1`.
     pub version: String,
-    /// The root or hash of what it cached at training time (index, gradients); zero where there is none.
+    /// The root or hash of what it cached at training time (index, gradients); zero where there is
+    /// none.
     pub cache: B256,
 }
 
 /// All that went into a model. Numbers that are not integers are decimal strings.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// `openledger/manifest/v1`.
     pub format: String,
@@ -97,7 +108,8 @@ impl Manifest {
     /// The format this code writes.
     pub const FORMAT: &'static str = "openledger/manifest/v1";
 
-    /// The hash that `Models` keeps: SHA-256 of the canonical JSON, every u64 weight and loss as it stands.
+    /// The hash that `Models` keeps: SHA-256 of the canonical JSON, every u64 weight and loss as it
+    /// stands.
     ///
     /// # Errors
     /// [`CanonicalError`] when the recipe holds a fraction or a number beyond 2⁵³.

@@ -1,15 +1,19 @@
-//! The positional Merkle tree: proofs are a leaf index and siblings, leaves are padded with zero words.
+//! The positional Merkle tree: proofs are a leaf index and siblings, leaves are padded with zero
+//! words.
 //!
-//! **Invariant:** a proof has exactly as many siblings as the tree has levels, and an index with bits above them is
-//! refused, so one leaf has one proof. **Not here:** leaf hashing (each record makes its own leaf).
+//! **Invariant:** a proof has exactly as many siblings as the tree has levels, and an index with
+//! bits above them is refused, so one leaf has one proof. **Not here:** leaf hashing (each record
+//! makes its own leaf).
 
 use alloy_primitives::B256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, tags};
 
 /// Where a leaf stands and the siblings from leaf to root.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Proof {
     /// The leaf's place, from 0.
     pub index: u64,
@@ -23,7 +27,8 @@ pub fn node(left: B256, right: B256) -> B256 {
     keccak_words(&[tags::node(), left, right])
 }
 
-/// The levels of a tree, leaves first; each level but the last is padded to an even number by its zero subtree.
+/// The levels of a tree, leaves first; each level but the last is padded to an even number by its
+/// zero subtree.
 fn levels(leaves: &[B256]) -> Vec<Vec<B256>> {
     let mut levels = vec![leaves.to_vec()];
     let mut empty = B256::ZERO;
@@ -38,7 +43,8 @@ fn levels(leaves: &[B256]) -> Vec<Vec<B256>> {
     levels
 }
 
-/// The root over `leaves` in order. No leaves: the zero word; one leaf: the leaf. **Cost:** `O(n)` hashes.
+/// The root over `leaves` in order. No leaves: the zero word; one leaf: the leaf. **Cost:** `O(n)`
+/// hashes.
 #[must_use]
 pub fn root(leaves: &[B256]) -> B256 {
     levels(leaves).last().and_then(|top| top.first()).copied().unwrap_or_default()
@@ -77,7 +83,8 @@ fn prove_in(levels: &[Vec<B256>], count: usize, index: u64) -> Option<Proof> {
     Some(Proof { index, siblings })
 }
 
-/// The root that `leaf` at the proof's place leads to, or `None` when the index has bits above the siblings.
+/// The root that `leaf` at the proof's place leads to, or `None` when the index has bits above the
+/// siblings.
 #[must_use]
 pub fn root_of(leaf: B256, proof: &Proof) -> Option<B256> {
     let height = proof.siblings.len();

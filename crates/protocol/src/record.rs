@@ -1,22 +1,23 @@
 //! One record of a datanet: its fields, its canonical text and its leaf.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::hash::{leaf, tags, word};
 use crate::{B256, ContributionId, DatanetId};
 
-/// What a record says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The content of a record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Body {
     /// A question (or task) and its answer, perhaps over a context.
     Dialog {
-        /// What is asked.
+        /// The question.
         prompt: String,
-        /// What is answered.
+        /// The answer.
         response: String,
-        /// What the question is about, such as a table.
+        /// The subject of the question, such as a table.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context: Option<String>,
     },
@@ -28,15 +29,15 @@ pub enum Body {
 }
 
 /// A record as people write it: a line of JSONL.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// The record's name, unique in its file.
     pub id: String,
-    /// Who wrote it, first named first; never empty.
+    /// Its authors in the order in which they are named; never empty.
     pub contributors: Vec<String>,
     /// The licence: an SPDX expression.
     pub license: String,
-    /// What it says.
+    /// Its content.
     #[serde(flatten)]
     pub body: Body,
     /// Whatever else the line carried.
@@ -47,7 +48,8 @@ pub struct Record {
 impl Body {
     /// The canonical text: what is hashed, trained on and searched for spans.
     ///
-    /// Dialogs read `Context: …\nQuestion: …\nAnswer: …` (the context line only where there is one); see [`canonicalise`].
+    /// Dialogs read `Context: …\nQuestion: …\nAnswer: …` (the context line only where there is
+    /// one); see [`canonicalise`].
     #[must_use]
     pub fn canonical_text(&self) -> String {
         match self {
@@ -59,7 +61,8 @@ impl Body {
         }
     }
 
-    /// The text before the answer and the answer: for a dialog up to and including `Answer: `, for running text nothing and all.
+    /// The text before the answer and the answer: for a dialog up to and including `Answer: `, for
+    /// running text nothing and all.
     #[must_use]
     pub fn question_and_answer(&self) -> (String, String) {
         match self {
@@ -78,7 +81,8 @@ impl Body {
     }
 }
 
-/// The canonical form of a text: Unicode NFC, CRLF and CR as LF, no white space at line ends or at either end.
+/// The canonical form of a text: Unicode NFC, CRLF and CR as LF, no white space at line ends or at
+/// either end.
 #[must_use]
 pub fn canonicalise(text: &str) -> String {
     let unified: String = text.replace("\r\n", "\n").replace('\r', "\n").nfc().collect();
@@ -86,13 +90,15 @@ pub fn canonicalise(text: &str) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// The folded form that duplicate detection hashes: canonical, every run of white space as one space.
+/// The folded form that duplicate detection hashes: canonical, every run of white space as one
+/// space.
 #[must_use]
 pub fn fold(canonical: &str) -> String {
     canonical.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `H(H(TAG_RECORD ‖ chainId ‖ datanet ‖ contribution ‖ index ‖ contentRoot ‖ length))`; `length` in bytes of canonical text.
+/// `H(H(TAG_RECORD ‖ chainId ‖ datanet ‖ contribution ‖ index ‖ contentRoot ‖ length))`; `length`
+/// in bytes of canonical text.
 #[must_use]
 pub fn record_leaf(
     chain_id: u64,

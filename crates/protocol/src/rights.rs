@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{B256, CanonicalError, canonical_json, keccak};
 
 /// One purpose of use.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u32)]
 pub enum Purpose {
@@ -44,7 +45,7 @@ impl Purpose {
 }
 
 /// A set of purposes: a bit mask, as grants and contracts carry it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Purposes(pub u32);
 
@@ -59,7 +60,7 @@ impl Purposes {
     pub fn allow(self, needed: Self) -> bool {
         self.0 & needed.0 == needed.0
     }
-    /// What both sets allow.
+    /// The purposes that both sets allow.
     #[must_use]
     pub fn meet(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -76,16 +77,17 @@ impl fmt::Debug for Purposes {
     }
 }
 
-/// What may be done with records, and what is owed for it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The permitted uses of records, and what is owed for them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Rights {
     /// The legal name: an SPDX expression or `LicenseRef-…`.
     pub license: String,
-    /// What is allowed.
+    /// The allowed purposes.
     pub purposes: Purposes,
     /// The makers must be named.
     pub attribution: bool,
-    /// What is made from it must carry the same licence.
+    /// Derived works must carry the same licence.
     pub share_alike: bool,
     /// The least share of the contributors' line that use of these records earns, in basis points.
     pub min_royalty_bps: u16,

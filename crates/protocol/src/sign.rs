@@ -1,17 +1,23 @@
 //! EIP-712 domains, keys and signatures.
 //!
-//! **Invariant:** signatures are deterministic (RFC 6979) and low-s, so the same key and record give the same bytes.
+//! **Invariant:** signatures are deterministic (RFC 6979) and low-s, so the same key and record
+//! give the same bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use alloy_primitives::{Address, B256, keccak256};
+use hmac::{Hmac, Mac};
 use k256::ecdsa::SigningKey;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Sha256;
 
 use crate::hash::{keccak_words, word};
 
 /// Where a signed record counts: EIP-712 domain `OpenLedger` version `1` on one chain and contract.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Domain {
     /// The chain.
     pub chain_id: u64,
@@ -47,7 +53,7 @@ impl Domain {
 #[derive(Clone)]
 pub struct Key(SigningKey);
 
-/// Why a key or signature was refused.
+/// The reason why a key or signature was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -60,9 +66,9 @@ pub enum SignatureError {
     /// Another key signed.
     #[error("signed by {found}, expected {expected}")]
     WrongSigner {
-        /// Who should have signed.
+        /// The account that should have signed.
         expected: Address,
-        /// Who did.
+        /// The account that did.
         found: Address,
     },
 }
@@ -76,7 +82,8 @@ impl Key {
         SigningKey::from_slice(secret).map(Self).map_err(|_| SignatureError::Key)
     }
 
-    /// The key of a demo identity: derived from a public seed and a name, so worth nothing on a real network.
+    /// The key of a demo identity: derived from a public seed and a name, so worth nothing on a
+    /// real network.
     #[must_use]
     pub fn demo(seed: u64, name: &str) -> Self {
         let mut secret = keccak256(format!("openledger demo identity\n{seed}\n{name}"));
@@ -92,6 +99,13 @@ impl Key {
     #[must_use]
     pub fn address(&self) -> Address {
         Address::from_public_key(self.0.verifying_key())
+    }
+
+    /// HMAC-SHA256 of `message` under the secret: a salt that only this key can make again.
+    pub(crate) fn authenticate(&self, message: &[u8]) -> B256 {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0.to_bytes()).expect("HMAC takes keys of any length");
+        mac.update(message);
+        B256::from_slice(&mac.finalize().into_bytes())
     }
 
     /// Signs a digest.
@@ -117,7 +131,7 @@ impl fmt::Debug for Key {
 pub struct Signature(pub [u8; 65]);
 
 impl Signature {
-    /// Who signed `digest`.
+    /// The account that signed `digest`.
     ///
     /// # Errors
     /// [`SignatureError::Malformed`] for a high s, another v, or bytes that no key made.
@@ -146,6 +160,19 @@ impl Signature {
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl JsonSchema for Signature {
+    fn schema_name() -> Cow<'static, str> {
+        "Signature".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A signature r, s, v: `0x` and 130 hexadecimal digits, v being 27 or 28.",
+            "type": "string",
+            "pattern": "^0x[0-9a-fA-F]{130}$",
+        })
     }
 }
 

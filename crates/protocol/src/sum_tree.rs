@@ -1,18 +1,21 @@
 //! The Merkle **sum** tree: every node commits to the sum of the amounts below it.
 //!
-//! The chain can therefore refuse a payout root whose leaves add up to more than was paid in, without a challenge;
-//! and a proof tells the prefix sum of its leaf, so that a range of leaves has a provable total.
-//! **Invariant:** all sums fit 128 bits. **Source:** `docs/formats.md`; the summed tree closes the class of bugs of
-//! UMA audit H12 (an over-allocated tree drains a shared pool).
+//! The chain can therefore refuse a payout root whose leaves add up to more than was paid in,
+//! without a challenge; and a proof shows the prefix sum of its leaf, so that a range of leaves has
+//! a provable total. **Invariant:** all sums fit 128 bits. **Source:** `docs/formats.md`; the
+//! summed tree closes the class of bugs of UMA audit H12 (an over-allocated tree drains a shared
+//! pool).
 
 use alloy_primitives::B256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, tags, word};
 use crate::{Amount, AmountError};
 
 /// A node: its hash and the sum below it. An empty leaf is the default.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SumNode {
     /// The hash.
     pub hash: B256,
@@ -21,7 +24,8 @@ pub struct SumNode {
 }
 
 /// Where a leaf stands and the sibling nodes from leaf to root.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SumProof {
     /// The leaf's place, from 0.
     pub index: u64,
@@ -65,14 +69,26 @@ impl SumTree {
         Ok(Self { levels, empties })
     }
 
+    /// The tree that an epoch's header commits to: as [`SumTree::new`], but a lone leaf has an
+    /// empty place beside it, so that two nodes under the root always show its sum.
+    ///
+    /// # Errors
+    /// As [`SumTree::new`].
+    pub fn committed(mut leaves: Vec<SumNode>) -> Result<Self, AmountError> {
+        if leaves.len() == 1 {
+            leaves.push(SumNode::default());
+        }
+        Self::new(leaves)
+    }
+
     /// The root; the default node when there are no leaves.
     #[must_use]
     pub fn root(&self) -> SumNode {
         self.levels.last().and_then(|top| top.first()).copied().unwrap_or_default()
     }
 
-    /// The two nodes under the root, by which a contract checks the root's sum. A tree of fewer than two leaves has none:
-    /// it gives its root and the empty node, which no contract takes.
+    /// The two nodes under the root, by which a contract checks the root's sum. A tree of fewer
+    /// than two leaves has none: it gives its root and the empty node, which no contract takes.
     #[must_use]
     pub fn top(&self) -> [SumNode; 2] {
         match self.levels.as_slice() {
@@ -96,7 +112,7 @@ impl SumTree {
     }
 }
 
-/// What a proof leads to: the root, and the sum of all leaves left of its own.
+/// The result of a proof: the root, and the sum of all leaves left of its own.
 ///
 /// `None` when the index has bits above the siblings or a sum overflows.
 #[must_use]
@@ -164,6 +180,18 @@ mod tests {
             let tree = SumTree::new(leaves(&vec![7; count])).unwrap();
             let [left, right] = tree.top();
             assert_eq!(node(left, right).unwrap(), tree.root(), "{count} leaves");
+        }
+    }
+
+    #[test]
+    fn a_committed_tree_has_two_places_or_no_leaf() {
+        assert_eq!(SumTree::committed(vec![]).unwrap().root(), SumNode::default());
+        let one = SumTree::committed(leaves(&[7])).unwrap();
+        assert_eq!(one.root(), node(leaves(&[7])[0], SumNode::default()).unwrap());
+        assert_eq!(one.prove(0).unwrap().siblings, [SumNode::default()]);
+        for count in 2..9 {
+            let leaves = leaves(&vec![7; count]);
+            assert_eq!(SumTree::committed(leaves.clone()).unwrap().root(), SumTree::new(leaves).unwrap().root());
         }
     }
 

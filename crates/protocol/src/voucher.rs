@@ -1,13 +1,15 @@
 //! Channels and vouchers: how answers are paid for without a transaction each.
 
 use alloy_primitives::{Address, B256, keccak256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{keccak_words, word};
 use crate::{Amount, ChannelId};
 
-/// What a channel is between: its hash is its id.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The parties of a channel; its hash is the channel's id.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelConfig {
     /// Whose money it is.
     pub payer: Address,
@@ -38,7 +40,7 @@ impl ChannelConfig {
 }
 
 /// A cumulative promise to pay: the highest one counts, so replaying one changes nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Voucher {
     /// The channel.
     pub channel: ChannelId,

@@ -1,13 +1,16 @@
-//! `vectors/*.json`: golden cases of every format, which Rust, Solidity and TypeScript must agree on.
+//! `vectors/*.json`: golden cases of every format, which Rust, Solidity and TypeScript must agree
+//! on.
 //!
-//! `UPDATE_VECTORS=1 cargo test -p openledger-protocol` rewrites the files; without it they are compared.
+//! `UPDATE_VECTORS=1 cargo test -p openledger-protocol` rewrites the files; without it they are
+//! compared.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use openledger_protocol::sum_tree::{SumNode, SumTree};
 use openledger_protocol::*;
 use serde_json::{Value, json};
 
-/// `value` with its members in the order of their names, whatever order the JSON library keeps in this build.
+/// `value` with its members in the order of their names, whatever order the JSON library keeps in
+/// this build.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(sorted).collect(),
@@ -20,7 +23,8 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// Compares a file of cases with what is computed now. Groups are arrays of flat objects with the same keys.
+/// Compares a file of cases with what is computed now. Groups are arrays of flat objects with the
+/// same keys.
 #[track_caller]
 fn check(file: &str, groups: Value) {
     let groups = sorted(&groups);
@@ -153,6 +157,9 @@ fn leaves_are_the_committed_ones() {
         ("payout", tags::payout()),
         ("span", tags::span()),
         ("score", tags::score()),
+        ("parent", tags::parent()),
+        ("context", tags::context()),
+        ("principal", tags::principal()),
         ("node", tags::node()),
         ("sum-node", tags::sum_node()),
     ]
@@ -219,25 +226,13 @@ fn leaves_are_the_committed_ones() {
             })
         })
         .collect();
-    let roles = [
-        Role::Treasury,
-        Role::Validation,
-        Role::Insurance,
-        Role::Owner,
-        Role::Node,
-        Role::Stakers,
-        Role::Contributor,
-        Role::Parent,
-    ];
     let entries: Vec<Value> = (0u32..)
-        .zip(roles)
+        .zip(ROLES)
         .map(|(line, role)| {
-            let contribution = if role == Role::Contributor { id } else { Entry::NO_CONTRIBUTION };
-            let amount = Amount(Amount::OPEN.0 * u128::from(line) + 1);
-            let entry = Entry { receipt: ReceiptId(hash(6)), line, role, account: account(3), contribution, amount };
+            let Entry { account, receipt, contribution, amount, .. } = entry(line, role);
             json!({
-                "account": entry.account, "receipt": entry.receipt, "line": line, "role": role as u8,
-                "contribution": contribution, "amount": amount, "leaf": entry.leaf().hash,
+                "account": account, "receipt": receipt, "line": line, "role": role as u8,
+                "contribution": contribution, "amount": amount, "leaf": entry(line, role).leaf().hash,
             })
         })
         .collect();
@@ -255,9 +250,47 @@ fn leaves_are_the_committed_ones() {
         "leaves.json",
         json!({
             "tags": tags, "contents": contents, "records": records, "contributions": ids, "spans": spans,
-            "scores": scores, "entries": entries, "payouts": payouts, "epochs": epochs(),
+            "scores": scores, "entries": entries, "lines": lines(), "payouts": payouts, "epochs": epochs(),
+            "parents": parents(), "contexts": contexts(), "principals": principals(), "receipts": receipt_trees(),
         }),
     );
+}
+
+const ROLES: [PayeeRole; 8] = [
+    PayeeRole::Treasury,
+    PayeeRole::Validation,
+    PayeeRole::Insurance,
+    PayeeRole::Owner,
+    PayeeRole::Node,
+    PayeeRole::Stakers,
+    PayeeRole::Contributor,
+    PayeeRole::Parent,
+];
+
+fn entry(line: u32, role: PayeeRole) -> Entry {
+    let paid = role == PayeeRole::Contributor;
+    let contribution = if paid { ContributionId(hash(5)) } else { Entry::NO_CONTRIBUTION };
+    let amount = Amount(Amount::OPEN.0 * u128::from(line) + 1);
+    Entry { receipt: ReceiptId(hash(6)), line, role, account: account(3), contribution, amount }
+}
+
+/// The lines trees of the first lines of [`entry`]: root, sum, and the two nodes under the root.
+fn lines() -> Vec<Value> {
+    [0usize, 1, 2, 5, 8]
+        .iter()
+        .map(|&count| {
+            let lines: Vec<Entry> = (0u32..).zip(ROLES).take(count).map(|(line, role)| entry(line, role)).collect();
+            let tree = lines_tree(&lines).unwrap();
+            let [left, right] = tree.top();
+            assert_eq!(tree.root().hash, lines_root(&lines).unwrap());
+            json!({
+                "count": count, "leaves": lines.iter().map(|line| line.leaf().hash).collect::<Vec<_>>(),
+                "amounts": lines.iter().map(|line| line.amount).collect::<Vec<_>>(),
+                "root": tree.root().hash, "sum": tree.root().sum, "left": left.hash, "leftSum": left.sum,
+                "right": right.hash, "rightSum": right.sum,
+            })
+        })
+        .collect()
 }
 
 fn epochs() -> Vec<Value> {
@@ -265,16 +298,21 @@ fn epochs() -> Vec<Value> {
         .iter()
         .map(|&epoch| {
             let header = EpochHeader {
+                version: FormatVersion,
+                node: account(9),
                 epoch,
-                receipts_root: hash(10),
+                cutoff: 1_900_000_000,
                 receipt_count: 12,
+                receipts_root: hash(10),
+                receipts_total: Amount(Amount::OPEN.0 * 5),
                 entries_root: hash(11),
                 entries_total: Amount(Amount::OPEN.0 * 5),
                 payout_root: hash(12),
                 total: Amount(Amount::OPEN.0 * 9),
             };
             json!({
-                "epoch": epoch.to_string(), "receiptsRoot": header.receipts_root, "receiptCount": 12,
+                "version": 2, "node": header.node, "epoch": epoch.to_string(), "cutoff": header.cutoff,
+                "receiptCount": 12, "receiptsRoot": header.receipts_root, "receiptsTotal": header.receipts_total,
                 "entriesRoot": header.entries_root, "entriesTotal": header.entries_total,
                 "payoutRoot": header.payout_root, "total": header.total, "words": header.words().to_vec(),
                 "hash": header.hash(),
@@ -283,16 +321,129 @@ fn epochs() -> Vec<Value> {
         .collect()
 }
 
-/// A receipt whose words all differ.
+fn parents() -> Vec<Value> {
+    [0u64, 1, 2, 3]
+        .iter()
+        .map(|&count| {
+            let ids: Vec<ReceiptId> = (0..count).map(|at| ReceiptId(hash(at))).collect();
+            json!({ "ids": ids, "root": parents_root(&ids) })
+        })
+        .collect()
+}
+
+fn passage(index: u32) -> Passage {
+    let contribution = ContributionId(hash(5));
+    Passage { datanet: DatanetId(7), version: 2, contribution, index, record_offset: 12 * index, length: 40 }
+}
+
+fn contexts() -> Vec<Value> {
+    [0u32, 1, 3]
+        .iter()
+        .map(|&count| {
+            let passages: Vec<Passage> = (0..count).map(passage).collect();
+            json!({
+                "datanet": 7, "version": 2, "contribution": hash(5),
+                "indexes": passages.iter().map(|passage| passage.index).collect::<Vec<_>>(),
+                "recordOffsets": passages.iter().map(|passage| passage.record_offset).collect::<Vec<_>>(),
+                "length": 40, "leaves": passages.iter().map(Passage::leaf).collect::<Vec<_>>(),
+                "root": context_root(&passages),
+            })
+        })
+        .collect()
+}
+
+fn principals() -> Vec<Value> {
+    [
+        PrincipalId::Operator,
+        PrincipalId::Account(account(2)),
+        PrincipalId::ApiKey(hash(3)),
+        PrincipalId::Agent(7),
+        PrincipalId::Anonymous,
+    ]
+    .iter()
+    .map(|principal| json!({ "principal": principal, "salt": hash(30), "commitment": principal.commitment(hash(30)) }))
+    .collect()
+}
+
+/// The receipts trees of the first receipts of [`receipt`], none of which has a note.
+fn receipt_trees() -> Vec<Value> {
+    let key = Key::demo(1, "river-gauge");
+    [1u64, 2, 3]
+        .iter()
+        .map(|&count| {
+            let leaves: Vec<SumNode> =
+                (1..=count).map(|nonce| receipt(nonce, key.address()).sign(domain(), &key).leaf(None)).collect();
+            let tree = SumTree::committed(leaves.clone()).unwrap();
+            let [left, right] = tree.top();
+            json!({
+                "count": count, "leaves": leaves.iter().map(|leaf| leaf.hash).collect::<Vec<_>>(),
+                "prices": leaves.iter().map(|leaf| leaf.sum).collect::<Vec<_>>(),
+                "root": tree.root().hash, "total": tree.root().sum, "left": left.hash, "leftSum": left.sum,
+                "right": right.hash, "rightSum": right.sum,
+            })
+        })
+        .collect()
+}
+
+/// A receipt whose words all differ; the second one of a channel defers its credits, the fourth is
+/// sampled.
 fn receipt(nonce: u64, node: Address) -> Receipt {
-    let mut words: [B256; 29] = std::array::from_fn(|at| word(at as u64 + 1));
-    words[0] = word(node);
-    for at in [1, 4, 6, 7, 8, 9, 10, 12, 13, 21, 22, 23] {
-        words[at] = hash(at as u64);
+    let mut words: ReceiptWords = std::array::from_fn(|at| hash(at as u64));
+    for (at, name) in Receipt::FIELDS.iter().enumerate() {
+        let small = match *name {
+            "version" => 2,
+            "kind" => nonce % 4,
+            "credit_state" => [0, 1, 0, 2][(nonce as usize - 1) % 4],
+            "nonce" => nonce,
+            "cumulative" | "model" | "seed" | "tokens_in" | "tokens_out" | "holder_block" | "time" => at as u64 + 1,
+            name if name.ends_with("_bps") || name.starts_with("coverage_") => at as u64 + 1,
+            _ => continue,
+        };
+        words[at] = word(small);
     }
-    words[2] = word(nonce);
-    words[16] = word(Amount::OPEN.0 + u128::from(nonce));
-    Receipt::from_words(&words).unwrap()
+    words[3] = word(node);
+    words[25] = word(Amount::OPEN.0 + u128::from(nonce));
+    let receipt = Receipt::from_words(&words).unwrap();
+    if receipt.credit_state != CreditState::Deferred {
+        return receipt;
+    }
+    let (spans_root, scores_root) = Default::default();
+    let (coverage_spans, coverage_influence, coverage_retrieval) = Default::default();
+    Receipt { spans_root, scores_root, coverage_spans, coverage_influence, coverage_retrieval, ..receipt }
+}
+
+/// The credit note of a receipt that defers its credits.
+fn note(receipt: &Receipt) -> Option<CreditNote> {
+    (receipt.credit_state == CreditState::Deferred).then(|| CreditNote {
+        receipt: receipt.id(),
+        spans_root: hash(40),
+        scores_root: hash(41),
+        coverage_spans: 900_000,
+        coverage_influence: 800_001,
+        coverage_retrieval: 7,
+        lines: hash(42),
+        time: receipt.time + 60,
+    })
+}
+
+#[test]
+fn governed_numbers_are_the_committed_ones() {
+    let genesis = Params::GENESIS;
+    let mut changed =
+        Params { version: 2, treasury_bps: 5500, validation_bps: 2500, node_bps: 3500, ..genesis.clone() };
+    (changed.max_parents_bps, changed.spans_numerator, changed.influence_threshold) = (4000, 12, 1536);
+    changed.mixes[2] = Mix { spans_bps: 10_000, influence_bps: 0, retrieval_bps: 0 };
+    let params: Vec<Value> = [("genesis", genesis), ("changed", changed)]
+        .iter()
+        .map(|(name, params)| {
+            assert_eq!(params.check(), Ok(()));
+            json!({
+                "name": name, "members": sorted(&serde_json::to_value(params).unwrap()).to_string(),
+                "words": params.words().to_vec(), "hash": params.hash(),
+            })
+        })
+        .collect();
+    check("params.json", json!({ "params": params }));
 }
 
 #[test]
@@ -342,10 +493,12 @@ fn signed_records_are_the_committed_ones() {
         .map(|nonce| {
             let signed = receipt(nonce, key.address()).sign(domain(), &key);
             let digest = domain().digest(signed.receipt.struct_hash());
+            let note = note(&signed.receipt);
             json!({
                 "words": signed.receipt.words().to_vec(), "id": signed.receipt.id(),
                 "structHash": signed.receipt.struct_hash(), "digest": digest, "signature": signed.signature,
-                "signer": key.address(), "leaf": signed.leaf(),
+                "signer": key.address(), "noteHash": note.as_ref().map(CreditNote::struct_hash).unwrap_or_default(),
+                "leaf": signed.leaf(note.as_ref()).hash, "price": signed.receipt.price,
             })
         })
         .collect();
@@ -363,9 +516,10 @@ fn signed_records_are_the_committed_ones() {
     }]);
     let domains = json!([{
         "chainId": 2626, "contract": domain().contract, "separator": domain().separator(),
-        "receiptType": Receipt::type_string(), "receiptTypehash": keccak(Receipt::type_string()),
+        "receiptType": Receipt::TYPE, "receiptTypehash": keccak(Receipt::TYPE),
+        "noteType": CreditNote::TYPE, "noteTypehash": keccak(CreditNote::TYPE),
+        "annexType": Annex::TYPE, "annexTypehash": keccak(Annex::TYPE),
     }]);
-    let annexed = receipt(1, key.address()).sign(domain(), &key);
     let annex = Annex {
         prompt: hash(20),
         prompt_ids: hash(21),
@@ -374,13 +528,13 @@ fn signed_records_are_the_committed_ones() {
         finish_reason: hash(24),
         terms: hash(25),
         manifest: hash(26),
-        entries: hash(27),
     };
-    let annexes = json!([{
-        "type": Annex::TYPE, "receiptStructHash": annexed.receipt.struct_hash(), "words": annex.words().to_vec(),
-        "structHash": annex.struct_hash(&annexed.receipt),
-        "digest": domain().digest(annex.struct_hash(&annexed.receipt)),
-        "signature": annex.clone().sign(&annexed, &key).signature, "signer": key.address(),
+    let annexes = json!([{ "words": annex.words().to_vec(), "structHash": annex.struct_hash() }]);
+    let deferred = (1..=4).find_map(|nonce| note(&receipt(nonce, key.address()))).unwrap();
+    let notes = json!([{
+        "words": deferred.words().to_vec(), "structHash": deferred.struct_hash(),
+        "digest": domain().digest(deferred.struct_hash()),
+        "signature": deferred.clone().sign(domain(), &key).signature, "signer": key.address(),
     }]);
     let slots: Vec<Value> = Purpose::ALL
         .iter()
@@ -392,8 +546,8 @@ fn signed_records_are_the_committed_ones() {
     check(
         "eip712.json",
         json!({
-            "domains": domains, "records": records, "receipts": receipts, "annexes": annexes, "channels": channels,
-            "grantSlots": slots,
+            "domains": domains, "records": records, "receipts": receipts, "annexes": annexes, "notes": notes,
+            "channels": channels, "grantSlots": slots,
         }),
     );
 }

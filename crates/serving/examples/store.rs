@@ -1,8 +1,10 @@
-//! Measures the adapter store at SmolLM2-135M's shape: cold against hot, memory over many loads, many registered adapters.
+//! Measures the adapter store at SmolLM2-135M's shape: cold against hot, memory over many loads,
+//! many registered adapters.
 //!
-//! `cargo run --release -p openledger-serving --example store -- DIR [REGISTERED [LARGE]]` makes a base with random weights
-//! and REGISTERED adapters (10,000) in DIR once: the first LARGE (1,000) of rank 8 on all seven maps, the others of rank 1
-//! on the queries. It needs about 15 MB of disk for each large one. Figures are for one process, with no HTTP around.
+//! `cargo run --release -p openledger-serving --example store -- DIR [REGISTERED [LARGE]]` makes a
+//! base with random weights and REGISTERED adapters (10,000) in DIR once: the first LARGE (1,000)
+//! of rank 8 on all seven maps, the others of rank 1 on the queries. It needs about 15 MB of disk
+//! for each large one. Figures are for one process, with no HTTP around.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use openledger_engine::{Lora, LoraConfig, Model, ModelConfig, NumericMode, Target, Tokenizer, draw};
 use openledger_protocol::{ModelId, Sampling};
-use openledger_serving::{Asked, Backend, ChatForm, CompletionRequest, Embedded, Event, Limits, Prompt};
+use openledger_serving::{Backend, ChatForm, CompletionRequest, Embedded, Event, Limits, Prompt, RequestOptions};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -104,11 +106,12 @@ fn request(model: &str, number: u64, max_tokens: u32) -> CompletionRequest {
     CompletionRequest { model_id: ModelId(0), model: model.into(), prompt: Prompt::Ids(ids), sampling, top_logprobs: 0 }
 }
 
-/// Time to the first token by the clock, and what all threads of this process computed until the answer's end.
+/// Time to the first token by the clock, and what all threads of this process computed until the
+/// answer's end.
 fn first_token(server: &Embedded, model: &str, number: u64) -> Result<[Duration; 2], Failure> {
     let (from, computed) = (Instant::now(), cpu_time());
     let mut first = None;
-    for event in server.generate(request(model, number, 1), Asked::default())? {
+    for event in server.generate(request(model, number, 1), RequestOptions::default())? {
         match event {
             Event::Token(_) => first = Some(from.elapsed()),
             Event::Failed(error) => return Err(error.into()),
@@ -173,7 +176,8 @@ fn thousand_loads(server: &Embedded, dir: &Path) -> Result<usize, Failure> {
     Ok(bytes)
 }
 
-/// Tokens per CPU-second of 16 requests at once over `count` adapters, drawn by weights of 1, 1/2, 1/3, …, and over 16.
+/// Tokens per CPU-second of 16 requests at once over `count` adapters, drawn by weights of 1, 1/2,
+/// 1/3, …, and over 16.
 fn zipf_against_hot(server: &Embedded, count: u64) -> Result<(), Failure> {
     let mut sums = vec![0.0];
     (1..=count).for_each(|rank| sums.push(sums[sums.len() - 1] + 1.0 / rank as f64));
@@ -187,7 +191,7 @@ fn zipf_against_hot(server: &Embedded, count: u64) -> Result<(), Failure> {
             (0..4).try_fold(0, |tokens, turn| {
                 let number = client * 100 + turn;
                 let asked = request(&format!("a{:05}", pick(number)), number, 16);
-                let events = server.generate(asked, Asked::default()).map_err(|error| error.to_string())?;
+                let events = server.generate(asked, RequestOptions::default()).map_err(|error| error.to_string())?;
                 Ok::<usize, String>(tokens + events.filter(|event| matches!(event, Event::Token(_))).count())
             })
         };

@@ -1,16 +1,21 @@
-//! Adapters by content: where they lie, which are in memory, and the names that point to them.
+//! Adapters by content hash: their folders, which are in memory, and their aliases.
 //!
 //! # Invariants
 //!
-//! - **Content is identity.** An adapter is known by its hash, checked when it is taken in and whenever its files may have
-//!   changed since; a folder that changed is refused, never served under the old hash.
-//! - **Registered is not resident.** Taking an adapter in reads it once and keeps nothing of it in memory; with a folder for
-//!   packed adapters ([`AdapterStore::keep_packed_in`]) it is not even read when it was hashed before and has not changed.
-//! - **Ensembles are adapters.** An [`Ensemble`] answers under its own hash; while it is registered its members are, so that
-//!   it can be made again. While it runs it has its members' numbers in memory of its own.
-//! - **Aliases have generations.** Moving one makes a new generation; who resolved it before keeps what he has.
+//! - **Content is identity.** An adapter is known by its hash, checked when it is taken in and
+//!   whenever its files may have changed since; a folder that changed is refused, never served
+//!   under the old hash.
+//! - **Registered is not resident.** Taking an adapter in reads it once and keeps nothing of it in
+//!   memory; with a folder for packed adapters ([`AdapterStore::keep_packed_in`]) it is not even
+//!   read when it was hashed before and has not changed.
+//! - **Ensembles are adapters.** An [`Ensemble`] answers under its own hash; while it is registered
+//!   its members are, so that it can be made again. While it runs it has its members' numbers in
+//!   memory of its own.
+//! - **Aliases have generations.** Moving one makes a new generation; a request that resolved it
+//!   before keeps its adapter.
 //!
-//! Memory, eviction and waiting are `residency`'s, packed files `sidecars`'. Not here: who may register or move (`node`).
+//! `residency` does memory, eviction and waiting, `sidecars` packed files. Not here: permission to
+//! register or move (`node`).
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +27,7 @@ use openledger_protocol::{AdapterHash, B256};
 use crate::ensemble::Ensemble;
 use crate::error::ServeError;
 use crate::memory::Memory;
+use crate::names::check_adapter_name;
 use crate::residency::{Kept, Miss, Residency, Room, Unmoved, Weigh};
 use crate::sidecars::{Sidecars, Stamp};
 
@@ -55,7 +61,8 @@ pub struct AdapterStats {
     pub evictions: u64,
 }
 
-/// What is known of the store; kept as it changes, so that asking costs the same however many adapters there are.
+/// What is known of the store; kept as it changes, so that asking costs the same however many
+/// adapters there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreStats {
     /// Adapters and ensembles that are known.
@@ -124,18 +131,20 @@ impl Weigh for Lora {
 }
 
 impl AdapterStore {
-    /// An empty store for adapters of `model`; keeps about `budget_bytes` of idle ones in memory, and takes the bytes of all
-    /// from `memory`.
+    /// An empty store for adapters of `model`; keeps about `budget_bytes` of idle ones in memory,
+    /// and takes the bytes of all from `memory`.
     pub(crate) fn new(model: Arc<Model>, memory: Arc<Memory>, budget_bytes: usize) -> Self {
         let residency = Residency::new(Arc::clone(&memory), budget_bytes);
         Self { model, memory, budget_bytes, residency, sidecars: OnceLock::new(), originals_read: AtomicU64::new(0) }
     }
 
-    /// Keeps packed adapters in `folder` (made if need be) from now on: cold ones are mapped from there in a millisecond or
-    /// two, and those that were hashed before and have not changed are taken in without reading them.
+    /// Keeps packed adapters in `folder` (made if need be) from now on: cold ones are mapped from
+    /// there in a millisecond or two, and those that were hashed before and have not changed are
+    /// taken in without reading them.
     ///
-    /// Who may write this folder can answer in the adapters' name. It grows with every adapter taken in and may be emptied
-    /// at any time. A second call changes nothing.
+    /// An account with write access to this folder can forge the adapters' answers. The folder
+    /// grows with every adapter registered and may be emptied at any time. A second call changes
+    /// nothing.
     ///
     /// # Errors
     /// [`ServeError::Load`] when the folder cannot be used, or others own or may write it.
@@ -145,8 +154,8 @@ impl AdapterStore {
         Ok(())
     }
 
-    /// Takes in the PEFT folder `dir` and gives its hash; taking in the same content twice is the same adapter, read from
-    /// the newer folder from then on. What is in memory stays as it is.
+    /// Takes in the PEFT folder `dir` and gives its hash; taking in the same content twice is the
+    /// same adapter, read from the newer folder from then on. What is in memory stays as it is.
     ///
     /// # Errors
     /// [`ServeError::Load`] when the folder is not a whole adapter for this base.
@@ -167,12 +176,13 @@ impl AdapterStore {
         Ok(hash)
     }
 
-    /// Takes in an ensemble of registered adapters and gives its hash. Its members stay registered while it is.
+    /// Takes in an ensemble of registered adapters and gives its hash. Its members stay registered
+    /// while it is.
     ///
     /// # Errors
-    /// [`ServeError::NotFound`] when a member is not registered, [`ServeError::BadRequest`] about `members` when one is an
-    /// ensemble itself or their ranks sum beyond the engine's limit, [`ServeError::Load`] and [`ServeError::Changed`] when
-    /// one cannot be read.
+    /// [`ServeError::NotFound`] when a member is not registered, [`ServeError::BadRequest`] about
+    /// `members` when one is an ensemble itself or their ranks sum beyond the engine's limit,
+    /// [`ServeError::Load`] and [`ServeError::Changed`] when one cannot be read.
     pub fn register_ensemble(&self, ensemble: Ensemble) -> Result<AdapterHash, ServeError> {
         let hash = ensemble.hash();
         if self.contains(hash) {
@@ -186,7 +196,8 @@ impl AdapterStore {
         Ok(hash)
     }
 
-    /// Forgets an adapter or ensemble and the aliases that point to it; its memory is free as soon as nobody uses it.
+    /// Unregisters an adapter or ensemble and its aliases. Its memory is free after its last user
+    /// has dropped it.
     ///
     /// # Errors
     /// [`ServeError::NotFound`], or [`ServeError::Needed`] when an ensemble is made of it.
@@ -200,8 +211,9 @@ impl AdapterStore {
     /// The adapter, from memory or from disk. It stays in memory while the `Arc` is held.
     ///
     /// # Errors
-    /// [`ServeError::NotFound`] when it was never registered, [`ServeError::Load`] and [`ServeError::Changed`] when its
-    /// folder no longer holds it, [`ServeError::NoRoom`] when what is in use leaves no memory for it.
+    /// [`ServeError::NotFound`] when it was never registered, [`ServeError::Load`] and
+    /// [`ServeError::Changed`] when its folder no longer holds it, [`ServeError::NoRoom`] when what
+    /// is in use leaves no memory for it.
     pub fn get(&self, hash: AdapterHash) -> Result<Arc<Lora>, ServeError> {
         self.residency.get(hash, |source| self.open(hash, source)).map_err(|miss| match miss {
             Miss::Unknown => not_found(hash),
@@ -228,22 +240,23 @@ impl AdapterStore {
         self.residency.facts(hash).map(|facts| facts.bytes)
     }
 
-    /// Drops the least recently used adapter that nobody holds; `false` when there is none.
+    /// Evicts the least recently used idle adapter; `false` when there is none.
     pub(crate) fn evict_one(&self) -> bool {
         self.residency.evict_one()
     }
 
-    /// Lets go of idle adapters beyond the budget, least recently used first: for who has dropped what [`AdapterStore::get`]
-    /// gave. Requests do so at their end.
+    /// Evicts idle adapters beyond the budget, least recently used first. To be called after an
+    /// adapter that [`AdapterStore::get`] gave was dropped; requests do so at their end.
     pub fn release(&self) {
         self.residency.release();
     }
 
-    /// Takes in every folder in `root` that holds an `adapter_config.json`, in order of names, each under its folder's
-    /// name as alias; tells of each what became of it.
+    /// Takes in every folder in `root` that holds an `adapter_config.json`, in order of names, each
+    /// under its folder's name as alias; gives the result of each.
     ///
     /// # Errors
-    /// [`std::io::Error`] when `root` cannot be listed. A folder that is refused does not keep the others out.
+    /// [`std::io::Error`] when `root` cannot be listed. A folder that is refused does not keep the
+    /// others out.
     pub fn register_folders(&self, root: &Path) -> std::io::Result<Vec<(String, Result<Alias, ServeError>)>> {
         let mut folders = Vec::new();
         for entry in std::fs::read_dir(root)? {
@@ -261,17 +274,15 @@ impl AdapterStore {
         Ok(registered.collect())
     }
 
-    /// Points `name` to `adapter` as a new generation. With `expected`, only if the alias is at that generation now
-    /// (0: does not exist yet).
+    /// Points `name` to `adapter` as a new generation. With `expected`, only if the alias is at
+    /// that generation now (0: does not exist yet).
     ///
     /// # Errors
-    /// [`ServeError::NotFound`] when the adapter is not registered, [`ServeError::BadRequest`] when the name could be
-    /// taken for a hash, [`ServeError::AliasMoved`] when it is not at `expected`.
+    /// [`ServeError::NotFound`] when the adapter is not registered, [`ServeError::BadRequest`] when
+    /// the name could be taken for a hash, [`ServeError::AliasMoved`] when it is not at `expected`.
     pub fn set_alias(&self, name: &str, adapter: AdapterHash, expected: Option<u64>) -> Result<Alias, ServeError> {
-        if name.is_empty() || name.contains(':') || name.starts_with("0x") {
-            let reason = "must not be empty, hold `:` or start with `0x`".to_owned();
-            return Err(ServeError::BadRequest { param: "alias", reason });
-        }
+        // Which name the base has is checked where that is known.
+        check_adapter_name(name, "")?;
         let generation = self.residency.point(name, adapter, expected).map_err(|unmoved| match unmoved {
             Unmoved::Unknown => not_found(adapter),
             Unmoved::At(found) => {
@@ -329,28 +340,31 @@ impl AdapterStore {
     /// What is known of one adapter.
     #[must_use]
     pub fn stats_of(&self, adapter: AdapterHash) -> Option<AdapterStats> {
-        self.residency.facts(adapter).map(|facts| told(adapter, facts))
+        self.residency.facts(adapter).map(|facts| stats(adapter, facts))
     }
 
     /// What is known of each adapter in memory, least recently used first.
     #[must_use]
     pub fn resident(&self) -> Vec<AdapterStats> {
-        self.residency.resident().into_iter().map(|(adapter, facts)| told(adapter, facts)).collect()
+        self.residency.resident().into_iter().map(|(adapter, facts)| stats(adapter, facts)).collect()
     }
 
-    /// The adapter as [`Lora::map_unread`] gives it, if it lies packed: for who asks [`Lora::is_whole`] before anybody hears
-    /// what came of it, and then hands it to [`AdapterStore::adopt`].
+    /// The adapter as [`Lora::map_unread`] gives it, if there is a packed file. The caller checks
+    /// [`Lora::is_whole`] before it shows a result, and then passes the adapter to
+    /// [`AdapterStore::adopt`].
     pub(crate) fn map_unread(&self, hash: AdapterHash) -> Option<Lora> {
         let (sidecars, numbers) = self.sidecar(hash, &*self.residency.source(hash)?)?;
         sidecars.map_unread(numbers, &self.model)
     }
 
-    /// Keeps a whole adapter that was mapped unread and is paid by `lease`; gives what to use, as [`AdapterStore::get`] does.
+    /// Keeps a whole adapter that was mapped unread and is paid by `lease`; gives what to use, as
+    /// [`AdapterStore::get`] does.
     pub(crate) fn adopt(&self, hash: AdapterHash, lora: Lora, lease: Lease) -> Arc<Lora> {
         self.residency.put(hash, lora, lease)
     }
 
-    /// Where the adapter may lie packed, and the hash of its numbers; `None` when only the original tells what it is.
+    /// The folder of packed adapters, and the hash of the adapter's numbers; `None` when only the
+    /// original has them.
     fn sidecar(&self, hash: AdapterHash, source: &Source) -> Option<(&Sidecars, B256)> {
         let numbers = match source {
             Source::Folder(folder) => (Stamp::of(&folder.path)? == folder.stamp()?).then_some(hash.0)?,
@@ -359,7 +373,8 @@ impl AdapterStore {
         Some((self.sidecars.get()?, numbers))
     }
 
-    /// Brings an adapter into memory: mapped if its files are as they were, else read or made again.
+    /// Brings an adapter into memory: mapped if its files are as they were, else read or made
+    /// again.
     fn open(&self, hash: AdapterHash, source: &Source) -> Result<Lora, ServeError> {
         let sidecar = self.sidecar(hash, source);
         if let Some(lora) = sidecar.and_then(|(sidecars, numbers)| sidecars.map(numbers, &self.model)) {
@@ -377,7 +392,8 @@ impl AdapterStore {
         Ok(lora)
     }
 
-    /// Reads and hashes the adapter in `path`, and keeps it packed; with the stamp of its files if they stood still.
+    /// Reads and hashes the adapter in `path`, and keeps it packed; with the stamp of its files if
+    /// they stood still.
     fn read(&self, path: &Path) -> Result<(Lora, AdapterHash, Option<Stamp>), ServeError> {
         self.originals_read.fetch_add(1, Ordering::Relaxed);
         let before = Stamp::of(path);
@@ -390,7 +406,8 @@ impl AdapterStore {
         Ok((lora, hash, stamp))
     }
 
-    /// The weighted sum of an ensemble's members. They are read for it one after the other, beside those in memory.
+    /// The weighted sum of an ensemble's members. They are read for it one after the other, beside
+    /// those in memory.
     fn assemble(&self, ensemble: &Ensemble) -> Result<Lora, ServeError> {
         let mut parts = Vec::with_capacity(ensemble.members().len());
         for member in ensemble.members() {
@@ -423,7 +440,7 @@ impl AdapterStore {
     }
 }
 
-fn told(adapter: AdapterHash, facts: crate::residency::Facts) -> AdapterStats {
+fn stats(adapter: AdapterHash, facts: crate::residency::Facts) -> AdapterStats {
     let crate::residency::Facts { resident, bytes, hits, loads, evictions } = facts;
     AdapterStats { adapter, resident, bytes, hits, loads, evictions }
 }

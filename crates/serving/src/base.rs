@@ -1,21 +1,39 @@
-//! The base model with its tokenizer: what turns requests into ids and ids into the record of an answer.
+//! The base model with its tokenizer: what turns requests into ids and ids into the record of an
+//! answer.
 //!
-//! **Invariants:** a request is checked here before it waits, so that nothing but memory can stop it later; the record of
-//! an answer depends on ids and hashes only. Not here: adapters and turns.
+//! **Invariants:** a request is checked here before it waits, so that nothing but memory can stop
+//! it later; the record of an answer depends on ids and hashes only. Not here: adapters and turns.
 
 use std::sync::Arc;
 
 use openledger_engine::{Model, RunError, Sampling as EngineSampling, Tokenizer};
 use openledger_protocol::{AdapterHash, B256, BaseHash, Completion, FinishReason, ModelId, Sampling, Usage};
 
-use crate::backend::{Prompt, TokenLogprob};
-use crate::decode::render;
+use crate::answer::TokenLogprob;
+use crate::decode::{Frame, continues, render};
 use crate::error::ServeError;
+use crate::request::{Decoding, Prompt};
 
 /// Most of the likeliest tokens that are reported beside a chosen one, as OpenAI has it.
 pub(crate) const MAX_TOP: usize = 20;
 /// Most stop texts of one request; OpenAI takes 4.
 const MAX_STOPS: usize = 16;
+
+/// Where a request lets the text of its answer end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cut {
+    /// Whether the stop text stays in it.
+    pub(crate) include_stop: bool,
+    /// How many tokens it has before a stop text counts.
+    pub(crate) min_tokens: usize,
+}
+
+impl Cut {
+    /// Of a request with these settings.
+    pub(crate) fn of(decoding: &Decoding) -> Self {
+        Self { include_stop: decoding.include_stop, min_tokens: decoding.min_tokens as usize }
+    }
+}
 
 /// One base and its tokenizer.
 pub(crate) struct Base {
@@ -59,7 +77,8 @@ impl Base {
         stop.extend(self.tokenizer.eos());
         let engine = EngineSampling {
             max_tokens: sampling.max_tokens as usize,
-            // Thousandths below 2^24 are exact, and so is the quotient's rounding: the same f32 everywhere.
+            // Thousandths below 2^24 are exact, and so is the quotient's rounding: the same f32
+            // everywhere.
             temperature: sampling.temperature_milli as f32 / 1000.0,
             top_p: sampling.top_p_milli as f32 / 1000.0,
             seed: sampling.seed,
@@ -70,7 +89,7 @@ impl Base {
         Ok(engine)
     }
 
-    /// The completion record of what was produced.
+    /// The completion record of what was produced; `cut` says where its text ends.
     #[expect(clippy::too_many_arguments, reason = "the members of one record")]
     pub(crate) fn record(
         &self,
@@ -80,11 +99,12 @@ impl Base {
         prompt: (String, Vec<u32>),
         output_ids: Vec<u32>,
         finish_reason: FinishReason,
-        include_stop: bool,
+        cut: Cut,
     ) -> Completion {
-        let stop: &[String] = if include_stop { &[] } else { &sampling.stop };
-        let (text, offsets, _) = render(&self.tokenizer, &output_ids, stop);
         let (prompt, prompt_ids) = prompt;
+        let stop: &[String] = if cut.include_stop { &[] } else { &sampling.stop };
+        let frame = self.frame(stop, cut.min_tokens, &prompt_ids);
+        let (text, offsets, _) = render(&self.tokenizer, &output_ids, frame);
         let count = |ids: &[u32]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let usage = Usage { prompt_tokens: count(&prompt_ids), completion_tokens: count(&output_ids) };
         Completion {
@@ -102,6 +122,11 @@ impl Base {
             finish_reason,
             usage,
         }
+    }
+
+    /// What the text of an answer to the prompt `prompt_ids` depends on.
+    pub(crate) fn frame<'a>(&self, stop: &'a [String], min_tokens: usize, prompt_ids: &[u32]) -> Frame<'a> {
+        Frame { stop, min_tokens, continues: continues(&self.tokenizer, prompt_ids) }
     }
 
     /// How likely `id` was among `logits`, and what else was likely.

@@ -1,17 +1,17 @@
-//! The next token of an answer under all that a request may ask for: bias, penalties, limits, a grammar.
+//! The choice of the next token, under the request's bias, penalties, limits and grammar.
 //!
 //! # Invariants
 //!
-//! - A request that asks for nothing beyond its sampling gets exactly the engine's choice.
+//! - A request without settings beyond its sampling gets exactly the engine's choice.
 //! - The choice is a function of logits, history and settings, whatever runs beside it.
 //! - The reported log-probability is the one under the unmodified softmax.
 
 use openledger_engine::Sampling as EngineSampling;
 
-use crate::backend::{Constraint, Decoding};
 use crate::error::ServeError;
+use crate::request::{Constraint, Decoding};
 
-/// What was chosen.
+/// A chosen token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Choice {
     /// The token.
@@ -118,7 +118,8 @@ impl Chooser {
         }
     }
 
-    /// Takes out what is less likely than `min_p` times the likeliest; the likeliest token alone needs no chance.
+    /// Excludes tokens less likely than `min_p` times the likeliest; greedy choice needs no
+    /// exclusion.
     fn cut_unlikely(&mut self) {
         if self.decoding.min_p <= 0.0 || self.sampling.temperature == 0.0 {
             return;

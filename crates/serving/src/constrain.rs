@@ -2,13 +2,17 @@
 //!
 //! # Place in the flow
 //!
-//! The HTTP face makes one [`Grammar`] a base; each request with a `response_format` gets its [`Constraint`] from it; the
-//! scheduler asks that before each token. The grammar work is `llguidance`'s, within limits.
+//! The HTTP face makes one [`Grammar`] a base; each request with a `response_format` gets its
+//! [`Constraint`] from it; the scheduler asks that before each token. The grammar work is
+//! `llguidance`'s, within limits.
 //!
 //! # Invariants
 //!
 //! - The same schema, tokenizer and logits give the same mask: nothing is drawn or timed.
-//! - A schema that cannot be enforced is refused by name before the answer begins; it is never followed in part.
+//! - A schema that cannot be enforced is refused by name before the answer begins; it is never
+//!   followed in part.
+//! - Two parts of a value have at most one space between them, so no answer consists of white
+//!   space.
 
 use std::sync::Arc;
 
@@ -18,8 +22,8 @@ use llguidance::{Matcher, ParserFactory};
 use openledger_engine::Tokenizer;
 use serde_json::{Value, json};
 
-use crate::backend::Constraint;
 use crate::error::ServeError;
+use crate::request::Constraint;
 
 /// Largest schema, in bytes of JSON.
 const SCHEMA_MAX: usize = 64 << 10;
@@ -54,17 +58,20 @@ fn refused(reason: String) -> ServeError {
 }
 
 impl Grammar {
-    /// For a base with this tokenizer, whose logits have `vocab` values and whose answers end with any of `eos`.
+    /// For a base with this tokenizer, whose logits have `vocab` values and whose answers end with
+    /// any of `eos`.
     ///
     /// # Errors
-    /// [`ServeError::BadRequest`] when the base has no end token: then no answer could end where its schema does.
+    /// [`ServeError::BadRequest`] when the base has no end token: then no answer could end where
+    /// its schema does.
     pub fn new(tokenizer: &Tokenizer, vocab: usize, eos: &[u32]) -> Result<Self, ServeError> {
         let own: Vec<u32> = eos.iter().copied().chain(tokenizer.eos()).collect();
         let Some(first) = own.first() else {
             return Err(refused("needs a base with an end token; this one has none".to_owned()));
         };
         let ids = u32::try_from(vocab).unwrap_or(u32::MAX);
-        // Special tokens have no bytes and so no place in the tree: they are never allowed but for the end token.
+        // Special tokens have no bytes and so no place in the tree: they are never allowed but for
+        // the end token.
         let words: Vec<Vec<u8>> = (0..ids)
             .map(|id| if own.contains(&id) { b"\xff<end>".to_vec() } else { tokenizer.piece(id).to_vec() })
             .collect();
@@ -77,7 +84,7 @@ impl Grammar {
         *factory.limits_mut() = ParserLimits {
             max_grammar_size: 100_000,
             max_lexer_states: 50_000,
-            // Errors go to the caller, who knows what he sent.
+            // Errors go to the caller, which has the schema.
             verbose_errors: false,
             ..ParserLimits::default()
         };
@@ -87,17 +94,34 @@ impl Grammar {
     /// The rule that an answer is a JSON value of `schema`; any object when there is none.
     ///
     /// # Errors
-    /// [`ServeError::BadRequest`] when the schema is too large or asks for something that cannot be enforced.
+    /// [`ServeError::BadRequest`] when the schema is too large or asks for something that cannot be
+    /// enforced.
     pub fn json(&self, schema: Option<&Value>) -> Result<Box<dyn Constraint>, ServeError> {
         let schema = schema.cloned().unwrap_or_else(|| json!({ "type": "object" }));
         let size = schema.to_string().len();
         if size > SCHEMA_MAX {
             return Err(refused(format!("has a schema of {size} bytes, at most {SCHEMA_MAX} are taken")));
         }
-        let parser = self.factory.create_parser(TopLevelGrammar::from_json_schema(schema));
+        let parser = self.factory.create_parser(TopLevelGrammar::from_json_schema(bounded(schema)?));
         let parser = parser.map_err(|error| refused(format!("has a schema that cannot be enforced: {error}")))?;
         Ok(Box::new(Rule { matcher: Matcher::new(Ok(parser)), eos: self.eos.clone() }))
     }
+}
+
+/// `schema` with at most one space between two parts of the value. With unbounded white space, a
+/// model that prefers it would write nothing else until its answer is cut off.
+fn bounded(schema: Value) -> Result<Value, ServeError> {
+    const RULES: &str = "x-guidance";
+    let mut schema = match schema {
+        Value::Object(members) => members,
+        Value::Bool(true) => serde_json::Map::new(),
+        other => return Err(refused(format!("has a schema that no value fulfils: {other}"))),
+    };
+    if schema.contains_key(RULES) {
+        return Err(refused(format!("has a schema with `{RULES}`, which is this server's to set")));
+    }
+    schema.insert(RULES.to_owned(), json!({ "whitespace_pattern": " " }));
+    Ok(schema.into())
 }
 
 impl std::fmt::Debug for Grammar {
@@ -106,7 +130,7 @@ impl std::fmt::Debug for Grammar {
     }
 }
 
-/// Where one answer stands in its grammar.
+/// The state of one answer in its grammar.
 struct Rule {
     matcher: Matcher,
     eos: Vec<u32>,
@@ -130,7 +154,8 @@ impl Constraint for Rule {
     }
 
     fn accept(&mut self, id: u32) -> bool {
-        // An end token ends the answer whatever the grammar makes of it; a token that was masked out ends it as well.
+        // An end token ends the answer whatever the grammar makes of it; a token that was masked
+        // out ends it as well.
         self.eos.contains(&id) || self.matcher.consume_token(id).is_err() || self.matcher.is_stopped()
     }
 }
@@ -173,12 +198,17 @@ mod tests {
             "properties": { "kind": { "enum": ["owl", "heron"] }, "legs": { "type": "integer", "maximum": 9 } },
         });
         for seed in 0..8u64 {
-            // No white space, so that the answer ends.
+            // Half of the models prefer white space to anything else.
+            let blank = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(u8::is_ascii_whitespace);
             let text = follow(&schema, |id, bytes| {
-                let blank = bytes.is_empty() || bytes.iter().any(u8::is_ascii_whitespace);
                 let draw = openledger_engine::draw(seed, 0, u64::from(id)) % 1000;
-                if id == 0 { 2000.0 } else { draw as f32 - if blank { 5000.0 } else { 0.0 } }
+                match id {
+                    0 => 2000.0,
+                    _ if blank(bytes) && seed % 2 == 0 => 5000.0,
+                    _ => draw as f32 - if bytes.is_empty() { 5000.0 } else { 0.0 },
+                }
             });
+            assert!(!text.contains("  ") && !text.contains('\n'), "{text:?}");
             let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert!(value["kind"] == "owl" || value["kind"] == "heron", "{text}");
             assert!(value["legs"].is_i64() && value.as_object().unwrap().len() == 2, "{text}");
@@ -193,6 +223,8 @@ mod tests {
             json!({ "type": "zebra" }),
             json!({ "$ref": "https://example.com/else.json" }),
             json!({ "enum": ["x".repeat(SCHEMA_MAX)] }),
+            json!({ "type": "object", "x-guidance": { "whitespace_flexible": true } }),
+            json!(false),
         ] {
             let error = grammar.json(Some(&schema)).err().unwrap();
             assert!(matches!(error, ServeError::BadRequest { param: "response_format", .. }), "{error}");

@@ -1,7 +1,8 @@
 //! The backend that computes here, with the engine.
 //!
-//! **Invariants:** a request is checked in the thread that brings it, and runs beside others in the engine's; nothing of
-//! its answer depends on them. Not here: turns and memory (`scheduler`), how a token is chosen (`choose`).
+//! **Invariants:** a request is checked in the thread that brings it, and runs beside others in the
+//! engine's; nothing of its answer depends on them. Not here: turns and memory (`scheduler`), how a
+//! token is chosen (`choose`).
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -14,10 +15,9 @@ use openledger_engine::{
 use openledger_protocol::{AdapterHash, B256, FinishReason, Sampling};
 
 use crate::adapters::AdapterStore;
-use crate::backend::{
-    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Served, Tenant, TokenEvent, TokenLogprob,
-};
-use crate::base::{Base, MAX_TOP};
+use crate::answer::{Answer, BASE, TokenEvent, TokenLogprob};
+use crate::backend::{Backend, Capabilities, LoadAdapter, Served};
+use crate::base::{Base, Cut, MAX_TOP};
 use crate::chat::ChatForm;
 use crate::choose::Chooser;
 use crate::decode::render;
@@ -26,10 +26,11 @@ use crate::error::ServeError;
 use crate::events::{Event, Events, Sender, Started, Token, events};
 use crate::memory::Memory;
 use crate::metrics::{Clock, Metrics, machine_clock};
-use crate::openai::{ModelEntry, ModelList};
+use crate::names::check_adapter_name;
+use crate::request::{CompletionRequest, RequestOptions, Tenant};
 use crate::scheduler::queue::Full;
 use crate::scheduler::thread::Engine;
-use crate::scheduler::{BASE, Job, Limits};
+use crate::scheduler::{Job, Limits};
 
 /// One base, its tokenizer and its adapters, answering. Clones share everything.
 #[derive(Clone)]
@@ -44,7 +45,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Loads the base in `dir`, known as `name`; keeps about `adapter_bytes` of idle adapters in memory.
+    /// Loads the base in `dir`, known as `name`; keeps about `adapter_bytes` of idle adapters in
+    /// memory.
     ///
     /// # Errors
     /// [`ServeError::Load`] when model or tokenizer cannot be loaded.
@@ -53,7 +55,8 @@ impl Embedded {
         Ok(Self::new(model, tokenizer, ChatForm::of_base(dir), name, adapter_bytes))
     }
 
-    /// Serves a model that is in memory already, with the default [`Limits`] beside `adapter_bytes` of idle adapters.
+    /// Serves a model that is in memory already, with the default [`Limits`] beside `adapter_bytes`
+    /// of idle adapters.
     #[must_use]
     pub fn new(model: Arc<Model>, tokenizer: Arc<Tokenizer>, form: ChatForm, name: &str, adapter_bytes: usize) -> Self {
         let limits = Limits::default();
@@ -62,7 +65,7 @@ impl Embedded {
         Self::with_limits(model, tokenizer, form, name, &limits, machine_clock())
     }
 
-    /// Serves a model within `limits`; times are told by `clock`.
+    /// Serves a model within `limits`; `clock` gives the time.
     #[must_use]
     pub fn with_limits(
         model: Arc<Model>,
@@ -79,13 +82,14 @@ impl Embedded {
         Self { base, adapters, memory, metrics, engine, name: name.to_owned(), form }
     }
 
-    /// What was counted so far.
+    /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The counts in the text form that Prometheus reads: of requests, and of the adapters that these name in memory.
+    /// The counters as a Prometheus exposition: requests, and the state of the adapters that they
+    /// name.
     #[must_use]
     pub fn prometheus(&self) -> String {
         let (stats, [used, peak, limit]) = (self.adapters.stats(), self.memory_bytes());
@@ -139,7 +143,7 @@ impl Embedded {
         &self.form
     }
 
-    /// What `model` names: `None` is the base itself.
+    /// The adapter that `model` names; `None` is the base itself.
     ///
     /// Names are the base's, an alias, `base:alias`, `sha256:<64 digits>` or `0x<64 digits>`.
     ///
@@ -167,23 +171,6 @@ impl Embedded {
         }
     }
 
-    /// What `GET /v1/models` lists: the base, then each alias with the hash behind it; `created` in Unix seconds.
-    #[must_use]
-    pub fn models(&self, created: u64, owned_by: &str) -> ModelList {
-        let entry = |id: &str, root: String, parent: Option<String>| ModelEntry {
-            id: id.to_owned(),
-            object: "model".into(),
-            created,
-            owned_by: owned_by.to_owned(),
-            root,
-            parent,
-            openledger: None,
-        };
-        let aliases = self.adapters.aliases();
-        let adapters = aliases.iter().map(|a| entry(&a.name, a.adapter.to_string(), Some(self.name.clone())));
-        ModelList::new(std::iter::once(entry(&self.name, self.base.hash.to_string(), None)).chain(adapters).collect())
-    }
-
     /// The engine's form of `sampling`.
     pub(crate) fn sampling(&self, sampling: &Sampling) -> Result<EngineSampling, ServeError> {
         self.base.sampling(sampling)
@@ -194,25 +181,31 @@ impl Embedded {
         let (_, lora) = self.adapter(model)?;
         let result = work(lora.as_deref());
         drop(lora);
-        // The engine may wait for what this held.
+        // The engine may wait for the memory that this held.
         self.adapters.release();
-        self.engine.mailbox().leave(|desk| desk.released = true);
+        self.engine.mailbox().post(|intake| intake.released = true);
         Ok(result)
     }
 
     /// A request, checked, as it waits.
-    fn job(&self, request: CompletionRequest, asked: Asked, sender: Sender) -> Result<(Tenant, Job), ServeError> {
+    fn job(
+        &self,
+        request: CompletionRequest,
+        options: RequestOptions,
+        sender: Sender,
+    ) -> Result<(Tenant, Job), ServeError> {
         if request.top_logprobs > MAX_TOP {
             let reason = format!("is {}, at most {MAX_TOP} are reported", request.top_logprobs);
             return Err(ServeError::BadRequest { param: "top_logprobs", reason });
         }
-        let Asked { tenant, decoding, constraint, format: _ } = asked;
+        let RequestOptions { tenant, decoding, constraint, format: _ } = options;
+        decoding.check(self.base.model.config().vocab)?;
         let sampling = self.base.sampling(&request.sampling)?;
         let prompt = self.base.prompt(&request.prompt)?;
         let adapter = self.resolve(&request.model)?;
         let config = self.base.model.config();
         let room = sampling.max_tokens.min(config.max_positions - prompt.1.len());
-        let include_stop = decoding.include_stop;
+        let cut = Cut::of(&decoding);
         let chooser = Chooser::new(sampling, decoding, constraint);
         let pages = (prompt.1.len() + room).div_ceil(KvCache::PAGE_TOKENS);
         let adapter_bytes = adapter.and_then(|hash| self.adapters.bytes(hash)).unwrap_or(0);
@@ -230,7 +223,7 @@ impl Embedded {
             prompt,
             room,
             chooser,
-            include_stop,
+            cut,
             sender,
             arrived,
             overtaken: 0,
@@ -247,7 +240,7 @@ impl Backend for Embedded {
     ) -> Result<Answer, ServeError> {
         let mut adapter = BASE;
         let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
-        for event in self.generate(request.clone(), Asked::default())? {
+        for event in self.generate(request.clone(), RequestOptions::default())? {
             match event {
                 Event::Started(started) => adapter = started.adapter,
                 Event::Token(Token { id, text, logprob }) => {
@@ -256,16 +249,18 @@ impl Backend for Embedded {
                     if on_token(TokenEvent { id, text: &text }).is_continue() {
                         continue;
                     }
-                    // The engine may be ahead: what the caller has seen is the answer.
+                    // The engine may be ahead: the answer is what the caller has seen.
                     let mut sampling = request.sampling.clone();
-                    let stopped = render(&self.base.tokenizer, &ids, &sampling.stop).2;
+                    let prompt = self.base.prompt(&request.prompt)?;
+                    let frame = self.base.frame(&sampling.stop, 0, &prompt.1);
+                    let stopped = render(&self.base.tokenizer, &ids, frame).2;
                     let finish = if stopped { FinishReason::Stop } else { FinishReason::Length };
                     if !stopped {
                         // What was produced is a whole answer to a request for that many tokens.
                         sampling.max_tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
                     }
-                    let prompt = self.base.prompt(&request.prompt)?;
-                    let completion = self.base.record(request.model_id, adapter, &sampling, prompt, ids, finish, false);
+                    let completion =
+                        self.base.record(request.model_id, adapter, &sampling, prompt, ids, finish, Cut::default());
                     return Ok(Answer { completion, logprobs, cancelled: true });
                 }
                 Event::Finished(answer) => return Ok(*answer),
@@ -275,10 +270,10 @@ impl Backend for Embedded {
         Err(ServeError::Stopped)
     }
 
-    fn generate(&self, request: CompletionRequest, asked: Asked) -> Result<Events, ServeError> {
+    fn generate(&self, request: CompletionRequest, options: RequestOptions) -> Result<Events, ServeError> {
         let mailbox = Arc::clone(self.engine.mailbox());
-        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
-        let (tenant, job) = self.job(request, asked, sender)?;
+        let (sender, events) = events(Arc::new(move || mailbox.post(|_| ())));
+        let (tenant, job) = self.job(request, options, sender)?;
         if job.room == 0 {
             let (adapter, prompt_tokens) = (job.hash(), u32::try_from(job.prompt.1.len()).unwrap_or(u32::MAX));
             job.sender.send(Event::Started(Started { adapter, prompt_tokens, cached_tokens: 0 }));
@@ -286,12 +281,12 @@ impl Backend for Embedded {
             return Ok(events);
         }
         let (hash, cost) = (job.hash(), u64::try_from(job.tokens()).unwrap_or(u64::MAX));
-        let refused = self.engine.mailbox().leave(|desk| {
-            if desk.is_closed() {
+        let refused = self.engine.mailbox().post(|intake| {
+            if intake.is_closed() {
                 return Err(ServeError::Stopped);
             }
-            let ahead = desk.queue.cost();
-            desk.queue.push(&tenant, cost, job).map_err(|full| {
+            let ahead = intake.queue.cost();
+            intake.queue.push(&tenant, cost, job).map_err(|full| {
                 let retry_after = self.metrics.estimate_secs(ahead);
                 match full {
                     Full::Tenant(waiting) => ServeError::QueueFull { waiting, retry_after },
@@ -319,6 +314,7 @@ impl Backend for Embedded {
     }
 
     fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError> {
+        adapter.name.iter().try_for_each(|name| check_adapter_name(name, &self.name))?;
         let hash = self.adapters.register(&adapter.path)?;
         if let Some(expected) = adapter.expected.filter(|expected| *expected != hash) {
             return Err(ServeError::Changed { path: adapter.path.clone(), expected, found: hash });
@@ -330,6 +326,7 @@ impl Backend for Embedded {
     }
 
     fn load_ensemble(&self, name: &str, members: &[(String, Weight)]) -> Result<AdapterHash, ServeError> {
+        check_adapter_name(name, &self.name)?;
         let member = |(model, weight): &(String, Weight)| {
             let base = || ServeError::BadRequest { param: "members", reason: format!("names the base `{model}`") };
             Ok(Member { adapter: self.resolve(model)?.ok_or_else(base)?, weight: *weight })
@@ -348,7 +345,7 @@ impl Backend for Embedded {
         let not_found = || ServeError::NotFound { model: model.to_owned() };
         let hash = self.resolve(model)?.ok_or_else(not_found)?;
         self.adapters.unregister(hash)?;
-        // Its keys and values are of no use to anyone.
+        // Its cached keys and values are of no further use.
         self.memory.prefixes().forget(&KvPrefixes::root(&self.base.hash.0.0, &hash.0.0));
         Ok(hash)
     }
@@ -368,7 +365,8 @@ impl Backend for Embedded {
     fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
         self.with_adapter(model, |lora| {
             let mut scored = Vec::with_capacity(ids.len());
-            // One token after the other: the logits of a whole prompt would take its length times the vocabulary.
+            // One token after the other: the logits of a whole prompt would take its length times
+            // the vocabulary.
             let mut session = Session::new(&self.base.model, lora);
             let likely = EngineSampling::default();
             let mut before: Option<Vec<f32>> = None;

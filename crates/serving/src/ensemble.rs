@@ -1,8 +1,9 @@
 //! Ensembles: several adapters answering as one, each with a weight.
 //!
-//! **Invariant:** an ensemble is its members' hashes and weights, in whatever order they are named; its hash binds both, so
-//! that an answer that carries it says whose work it is, and in which parts. Not here: the sum of the products
-//! ([`Lora::ensemble`](openledger_engine::Lora::ensemble)), who is paid (`ledger`).
+//! **Invariant:** an ensemble is its members' hashes and weights, in whatever order they are named;
+//! its hash binds both, so that an answer that carries it names its members and their parts. Not
+//! here: the sum of the products ([`Lora::ensemble`](openledger_engine::Lora::ensemble)), payment
+//! (`ledger`).
 
 use openledger_protocol::{AdapterHash, sha256};
 use serde::{Serialize, Serializer};
@@ -37,14 +38,15 @@ impl Weight {
     /// The weight of a decimal number.
     ///
     /// # Errors
-    /// [`ServeError::BadRequest`] when it is not 0.000001 to 1000 (a member that takes away could not be given its part), or
-    /// has more than six decimals.
+    /// [`ServeError::BadRequest`] when it is not 0.000001 to 1000 (a member that takes away could
+    /// not be given its part), or has more than six decimals.
     pub fn from_decimal(weight: f64) -> Result<Self, ServeError> {
         if !(1e-6..=1000.0).contains(&weight) {
             return refuse(format!("has the weight {weight}; a weight is 0.000001 to 1000"));
         }
         let millionths = (weight * 1e6).round();
-        // The quotient is the f64 nearest to the decimal, which is what a number of six decimals was read as.
+        // The quotient is the f64 nearest to the decimal, which is what a number of six decimals
+        // was read as.
         if (millionths / 1e6).to_bits() != weight.to_bits() {
             return refuse(format!("has the weight {weight}; a weight has at most six decimals"));
         }
@@ -92,7 +94,8 @@ impl Ensemble {
     /// The ensemble of `members`, in whatever order.
     ///
     /// # Errors
-    /// [`ServeError::BadRequest`] about `members` when there are none or more than 64, or an adapter is named twice.
+    /// [`ServeError::BadRequest`] about `members` when there are none or more than 64, or an
+    /// adapter is named twice.
     pub fn new(mut members: Vec<Member>) -> Result<Self, ServeError> {
         if members.is_empty() || members.len() > MEMBERS_MAX {
             return refuse(format!("has {} members; an ensemble has 1 to {MEMBERS_MAX}", members.len()));
@@ -110,9 +113,9 @@ impl Ensemble {
         &self.members
     }
 
-    /// What names it wherever an adapter's hash stands: SHA-256 over the tag `openledger/ensemble/v1\0`, the number of
-    /// members (u32), and for each member by ascending hash its hash and its weight in millionths (u32); numbers
-    /// little-endian.
+    /// What names it wherever an adapter's hash stands: SHA-256 over the tag
+    /// `openledger/ensemble/v1\0`, the number of members (u32), and for each member by ascending
+    /// hash its hash and its weight in millionths (u32); numbers little-endian.
     #[must_use]
     pub fn hash(&self) -> AdapterHash {
         let mut bytes = HASH_TAG.to_vec();

@@ -1,18 +1,18 @@
-//! Why a request was not answered: one enum, sorted by who can do something about it.
+//! Why a request was not answered: one enum, sorted by the party that can resolve the error.
 
 use std::path::PathBuf;
 
 use openledger_engine::{LoadError, RunError};
 use openledger_protocol::AdapterHash;
 
-/// Who can do something about an error.
+/// The party that can resolve an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The caller: another request may succeed.
     Caller,
     /// The operator: files or configuration are wrong.
     Operator,
-    /// Nobody: the same request may succeed later.
+    /// None: the same request may succeed later.
     Retry,
 }
 
@@ -42,14 +42,15 @@ pub enum ServeError {
         /// Positions of the model.
         limit: usize,
     },
-    /// The files of a registered adapter are not the ones that were registered; register them again under their new hash.
+    /// The files of a registered adapter are not the ones that were registered; register them again
+    /// under their new hash.
     #[error("the adapter files in `{path}` now have hash {found}, registered was {expected}")]
     Changed {
         /// The folder.
         path: PathBuf,
         /// The hash that was registered.
         expected: AdapterHash,
-        /// The hash of what lies there now.
+        /// The hash of its files now.
         found: AdapterHash,
     },
     /// An ensemble is made of this adapter; forget the ensemble first.
@@ -70,7 +71,8 @@ pub enum ServeError {
         /// The generation it is at.
         found: u64,
     },
-    /// The base asks for a chat form that this crate does not know; send completions with a prompt of your own.
+    /// The base asks for a chat form that this crate does not know; send completions with a prompt
+    /// of your own.
     #[error("the chat template of the base is not one this server can apply")]
     UnknownChatTemplate,
     /// The tenant has as many requests waiting as it may; send this one again later.
@@ -89,7 +91,8 @@ pub enum ServeError {
         /// Estimated seconds until there is room.
         retry_after: u64,
     },
-    /// The request would not fit into this server's memory even if nothing else ran; ask for fewer tokens.
+    /// The request would not fit into this server's memory even if nothing else ran; ask for fewer
+    /// tokens.
     #[error("the request needs {needed} bytes of memory, this server has {budget}")]
     TooLarge {
         /// Bytes of adapter, prompt and the longest answer.
@@ -110,7 +113,8 @@ pub enum ServeError {
     /// The server is shutting down or its engine has failed; ask another one.
     #[error("the server has stopped answering")]
     Stopped,
-    /// A peer that answers for this server failed; nothing of the answer was lost that had been shown.
+    /// A peer that answers for this server failed; nothing of the answer was lost that had been
+    /// shown.
     #[error("the remote server failed: {reason}")]
     Remote {
         /// What happened.
@@ -125,7 +129,7 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Who can do something about it.
+    /// The party that can resolve it.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {

@@ -1,10 +1,12 @@
-//! The way of an answer's tokens from the engine to who asked: a queue that either side can leave.
+//! The queue of an answer's events, from the engine to the reader; either side can leave it.
 //!
 //! # Invariants
 //!
-//! - The sender never waits: an answer is bounded by its tokens, so that a slow reader holds nothing up but itself.
-//! - Every run ends in exactly one [`Event::Finished`] or [`Event::Failed`], unless the reader has left before.
-//! - A reader that leaves is seen by the sender at its next look ([`Sender::is_wanted`]).
+//! - The sender never waits: an answer is bounded by its tokens, so a slow reader delays only
+//!   itself.
+//! - Every run ends in exactly one [`Event::Finished`] or [`Event::Failed`], unless the reader has
+//!   left before.
+//! - The sender sees that a reader has left at its next look ([`Sender::is_wanted`]).
 //!
 //! Not here: an async runtime; [`Events::poll_next`] serves any.
 
@@ -14,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use openledger_protocol::AdapterHash;
 
-use crate::backend::{Answer, TokenLogprob};
+use crate::answer::{Answer, TokenLogprob};
 use crate::error::ServeError;
 
 /// Under what an answer is made, known before its first token.
@@ -33,7 +35,8 @@ pub struct Started {
 pub struct Token {
     /// The token.
     pub id: u32,
-    /// The text that became certain with it: empty while a character is incomplete or a stop text may be under way.
+    /// The text that became certain with it: empty while a character is incomplete or a stop text
+    /// may be under way.
     pub text: String,
     /// How likely it was.
     pub logprob: TokenLogprob,
@@ -69,7 +72,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// The state; every change to it is made in one piece, so that a panic elsewhere leaves it usable.
+    /// The state; every change to it is made in one piece, so that a panic elsewhere leaves it
+    /// usable.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +95,7 @@ pub fn events(on_leave: Arc<dyn Fn() + Send + Sync>) -> (Sender, Events) {
     (Sender { shared: Arc::clone(&shared) }, Events { shared, on_leave })
 }
 
-/// The end of who makes the answer.
+/// The engine's end of the queue.
 pub struct Sender {
     shared: Arc<Shared>,
 }
@@ -106,7 +110,7 @@ impl Sender {
     /// Hands over an event; drops it when the reader has left.
     pub fn send(&self, event: Event) {
         let mut state = self.shared.lock();
-        // Who cancelled and stays waits for how it ended; further tokens are of no use to anyone.
+        // A reader that cancelled and stays waits for the end of the answer only.
         if !(state.cancelled && matches!(event, Event::Token(_))) {
             state.queue.push_back(event);
         }
@@ -129,7 +133,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Asks the run to end now. What was made so far comes as [`Event::Finished`] with `cancelled`.
+    /// Cancels the run. The answer so far comes as [`Event::Finished`] with `cancelled`.
     pub fn cancel(&self) {
         let mut state = self.shared.lock();
         let first = !state.cancelled;

@@ -1,7 +1,8 @@
 //! The one budget of bytes that adapters and keys and values share.
 //!
-//! **Invariant:** what is taken never exceeds the limit: room is made by dropping finished prefixes that nobody reads, and
-//! when there are none left, nothing is given. Not here: dropping idle adapters (`adapters`), who waits (`scheduler`).
+//! **Invariant:** the bytes taken never exceed the limit. Idle prefixes are evicted to make room;
+//! when there are none left, the request for memory fails. Not here: eviction of idle adapters
+//! (`adapters`), waiting requests (`scheduler`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,12 +24,13 @@ impl Memory {
         &self.budget
     }
 
-    /// Finished pages; every change to them is made in one piece, so that a panic elsewhere leaves them usable.
+    /// Finished pages; every change to them is made in one piece, so that a panic elsewhere leaves
+    /// them usable.
     pub(crate) fn prefixes(&self) -> MutexGuard<'_, KvPrefixes> {
         self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `bytes`, dropping prefixes as far as that helps.
+    /// Takes `bytes`; prefixes are evicted as far as that helps.
     pub(crate) fn take(&self, bytes: usize) -> Option<Lease> {
         loop {
             if let Some(lease) = self.budget.take(bytes) {

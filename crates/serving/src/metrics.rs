@@ -1,9 +1,11 @@
-//! What is counted of serving: per adapter, per tenant and in all.
+//! Counters of serving: per adapter, per tenant and in all.
 //!
 //! # Invariants
 //!
-//! - **Bounded.** At most [`LABELS_MAX`] adapters and as many tenants have numbers of their own; all others share one line.
-//! - **No clock of its own.** Time comes from the function it is made with, so that tests need no waiting.
+//! - **Bounded.** At most [`LABELS_MAX`] adapters and as many tenants have numbers of their own;
+//!   all others share one line.
+//! - **No clock of its own.** Time comes from the function it is made with, so that tests need no
+//!   waiting.
 //!
 //! Not here: what is in memory now ([`StoreStats`](crate::StoreStats)).
 
@@ -14,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openledger_protocol::AdapterHash;
 
 use crate::adapters::AdapterStats;
-use crate::backend::Tenant;
-use crate::scheduler::BASE;
+use crate::answer::BASE;
+use crate::request::Tenant;
 
 /// Most adapters, and most tenants, that have numbers of their own.
 pub const LABELS_MAX: usize = 256;
@@ -34,10 +36,10 @@ pub fn machine_clock() -> Clock {
     Arc::new(move || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// How long something took.
+/// A histogram of durations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Times {
-    /// How often it was measured.
+    /// Number of measurements.
     pub count: u64,
     /// All of it, in microseconds.
     pub sum_micros: u64,
@@ -54,7 +56,8 @@ impl Times {
         }
     }
 
-    /// An upper bound in milliseconds of the part `share` (0 to 1) of all; the largest bound when it lies beyond.
+    /// An upper bound, in milliseconds, of the quantile `share` (0 to 1); the largest bound when it
+    /// is above that.
     #[must_use]
     pub fn quantile_ms(&self, share: f64) -> u64 {
         let wanted = (share * self.count as f64).ceil() as u64;
@@ -69,18 +72,18 @@ impl Times {
     }
 }
 
-/// What is counted of one adapter or tenant.
+/// Counters of one adapter or tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that began to run.
     pub started: u64,
     /// Requests that ended with an answer, cancelled ones included.
     pub answered: u64,
-    /// Requests whose reader left before their end.
+    /// Requests that were cancelled.
     pub cancelled: u64,
     /// Requests that ended in an error.
     pub failed: u64,
-    /// Requests that could not wait.
+    /// Requests refused by a full queue.
     pub refused: u64,
     /// Tokens of prompts that ran.
     pub tokens_in: u64,
@@ -137,7 +140,7 @@ impl Outcome {
     }
 }
 
-/// Counts what happens.
+/// The counters.
 pub struct Metrics {
     clock: Clock,
     state: Mutex<State>,
@@ -161,13 +164,14 @@ impl Metrics {
         (self.clock)()
     }
 
-    /// What was counted so far.
+    /// The counters.
     #[must_use]
     pub fn snapshot(&self) -> MetricsSnapshot {
         self.lock().counts.clone()
     }
 
-    /// The counts in the text form that Prometheus reads, with what `stored` tells of each adapter that has a line of its own.
+    /// The counts as a Prometheus exposition, with the statistics that `stored` gives for each
+    /// adapter with its own label.
     pub(crate) fn prometheus(&self, stored: &dyn Fn(AdapterHash) -> Option<AdapterStats>) -> String {
         let counts = self.snapshot();
         let mut text = String::new();

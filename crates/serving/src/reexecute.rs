@@ -1,8 +1,9 @@
 //! Answers a completion again and says where it differs.
 //!
-//! **Invariant:** both ways of checking accept exactly the completions that this backend would make. Generation repeats
-//! the run token by token; teacher forcing reads prompt and answer in one pass and asks, at each place, which token would
-//! have been chosen. They agree because the engine gives the same bits either way and draws by (seed, position).
+//! **Invariant:** both ways of checking accept exactly the completions that this backend would
+//! make. Generation repeats the run token by token; teacher forcing reads prompt and answer in one
+//! pass and asks, at each place, which token would have been chosen. They agree because the engine
+//! gives the same bits either way and draws by (seed, position).
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -10,10 +11,11 @@ use std::ops::ControlFlow;
 use openledger_engine::logits;
 use openledger_protocol::{AdapterHash, B256, Completion, FinishReason};
 
-use crate::backend::{Backend, CompletionRequest, Prompt};
-use crate::decode::render;
+use crate::backend::Backend;
+use crate::decode::{Frame, continues, render};
 use crate::embedded::Embedded;
 use crate::error::ServeError;
+use crate::request::{CompletionRequest, Prompt};
 
 /// How a completion is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,8 @@ pub enum ReexecuteError {
     /// The completion is not what this backend answers.
     #[error("{0}")]
     Mismatch(Mismatch),
-    /// It could not be answered again, such as when the adapter is not here; this says nothing about the completion.
+    /// It could not be answered again, such as when the adapter is not here; this says nothing
+    /// about the completion.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -63,11 +66,12 @@ fn same<T: PartialEq + fmt::Debug>(field: &'static str, expected: &T, found: &T)
 }
 
 impl Embedded {
-    /// Checks that `completion` is what this backend answers to its prompt under its hashes, sampling and seed.
+    /// Checks that `completion` is what this backend answers to its prompt under its hashes,
+    /// sampling and seed.
     ///
     /// # Errors
-    /// [`ReexecuteError::Mismatch`] naming the first member that differs; [`ReexecuteError::Serve`] when it could not be
-    /// answered again.
+    /// [`ReexecuteError::Mismatch`] naming the first member that differs; [`ReexecuteError::Serve`]
+    /// when it could not be answered again.
     pub fn reexecute(&self, completion: &Completion, check: Check) -> Result<(), ReexecuteError> {
         let name = self.check_identity(completion)?;
         let limit = self.model().config().max_positions;
@@ -89,12 +93,18 @@ impl Embedded {
                 same("finish_reason", &again.finish_reason, &completion.finish_reason)?;
             }
         }
-        let (text, offsets, _) = render(self.tokenizer(), &completion.output_ids, &completion.sampling.stop);
+        let (text, offsets, _) = render(self.tokenizer(), &completion.output_ids, self.frame(completion));
         same("text", &text, &completion.text)?;
         same("offsets", &offsets, &completion.offsets)?;
         let count = |ids: &[u32]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
         same("usage.prompt_tokens", &count(&completion.prompt_ids), &completion.usage.prompt_tokens)?;
         same("usage.completion_tokens", &count(&completion.output_ids), &completion.usage.completion_tokens)
+    }
+
+    /// What the text of `completion` depends on beside its ids.
+    fn frame<'a>(&self, completion: &'a Completion) -> Frame<'a> {
+        let continues = continues(self.tokenizer(), &completion.prompt_ids);
+        Frame { stop: &completion.sampling.stop, min_tokens: 0, continues }
     }
 
     /// Checks hashes, mode and prompt; gives the name under which this backend knows the adapter.
@@ -137,7 +147,7 @@ impl Embedded {
             same("output_ids", &format!("{chosen} at {at}"), &format!("{id} at {at}"))?;
         }
         // Where the answer had to end, and why.
-        let stopped = |ids: &[u32]| render(self.tokenizer(), ids, &completion.sampling.stop).2;
+        let stopped = |ids: &[u32]| render(self.tokenizer(), ids, self.frame(completion)).2;
         let ends_in_stop = stopped(output);
         if ends_in_stop && stopped(&output[..found.saturating_sub(1)]) {
             return same("output_ids", &"an end at the stop text".to_owned(), &format!("{found} ids"));

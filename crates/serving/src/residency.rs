@@ -1,19 +1,22 @@
-//! Which of many values are in memory: a registry, a cache under a budget, and names that point into it.
+//! Which of many values are in memory: a registry, a cache under a budget, and names that point
+//! into it.
 //!
-//! Place in the flow: under `adapters`, which knows what a value is and how it is read. Everything that several threads
-//! change at once is here and nothing else is, so that a test can run this file under every order of steps
-//! (`tests/main/schedules.rs` includes it with locks of its own in place of [`sync`](super::sync)).
+//! Place in the flow: under `adapters`, which knows what a value is and how it is read. Everything
+//! that several threads change at once is here and nothing else is, so that a test can run this
+//! file under every order of steps (`tests/main/schedules.rs` includes it with locks of its own in
+//! place of [`sync`](super::sync)).
 //!
 //! # Invariants
 //!
-//! - **In use is never evicted.** Users hold a value by `Arc`; only what nobody holds leaves memory, least recently used
-//!   first. So there are two copies of a value only while one that was forgotten, or put in beside one that was being read,
-//!   is still in use.
-//! - **Every byte is paid for** before it is read, and given back when it has left; a value that is forgotten while it is in
-//!   use stays paid until its last holder ends.
-//! - **One load at a time per key**, also of a key that is forgotten and taken in again meanwhile. Others that want it wait
-//!   for that one; requests for what is in memory pass by.
-//! - **Nothing is done for all keys** but in [`Residency::remove`] and where a list of all is asked for.
+//! - **In use is never evicted.** Users hold a value by `Arc`; only idle values leave memory, least
+//!   recently used first. So there are two copies of a value only while one that was forgotten, or
+//!   put in beside one that was being read, is still in use.
+//! - **Every byte is paid for** before it is read, and given back when it has left; a value that is
+//!   forgotten while it is in use stays paid until its last holder ends.
+//! - **One load at a time per key**, also of a key that is forgotten and taken in again meanwhile.
+//!   Others that want it wait for that one; requests for what is in memory pass by.
+//! - **Nothing is done for all keys** but in [`Residency::remove`] and where a list of all is asked
+//!   for.
 //!
 //! Not here: files, hashes, the model.
 
@@ -99,7 +102,8 @@ pub(crate) struct Residency<K, S, V, R: Room> {
 struct Inner<K, S, V, L> {
     entries: BTreeMap<K, Entry<K, S, V, L>>,
     names: BTreeMap<String, (u64, K)>,
-    /// Keys that are being read. Apart from the entries, which may be forgotten and taken in again meanwhile.
+    /// Keys that are being read. Apart from the entries, which may be forgotten and taken in again
+    /// meanwhile.
     loading: BTreeSet<K>,
     /// Keys in memory by their last use; the first is the least recent.
     recent: BTreeMap<u64, K>,
@@ -137,7 +141,8 @@ impl<V, L> Held<V, L> {
     }
 }
 
-/// Marks a key as being read, until it is dropped; so that a failed read never leaves others waiting.
+/// Marks a key as being read, until it is dropped; so that a failed read never leaves others
+/// waiting.
 struct Loading<'a, K: Ord + Copy, S, V, R: Room> {
     cache: &'a Residency<K, S, V, R>,
     key: K,
@@ -151,14 +156,16 @@ impl<K: Ord + Copy, S, V, R: Room> Drop for Loading<'_, K, S, V, R> {
 }
 
 impl<K, S, V, R: Room> Residency<K, S, V, R> {
-    /// The state; a panic elsewhere leaves it usable, since every change to it is made in one piece.
+    /// The state; a panic elsewhere leaves it usable, since every change to it is made in one
+    /// piece.
     fn lock(&self) -> MutexGuard<'_, Inner<K, S, V, R::Lease>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
-    /// Nothing registered yet; keeps about `idle_bytes` of idle values and takes the bytes of all from `room`.
+    /// Nothing registered yet; keeps about `idle_bytes` of idle values and takes the bytes of all
+    /// from `room`.
     pub(crate) fn new(room: R, idle_bytes: usize) -> Self {
         let inner = Inner {
             entries: BTreeMap::new(),
@@ -172,8 +179,8 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
         Self { room, idle_bytes, inner: Mutex::new(inner), loaded: Condvar::new() }
     }
 
-    /// Takes in `key`, made of `needs`, read from `source` into about `bytes`; a known key is read from the newer source
-    /// from then on. What is in memory stays as it is.
+    /// Takes in `key`, made of `needs`, read from `source` into about `bytes`; a known key is read
+    /// from the newer source from then on. What is in memory stays as it is.
     ///
     /// # Errors
     /// The first of `needs` that is not registered; nothing is changed then.
@@ -198,7 +205,8 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
         Ok(())
     }
 
-    /// Forgets `key` and the names that point to it; its memory is free as soon as nobody uses it.
+    /// Unregisters `key` and its names. Its memory is free after its last user has dropped the
+    /// value.
     ///
     /// # Errors
     /// [`Kept`], naming why; nothing is changed then.
@@ -265,8 +273,8 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
         self.lock().touch(key)
     }
 
-    /// Takes in a value that was read elsewhere and is paid by `lease`, and gives what to use: the one in memory if there is
-    /// one meanwhile.
+    /// Takes in a value that was read elsewhere and is paid by `lease`, and gives what to use: the
+    /// one in memory if there is one meanwhile.
     pub(crate) fn put(&self, key: K, value: V, lease: R::Lease) -> Arc<V> {
         let mut inner = self.lock();
         if let Some(known) = inner.touch(key) {
@@ -288,34 +296,35 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
         value
     }
 
-    /// Drops the least recently used value that nobody holds; `false` when there is none.
+    /// Evicts the least recently used idle value; `false` when there is none.
     pub(crate) fn evict_one(&self) -> bool {
         let mut inner = self.lock();
         inner.sweep() || inner.evict_one()
     }
 
-    /// Gives back what is no longer used: to be called when a holder has ended.
+    /// Releases idle memory; to be called after a user has dropped its value.
     pub(crate) fn release(&self) {
         let mut inner = self.lock();
         inner.sweep();
         inner.evict_to(self.idle_bytes);
     }
 
-    /// Memory for a value of `bytes`; others that nobody holds make room.
+    /// Memory for a value of `bytes`; idle values are evicted for it.
     fn lease(&self, bytes: usize) -> Option<R::Lease> {
         loop {
             if let Some(lease) = self.room.take(bytes) {
                 return Some(lease);
             }
             if !self.evict_one() {
-                // Another thread may have evicted the last one since: it did so under the lock that was just taken.
+                // Another thread may have evicted the last one since: it did so under the lock that
+                // was just taken.
                 return self.room.take(bytes);
             }
         }
     }
 
-    /// Points `name` to `key` as a new generation and gives its number. With `expected`, only if the name is at that
-    /// generation now (0: does not exist yet).
+    /// Points `name` to `key` as a new generation and gives its number. With `expected`, only if
+    /// the name is at that generation now (0: does not exist yet).
     ///
     /// # Errors
     /// [`Unmoved`], naming why.
@@ -338,13 +347,13 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
         inner.names.get(name).map(|(generation, key)| (*generation, *key, inner.is_resident(*key)))
     }
 
-    /// All names in order, as [`Residency::named`] tells each.
+    /// All names in order, each as [`Residency::named`] gives it.
     pub(crate) fn names(&self) -> Vec<(String, u64, K, bool)> {
         let inner = self.lock();
-        let told = |(name, (generation, key)): (&String, &(u64, K))| {
+        let row = |(name, (generation, key)): (&String, &(u64, K))| {
             (name.clone(), *generation, *key, inner.is_resident(*key))
         };
-        inner.names.iter().map(told).collect()
+        inner.names.iter().map(row).collect()
     }
 
     /// Where `key` is read from.
@@ -354,14 +363,14 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
 
     /// What is known of `key`.
     pub(crate) fn facts(&self, key: K) -> Option<Facts> {
-        self.lock().entries.get(&key).map(Entry::told)
+        self.lock().entries.get(&key).map(Entry::facts)
     }
 
     /// What is known of each key in memory, least recently used first.
     pub(crate) fn resident(&self) -> Vec<(K, Facts)> {
         let inner = self.lock();
-        let told = |key: &K| Some((*key, inner.entries.get(key)?.told()));
-        inner.recent.values().filter_map(told).collect()
+        let row = |key: &K| Some((*key, inner.entries.get(key)?.facts()));
+        inner.recent.values().filter_map(row).collect()
     }
 
     /// Sums over all keys.
@@ -372,7 +381,7 @@ impl<K: Ord + Copy, S: Clone, V: Weigh, R: Room> Residency<K, S, V, R> {
 }
 
 impl<K, S, V, L> Entry<K, S, V, L> {
-    fn told(&self) -> Facts {
+    fn facts(&self) -> Facts {
         Facts { resident: self.held.is_some(), bytes: self.bytes, ..self.facts }
     }
 }
@@ -395,7 +404,8 @@ impl<K: Ord + Copy, S, V, L> Inner<K, S, V, L> {
         Some(value)
     }
 
-    /// Keeps what was read in memory. Who asked for a key that was forgotten meanwhile has it until he ends.
+    /// Keeps a value that was read in memory. A caller that already holds an unregistered value
+    /// keeps it until it is dropped.
     fn hold(&mut self, key: K, held: Held<V, L>) {
         self.totals.resident_bytes += held.bytes;
         let Some(entry) = self.entries.get_mut(&key) else { return self.leaving.push(held) };
@@ -409,12 +419,12 @@ impl<K: Ord + Copy, S, V, L> Inner<K, S, V, L> {
         self.totals.loads += 1;
     }
 
-    /// Lets go of forgotten values whose last holder has ended; whether there were any.
+    /// Drops unregistered values whose last user has dropped them; whether there were any.
     fn sweep(&mut self) -> bool {
         let before = self.leaving.len();
         let bytes = &mut self.totals.resident_bytes;
         self.leaving.retain(|held| {
-            // Asked once: its last holder may end meanwhile.
+            // RequestOptions once: its last holder may end meanwhile.
             let idle = held.is_idle();
             *bytes -= if idle { held.bytes } else { 0 };
             !idle
@@ -422,7 +432,7 @@ impl<K: Ord + Copy, S, V, L> Inner<K, S, V, L> {
         self.leaving.len() < before
     }
 
-    /// Drops the least recently used value that nobody holds; `false` when there is none.
+    /// Evicts the least recently used idle value; `false` when there is none.
     fn evict_one(&mut self) -> bool {
         let idle = |key: &K| self.entries.get(key).and_then(|e| e.held.as_ref()).is_some_and(Held::is_idle);
         let Some((used, key)) = self.recent.iter().find(|(_, key)| idle(key)).map(|(used, key)| (*used, *key)) else {
@@ -436,7 +446,7 @@ impl<K: Ord + Copy, S, V, L> Inner<K, S, V, L> {
         true
     }
 
-    /// Drops what nobody holds, least recently used first, until the rest fits.
+    /// Evicts idle values, least recently used first, until the rest fits.
     fn evict_to(&mut self, bytes: usize) {
         while self.totals.resident_bytes > bytes && self.evict_one() {}
     }

@@ -1,5 +1,5 @@
-//! A folder of packed adapters beside the originals, so that a cold adapter is mapped instead of read and packed again,
-//! and an index that knows unchanged originals without hashing them.
+//! A folder of packed adapters beside the originals, so that a cold adapter is mapped instead of
+//! read and packed again, and an index that knows unchanged originals without hashing them.
 //!
 //! ```text
 //! <folder>/<start of the base's hash>/<adapter's hash>.packed    mapped by content
@@ -8,11 +8,13 @@
 //!
 //! # Invariants
 //!
-//! - **The original decides.** A packed file is used only while the original carries the stamp it was packed under.
-//! - **Nobody else may write here.** Who can write this folder can answer in the adapters' name: checksums find accidents,
-//!   not forgers. It is made with mode 0700, and one that others own or may write is refused.
-//! - **It may vanish.** What is missing, cut or damaged counts as absent and is made anew; the folder can be emptied at any
-//!   time. Nothing else removes files from it.
+//! - **The original decides.** A packed file is used only while the original carries the stamp it
+//!   was packed under.
+//! - **Private to its owner.** An account with write access could forge the adapters' answers:
+//!   checksums find accidents, not forgeries. The folder is made with mode 0700, and one that
+//!   others own or may write is refused.
+//! - **It may vanish.** A missing, cut or damaged file counts as absent and is packed again; the
+//!   folder can be emptied at any time. Nothing else removes files from it.
 //!
 //! Not here: what an adapter is (`adapters`), the form of packed files (`engine`).
 
@@ -28,13 +30,14 @@ use openledger_engine::{LoadError, Lora, Model};
 use openledger_protocol::{AdapterHash, B256};
 use serde::{Deserialize, Serialize};
 
-/// Files that changed less than this ago may change again without a new stamp: clocks of file systems are coarse.
+/// Files that changed less than this ago may change again without a new stamp: clocks of file
+/// systems are coarse.
 const FRESH_NANOS: i64 = 2_000_000_000;
-/// Lines of the index from which it is written anew when more than half say nothing any more.
+/// Number of index lines from which the index is rewritten when more than half are obsolete.
 const COMPACT_FROM: usize = 1024;
 
-/// What tells that a PEFT folder is as it was: length, times of last change (contents, then anything), and number of its
-/// files.
+/// The stamp that shows that a PEFT folder is unchanged: of each file its length, times of last
+/// change (contents, then anything) and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp([[i64; 4]; 2]);
 
@@ -42,10 +45,11 @@ impl Stamp {
     /// The stamp of the adapter in `dir`; `None` when it is not whole.
     pub(crate) fn of(dir: &Path) -> Option<Self> {
         let file = |name: &str| -> Option<[i64; 4]> {
-            let told = std::fs::metadata(dir.join(name)).ok()?;
+            let metadata = std::fs::metadata(dir.join(name)).ok()?;
             let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
-            let times = [nanos(told.mtime(), told.mtime_nsec()), nanos(told.ctime(), told.ctime_nsec())];
-            Some([i64::try_from(told.len()).ok()?, times[0], times[1], told.ino().cast_signed()])
+            let times =
+                [nanos(metadata.mtime(), metadata.mtime_nsec()), nanos(metadata.ctime(), metadata.ctime_nsec())];
+            Some([i64::try_from(metadata.len()).ok()?, times[0], times[1], metadata.ino().cast_signed()])
         };
         Some(Self([file("adapter_config.json")?, file("adapter_model.safetensors")?]))
     }
@@ -80,8 +84,8 @@ impl Sidecars {
     /// Those of the base of hash `base` in `folder`, which is made if need be.
     ///
     /// # Errors
-    /// [`LoadError::Io`] when the folder cannot be made or written; [`LoadError::Unsupported`] when others own it or may
-    /// write it.
+    /// [`LoadError::Io`] when the folder cannot be made or written; [`LoadError::Unsupported`] when
+    /// others own it or may write it.
     pub(crate) fn open(folder: &Path, base: B256) -> Result<Self, LoadError> {
         let dir = folder.join(&base.to_string()[2..18]);
         let io = |source| LoadError::Io { path: dir.clone(), source };
@@ -91,8 +95,8 @@ impl Sidecars {
         let file = options.read(true).append(true).create(true).mode(0o600).open(&path).map_err(io)?;
         let own = own_id(&dir).map_err(io)?;
         for place in [folder, &dir, &path] {
-            let told = std::fs::metadata(place).map_err(io)?;
-            if let Some(why) = not_ours(&told, own) {
+            let metadata = std::fs::metadata(place).map_err(io)?;
+            if let Some(why) = not_ours(&metadata, own) {
                 let what = format!("`{}` as a cache of adapters: {why}", place.display());
                 return Err(LoadError::Unsupported { what });
             }
@@ -112,7 +116,8 @@ impl Sidecars {
         (found == stamp).then_some((*adapter, *bytes))
     }
 
-    /// Remembers what lies in folder `path`, unless its files are so fresh that a change could go unseen.
+    /// Records the adapter in folder `path`, unless its files are so fresh that a change could go
+    /// unseen.
     ///
     /// An index that cannot be written costs time at the next start and nothing else.
     pub(crate) fn remember(&self, path: &Path, stamp: Stamp, adapter: AdapterHash, bytes: usize) {
@@ -141,7 +146,8 @@ impl Sidecars {
         Lora::map_unread(&self.path(numbers), model, numbers.0)
     }
 
-    /// Packs `lora` into its file, if that is not there, and gives it mapped from there; as it is when that does not work.
+    /// Packs `lora` into its file, if that is not there, and gives it mapped from there; as it is
+    /// when that does not work.
     pub(crate) fn pack(&self, lora: Lora, model: &Model) -> Lora {
         let numbers = B256::from(lora.hash());
         if let Some(mapped) = self.map(numbers, model) {
@@ -160,7 +166,7 @@ impl Sidecars {
 }
 
 impl Index {
-    /// Reads all lines; those that are cut or damaged say nothing. Gives their number.
+    /// Reads all lines; cut or damaged ones are skipped. Gives their number.
     fn read(&mut self) -> std::io::Result<usize> {
         let mut lines = 0;
         for line in BufReader::new(&self.file).split(b'\n') {
@@ -180,7 +186,8 @@ impl Index {
         self.file.write_all(&text)
     }
 
-    /// Writes the index anew, whole or not at all. What another process appends meanwhile is hashed again some day.
+    /// Rewrites the index, whole or not at all. Folders that another process appends meanwhile are
+    /// hashed again later.
     fn rewrite(&mut self, path: &Path) -> std::io::Result<()> {
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut options = OpenOptions::new();
@@ -196,7 +203,7 @@ impl Index {
     }
 }
 
-/// Whose files this process makes in `dir`.
+/// The account that owns files this process makes in `dir`.
 fn own_id(dir: &Path) -> std::io::Result<u32> {
     let probe = dir.join(format!("owner-{}.tmp", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe);
@@ -212,10 +219,10 @@ fn own_id(dir: &Path) -> std::io::Result<u32> {
 }
 
 /// Why a file or folder must not be trusted.
-fn not_ours(told: &Metadata, own: u32) -> Option<String> {
-    let mode = told.mode() & 0o777;
-    if told.uid() != own {
-        return Some(format!("it belongs to user {}, this process runs as {own}", told.uid()));
+fn not_ours(metadata: &Metadata, own: u32) -> Option<String> {
+    let mode = metadata.mode() & 0o777;
+    if metadata.uid() != own {
+        return Some(format!("it belongs to user {}, this process runs as {own}", metadata.uid()));
     }
     (mode & 0o022 != 0).then(|| format!("others may write it (mode {mode:o}); take that away with `chmod go-w`"))
 }

@@ -1,20 +1,25 @@
-//! Prepaid channels: what was deposited and what is spent of it.
+//! Prepaid channels: the amounts deposited, spent and reserved.
 //!
-//! **Invariant:** `spent` and `deposited` only grow, and `spent` never exceeds `deposited`.
+//! **Invariant:** `spent` and `deposited` only grow, and `spent + reserved` never exceeds `deposited`. `reserved` is the
+//! sum of the channel's held reservations.
+//!
+//! Not here: how amounts are reserved and charged (`reservations`).
+
+use openledger_protocol::ChannelConfig;
 
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 use crate::ids::{Address, Amount, ChannelId};
-use crate::sql::{Row, values, words};
+use crate::sql::{FOR_UPDATE, Row, values, words};
 
 words! {
     /// Whether a channel takes payments.
     pub enum ChannelState {
         /// It does.
         Open = "open",
-        /// The payer asked for the rest back; it takes none.
+        /// The payer asked for the rest back: nothing more is reserved, what is reserved is still charged.
         Closing = "closing",
-        /// Settled.
+        /// Settled: it pays nothing any more.
         Closed = "closed",
     }
 }
@@ -32,95 +37,154 @@ pub struct Channel {
     pub deposited: Amount,
     /// What is spent, cumulative.
     pub spent: Amount,
-    /// Receipts so far; also the nonce of the next one.
+    /// What is reserved for answers that are not charged yet.
+    pub reserved: Amount,
+    /// Receipts so far: the last one's number, from 1.
     pub nonce: u64,
+    /// Time of the last receipt, Unix seconds; 0 before the first.
+    pub time: u64,
     /// Whether it takes payments.
     pub state: ChannelState,
 }
 
-const SELECT: &str = "SELECT id, payer, payee, deposited, spent, nonce, state FROM channels";
+impl Channel {
+    /// What is deposited and neither spent nor reserved.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] when more is spent and reserved than deposited.
+    pub fn free(&self) -> Result<Amount> {
+        let free = self.deposited.minus(self.spent).and_then(|left| left.minus(self.reserved));
+        free.map_err(|error| Error::damaged("channel", self.id, error))
+    }
+}
 
-fn read(row: &Row) -> Result<Channel> {
+pub(crate) const SELECT: &str = "SELECT id, payer, payee, deposited, spent, reserved, nonce, time, state FROM channels";
+
+pub(crate) fn read(row: &Row) -> Result<Channel> {
     Ok(Channel {
         id: row.get(0)?,
         payer: row.get(1)?,
         payee: row.get(2)?,
         deposited: row.get(3)?,
         spent: row.get(4)?,
-        nonce: row.get(5)?,
-        state: row.get(6)?,
+        reserved: row.get(5)?,
+        nonce: row.get(6)?,
+        time: row.get(7)?,
+        state: row.get(8)?,
+    })
+}
+
+fn read_config(row: &Row) -> Result<ChannelConfig> {
+    Ok(ChannelConfig {
+        payer: row.get(0)?,
+        authorizer: row.get(1)?,
+        node: row.get(2)?,
+        withdraw_delay: row.get(3)?,
+        salt: row.get(4)?,
     })
 }
 
 impl Reads {
     /// The channel with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
         self.one(format!("{SELECT} WHERE id = ?"), values![id], read).await
     }
 
     /// A payer's channels, by id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::channel`].
     pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>> {
         self.list(format!("{SELECT} WHERE payer = ? ORDER BY id"), values![payer], read).await
     }
 
-    /// The channels that paid for receipts which are in no epoch yet.
+    /// The channels that paid for receipts of epochs that are not proposed yet, by id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::channel`].
     pub async fn owing_channels(&self) -> Result<Vec<Channel>> {
-        let owing = "id IN (SELECT channel FROM receipts WHERE epoch IS NULL)";
+        let owing = "id IN (SELECT r.channel FROM receipts r JOIN epochs e ON e.number = r.epoch \
+                     WHERE e.state IN ('open', 'closing', 'closed'))";
         self.list(format!("{SELECT} WHERE {owing} ORDER BY id"), values![], read).await
+    }
+
+    /// The channels that paid for receipts of an epoch, by id: those to be redeemed before it is proposed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::channel`].
+    pub async fn channels_of_epoch(&self, epoch: u64) -> Result<Vec<Channel>> {
+        let of = "id IN (SELECT channel FROM receipts WHERE epoch = ?)";
+        self.list(format!("{SELECT} WHERE {of} ORDER BY id"), values![epoch], read).await
+    }
+
+    /// What a channel's id is the hash of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::channel`].
+    pub async fn channel_config(&self, id: ChannelId) -> Result<Option<ChannelConfig>> {
+        let sql = "SELECT payer, authorizer, node, withdraw_delay, salt FROM channel_configs WHERE channel = ?";
+        self.one(sql, values![id], read_config).await
     }
 }
 
 impl Tx {
-    /// Adds a channel. [`Error::Exists`] when it is there, [`Error::OutOfBounds`] when more is spent than deposited.
-    pub async fn put_channel(&mut self, c: &Channel) -> Result<()> {
-        within(format!("spent of channel {}", c.id), c.spent, Amount::ZERO, c.deposited)?;
-        let row = values![c.id, c.payer, c.payee, c.deposited, c.spent, c.nonce, c.state];
-        self.insert_all("channels (id, payer, payee, deposited, spent, nonce, state)", vec![row]).await
-    }
-
-    /// Spends up to `spent` (cumulative) for the receipt with nonce `expected`, and returns the channel after it.
+    /// Adds a channel with its configuration.
     ///
     /// # Errors
     ///
-    /// Nothing is changed when it fails with [`Error::Missing`], [`Error::ChannelClosed`], [`Error::ChannelMoved`] when
-    /// the channel stands at another nonce, or [`Error::OutOfBounds`] when `spent` goes back or beyond the deposit.
-    pub async fn spend(&mut self, id: ChannelId, expected: u64, spent: Amount) -> Result<Channel> {
-        let mut channel = self.channel(id).await?.ok_or_else(|| Error::missing("channel", id))?;
-        if channel.state != ChannelState::Open {
-            return Err(Error::ChannelClosed { channel: id });
-        }
-        if channel.nonce != expected {
-            return Err(Error::ChannelMoved { channel: id, expected, found: channel.nonce });
-        }
-        within(format!("spent of channel {id}"), spent, channel.spent, channel.deposited)?;
-        let sql = "UPDATE channels SET spent = ?, nonce = nonce + 1 WHERE id = ? AND nonce = ?";
-        self.execute(sql, values![spent, id, expected]).await?;
-        channel.spent = spent;
-        channel.nonce += 1;
-        Ok(channel)
+    /// [`Error::Exists`] when it is there, [`Error::OutOfBounds`] when more is spent than deposited, or something is
+    /// reserved.
+    pub async fn put_channel(&mut self, c: &Channel, config: &ChannelConfig) -> Result<()> {
+        within(format!("spent of channel {}", c.id), c.spent, Amount::ZERO, c.deposited)?;
+        within(format!("reserved in channel {}", c.id), c.reserved, Amount::ZERO, Amount::ZERO)?;
+        let row = values![c.id, c.payer, c.payee, c.deposited, c.spent, c.reserved, c.nonce, c.time, 0u64, c.state];
+        let head = "channels (id, payer, payee, deposited, spent, reserved, nonce, time, reservations, state)";
+        self.insert_all(head, vec![row]).await?;
+        let ChannelConfig { payer, authorizer, node, withdraw_delay, salt } = config;
+        let row = values![c.id, *payer, *authorizer, *node, *withdraw_delay, *salt];
+        let head = "channel_configs (channel, payer, authorizer, node, withdraw_delay, salt)";
+        self.insert_all(head, vec![row]).await
     }
 
     /// Sets all deposits so far, as the chain says.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], and [`Error::OutOfBounds`] when it would shrink.
+    /// [`Error::Missing`], and [`Error::OutOfBounds`] when it would shrink; nothing is changed then.
     pub async fn set_deposited(&mut self, id: ChannelId, deposited: Amount) -> Result<()> {
-        let channel = self.channel(id).await?.ok_or_else(|| Error::missing("channel", id))?;
+        let channel = self.locked_channel(id).await?;
         within(format!("deposited in channel {id}"), deposited, channel.deposited, Amount(u128::MAX))?;
-        self.execute("UPDATE channels SET deposited = ? WHERE id = ?", values![deposited, id]).await?;
-        Ok(())
+        self.execute("UPDATE channels SET deposited = ? WHERE id = ?", values![deposited, id]).await.map(drop)
     }
 
-    /// Sets whether the channel takes payments. [`Error::Missing`] when there is none with this id.
+    /// Sets whether the channel takes payments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when there is none with this id.
     pub async fn set_channel_state(&mut self, id: ChannelId, state: ChannelState) -> Result<()> {
         match self.execute("UPDATE channels SET state = ? WHERE id = ?", values![state, id]).await? {
             0 => Err(Error::missing("channel", id)),
             _ => Ok(()),
         }
     }
+
+    /// The channel as it is; nobody else changes it before this transaction ends.
+    pub(crate) async fn locked_channel(&mut self, id: ChannelId) -> Result<Channel> {
+        let found = self.one(format!("{SELECT} WHERE id = ? {FOR_UPDATE}"), values![id], read).await?;
+        found.ok_or_else(|| Error::missing("channel", id))
+    }
 }
 
-fn within(subject: String, given: Amount, least: Amount, most: Amount) -> Result<()> {
+pub(crate) fn within(subject: String, given: Amount, least: Amount, most: Amount) -> Result<()> {
     if (least..=most).contains(&given) { Ok(()) } else { Err(Error::OutOfBounds { subject, given, least, most }) }
 }

@@ -2,16 +2,15 @@
 //!
 //! **Invariant:** `seq` grows with acceptance, so the earliest holder of a text is the one with the least `seq`.
 
+use crate::counters::Counter;
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
-use crate::ids::{Address, B256, BlobHash, ContributionId, DatanetId};
-use crate::sql::{Row, json, values, words};
+use crate::ids::{Address, B256, ContributionId, DatanetId};
+use crate::sql::{FOR_UPDATE, Row, values, words};
 
 words! {
     /// How far a contribution has come.
     pub enum ContributionState {
-        /// Parsed and checked, nothing promised yet.
-        Prepared = "prepared",
         /// Its records are stored; the registration is on its way to the chain.
         Committed = "committed",
         /// The chain has its title.
@@ -26,9 +25,9 @@ pub struct ContributionRow {
     pub id: ContributionId,
     /// The datanet it entered.
     pub datanet: DatanetId,
-    /// Who signed the registration.
+    /// The account that signed the registration.
     pub registrant: Address,
-    /// Who made the records.
+    /// The accounts of its contributors.
     pub contributors: Vec<Address>,
     /// Merkle root over the record leaves.
     pub root: B256,
@@ -40,40 +39,58 @@ pub struct ContributionRow {
     pub state: ContributionState,
     /// The splitter or the single payee, once known.
     pub payee: Option<Address>,
-    /// The blob with the import's manifest.
-    pub manifest: Option<BlobHash>,
 }
 
-const SELECT: &str =
-    "SELECT id, datanet, registrant, contributors_json, root, count, seq, state, payee, manifest FROM contributions";
+const SELECT: &str = "SELECT id, datanet, registrant, contributors, root, count, seq, state, payee FROM contributions";
 
 fn read(row: &Row) -> Result<ContributionRow> {
     Ok(ContributionRow {
         id: row.get(0)?,
         datanet: row.get(1)?,
         registrant: row.get(2)?,
-        contributors: row.json(3)?,
+        contributors: row.get(3)?,
         root: row.get(4)?,
         count: row.get(5)?,
         seq: row.get(6)?,
         state: row.get(7)?,
         payee: row.get(8)?,
-        manifest: row.get(9)?,
     })
 }
 
 impl Reads {
     /// The contribution with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn contribution(&self, id: ContributionId) -> Result<Option<ContributionRow>> {
         self.one(format!("{SELECT} WHERE id = ?"), values![id], read).await
     }
 
     /// A datanet's contributions in order of acceptance.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::contribution`].
     pub async fn contributions_of(&self, datanet: DatanetId) -> Result<Vec<ContributionRow>> {
         self.list(format!("{SELECT} WHERE datanet = ? ORDER BY seq"), values![datanet], read).await
     }
 
+    /// Registered contributions, newest first, at most `limit` of those accepted before number `before`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::contribution`].
+    pub async fn latest_contributions(&self, before: Option<u64>, limit: u32) -> Result<Vec<ContributionRow>> {
+        let sql = format!("{SELECT} WHERE state = 'registered' AND seq < ? ORDER BY seq DESC LIMIT ?");
+        self.list(sql, values![before.unwrap_or(u64::MAX >> 1), limit], read).await
+    }
+
     /// How many contributions `registrant` has made: the nonce of the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::contribution`].
     pub async fn registrations_by(&self, registrant: Address) -> Result<u64> {
         self.number("SELECT COUNT(*) FROM contributions WHERE registrant = ?", values![registrant]).await
     }
@@ -88,29 +105,40 @@ impl Tx {
     pub async fn put_contribution(&mut self, contribution: &ContributionRow) -> Result<u64> {
         let c = contribution;
         let seq = self.next_sequence("contributions").await?;
-        let mut row = values![c.id, seq, c.datanet, c.registrant, c.root, c.count, c.state, c.payee, c.manifest];
-        row.push(json(&c.contributors)?);
-        let head =
-            "contributions (id, seq, datanet, registrant, root, count, state, payee, manifest, contributors_json)";
+        let contributors = c.contributors.as_slice();
+        let row = values![c.id, seq, c.datanet, c.registrant, contributors, c.root, c.count, c.state, c.payee];
+        let head = "contributions (id, seq, datanet, registrant, contributors, root, count, state, payee)";
         self.insert_all(head, vec![row]).await?;
         Ok(seq)
     }
 
-    /// Moves a contribution on, and sets its payee where one is given.
+    /// Notes that the chain has a contribution's title, held by `payee`, and counts the contribution; one that is
+    /// registered already is not counted again.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] when there is none with this id.
-    pub async fn set_contribution_state(
-        &mut self,
-        id: ContributionId,
-        state: ContributionState,
-        payee: Option<Address>,
-    ) -> Result<()> {
-        let sql = "UPDATE contributions SET state = ?, payee = COALESCE(?, payee) WHERE id = ?";
-        match self.execute(sql, values![state, payee, id]).await? {
-            0 => Err(Error::missing("contribution", id)),
-            _ => Ok(()),
+    pub async fn register_contribution(&mut self, id: ContributionId, payee: Address) -> Result<()> {
+        let found = self.one(format!("{SELECT} WHERE id = ? {FOR_UPDATE}"), values![id], read).await?;
+        let row = found.ok_or_else(|| Error::missing("contribution", id))?;
+        let sql = "UPDATE contributions SET state = 'registered', payee = ? WHERE id = ?";
+        self.execute(sql, values![payee, id]).await?;
+        if row.state == ContributionState::Registered {
+            return Ok(());
         }
+        let sql = "UPDATE datanets SET contributions = contributions + 1, records = records + ? WHERE id = ?";
+        self.execute(sql, values![row.count, row.datanet]).await?;
+        let mut contributors = row.contributors;
+        contributors.sort();
+        contributors.dedup();
+        let mut new = 0;
+        for account in contributors {
+            let sql = "INSERT INTO contributors (account, contributions) VALUES (?, 1) ON CONFLICT (account) \
+                       DO UPDATE SET contributions = contributors.contributions + 1 RETURNING contributions";
+            let count: Option<u64> = self.one(sql, values![account], |row| row.get(0)).await?;
+            new += u128::from(count == Some(1));
+        }
+        let counted = [(Counter::Contributions, 1), (Counter::Records, row.count.into()), (Counter::Contributors, new)];
+        self.count(0, &counted).await
     }
 }

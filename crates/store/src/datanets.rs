@@ -2,12 +2,12 @@
 //!
 //! Not here: the contributions a version lists (`contributions`).
 
-use serde_json::Value as Json;
+use openledger_protocol::{Purposes, Rights};
 
 use crate::db::{Reads, Tx};
 use crate::error::Result;
 use crate::ids::{Address, B256, ContributionId, DatanetId};
-use crate::sql::{Row, json, values};
+use crate::sql::{Row, values};
 
 /// A datanet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +16,18 @@ pub struct Datanet {
     pub id: DatanetId,
     /// Its name, unique on this node.
     pub name: String,
-    /// Who owns it.
+    /// Its owner when it was added.
     pub owner: Address,
+    /// What it is about.
+    pub description: String,
     /// Its terms.
-    pub terms: Json,
+    pub rights: Rights,
     /// When it was made, Unix milliseconds.
     pub created: u64,
+    /// Its registered contributions; counted by the store.
+    pub contributions: u64,
+    /// The records of its registered contributions; counted by the store.
+    pub records: u64,
 }
 
 /// A published state of a datanet.
@@ -37,61 +43,115 @@ pub struct DatanetVersion {
     pub contributions: Vec<ContributionId>,
 }
 
-const DATANET: &str = "SELECT id, name, owner, terms_json, created FROM datanets";
-const VERSION: &str = "SELECT datanet, version, root, contributions_json FROM datanet_versions";
+const DATANET: &str = "SELECT id, name, owner, description, license, purposes, attribution, share_alike, \
+                       min_royalty_bps, until, created, contributions, records FROM datanets";
+const VERSION: &str = "SELECT datanet, version, root, contributions FROM datanet_versions";
 
 fn datanet(row: &Row) -> Result<Datanet> {
-    Ok(Datanet { id: row.get(0)?, name: row.get(1)?, owner: row.get(2)?, terms: row.json(3)?, created: row.get(4)? })
+    let rights = Rights {
+        license: row.get(4)?,
+        purposes: Purposes(row.get(5)?),
+        attribution: row.get(6)?,
+        share_alike: row.get(7)?,
+        min_royalty_bps: row.get(8)?,
+        until: row.get(9)?,
+    };
+    Ok(Datanet {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        owner: row.get(2)?,
+        description: row.get(3)?,
+        rights,
+        created: row.get(10)?,
+        contributions: row.get(11)?,
+        records: row.get(12)?,
+    })
 }
 
 fn version(row: &Row) -> Result<DatanetVersion> {
-    Ok(DatanetVersion { datanet: row.get(0)?, version: row.get(1)?, root: row.get(2)?, contributions: row.json(3)? })
+    Ok(DatanetVersion { datanet: row.get(0)?, version: row.get(1)?, root: row.get(2)?, contributions: row.get(3)? })
 }
 
 impl Reads {
     /// The datanet with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Malformed`] naming the column that is damaged.
     pub async fn datanet(&self, id: DatanetId) -> Result<Option<Datanet>> {
         self.one(format!("{DATANET} WHERE id = ?"), values![id], datanet).await
     }
 
+    /// Datanets by id, at most `limit` of those after `after`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
+    pub async fn datanets_page(&self, after: Option<DatanetId>, limit: u32) -> Result<Vec<Datanet>> {
+        let after = after.map_or(0, |id| id.0);
+        self.list(format!("{DATANET} WHERE id > ? ORDER BY id LIMIT ?"), values![after, limit], datanet).await
+    }
+
     /// The datanet with this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
     pub async fn datanet_named(&self, name: &str) -> Result<Option<Datanet>> {
         self.one(format!("{DATANET} WHERE name = ?"), values![name], datanet).await
     }
 
     /// All datanets, by id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
     pub async fn datanets(&self) -> Result<Vec<Datanet>> {
         self.list(format!("{DATANET} ORDER BY id"), values![], datanet).await
     }
 
     /// One version of a datanet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
     pub async fn datanet_version(&self, of: DatanetId, number: u64) -> Result<Option<DatanetVersion>> {
         self.one(format!("{VERSION} WHERE datanet = ? AND version = ?"), values![of, number], version).await
     }
 
-    /// All versions of a datanet, oldest first.
-    pub async fn datanet_versions(&self, of: DatanetId) -> Result<Vec<DatanetVersion>> {
-        self.list(format!("{VERSION} WHERE datanet = ? ORDER BY version"), values![of], version).await
-    }
-
     /// The newest version of a datanet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
     pub async fn latest_datanet_version(&self, of: DatanetId) -> Result<Option<DatanetVersion>> {
         self.one(format!("{VERSION} WHERE datanet = ? ORDER BY version DESC LIMIT 1"), values![of], version).await
     }
 }
 
 impl Tx {
-    /// Adds a datanet. [`Error::Exists`](crate::Error::Exists) when its id or name is taken.
-    pub async fn put_datanet(&mut self, datanet: &Datanet) -> Result<()> {
-        let Datanet { id, name, owner, terms, created } = datanet;
-        let row = values![*id, name.as_str(), *owner, terms.to_string(), *created];
-        self.insert_all("datanets (id, name, owner, terms_json, created)", vec![row]).await
+    /// Adds a datanet without contributions; the counts given are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Exists`] when its id or name is taken.
+    pub async fn put_datanet(&mut self, d: &Datanet) -> Result<()> {
+        let Rights { license, purposes, attribution, share_alike, min_royalty_bps, until } = &d.rights;
+        let mut row = values![d.id, d.name.as_str(), d.owner, d.description.as_str()];
+        row.extend(values![license.as_str(), purposes.0, *attribution, *share_alike, *min_royalty_bps, *until]);
+        row.extend(values![d.created, 0u64, 0u64]);
+        let head = "datanets (id, name, owner, description, license, purposes, attribution, share_alike, \
+                    min_royalty_bps, until, created, contributions, records)";
+        self.insert_all(head, vec![row]).await
     }
 
-    /// Adds a version. [`Error::Exists`](crate::Error::Exists) when the number is taken.
+    /// Adds a version.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Exists`] when the number is taken.
     pub async fn put_datanet_version(&mut self, version: &DatanetVersion) -> Result<()> {
-        let mut row = values![version.datanet, version.version, version.root];
-        row.push(json(&version.contributions)?);
-        self.insert_all("datanet_versions (datanet, version, root, contributions_json)", vec![row]).await
+        let row = values![version.datanet, version.version, version.root, version.contributions.as_slice()];
+        self.insert_all("datanet_versions (datanet, version, root, contributions)", vec![row]).await
     }
 }

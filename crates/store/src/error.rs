@@ -2,7 +2,9 @@
 //!
 //! `node` sorts these into HTTP status and exit code; [`Error::is_retryable`] tells a race from a fault.
 
-use crate::ids::{Amount, BlobHash, ChannelId};
+use openledger_protocol::AmountError;
+
+use crate::ids::{Address, Amount, BlobHash, ChannelId, RecordRef};
 
 /// The store's result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -47,6 +49,15 @@ pub enum Error {
         /// Newest version this release knows.
         known: u64,
     },
+    /// The database was written by an earlier release whose schema is not carried over; start that release, or use a
+    /// new database.
+    #[error("the database has schema version {found}; this release carries over version {oldest} and later")]
+    SchemaTooOld {
+        /// Version found in the database.
+        found: u64,
+        /// Oldest version that is carried over.
+        oldest: u64,
+    },
     /// A statement failed: disk full, connection lost, or a fault of ours. Nothing was committed.
     #[error("the database refused `{sql}`")]
     Database {
@@ -61,6 +72,14 @@ pub enum Error {
         /// What the engine said.
         source: sqlx::Error,
     },
+    /// A statement of this transaction failed, or it ended, so that nothing more can be written in it. Nothing was
+    /// committed; run it again from the start.
+    #[error("the transaction cannot go on: a statement of it failed, or it is over")]
+    Broken,
+    /// A step that waits for locks and then reads what others committed meanwhile; run it by
+    /// [`crate::transact_locked!`].
+    #[error("this step needs a transaction that locks rows, begun by `transact_locked`")]
+    WrongTransaction,
     /// A row with this key is there already; the write was not made.
     #[error("a row with the key given to `{sql}` exists already")]
     Exists {
@@ -84,19 +103,32 @@ pub enum Error {
         value: u64,
     },
     /// A column holds something its type cannot be: the database was changed by other hands or is damaged.
-    #[error("column {column} does not hold {expected}")]
+    #[error("column `{column}` does not hold {expected}")]
     Malformed {
-        /// Position of the column in the answer, from 0.
-        column: usize,
+        /// The column.
+        column: String,
         /// What should be there.
         expected: &'static str,
     },
-    /// A value could not be written as JSON, or a JSON column could not be read into its type.
-    #[error("could not convert a JSON column")]
+    /// Rows contradict each other: the database was changed by other hands or is damaged.
+    #[error("{noun} {id} is damaged: {problem}")]
+    Damaged {
+        /// What the row is.
+        noun: &'static str,
+        /// Its id.
+        id: String,
+        /// What does not hold.
+        problem: String,
+    },
+    /// A value could not be written as JSON.
+    #[error("could not write a value as JSON")]
     Json {
         /// What the converter said.
         source: serde_json::Error,
     },
+    /// An amount left 128 bits.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
     /// The job was handed to another worker, finished or cancelled meanwhile; drop this worker's result.
     #[error("fence {given} of job {job} is stale (now {current}); its lease was lost, drop the result")]
     StaleFence {
@@ -107,27 +139,74 @@ pub enum Error {
         /// The job's fencing token now.
         current: u64,
     },
-    /// The idempotency key was used before with a different body; use a new key.
-    #[error("idempotency key `{key}` was used with a different request")]
-    KeyReused {
+    /// Another request took the key over after this one's lease ended; drop this one's answer.
+    #[error("another request took over idempotency key `{key}`; drop this answer")]
+    KeyLost {
         /// The key.
         key: String,
     },
-    /// A request with this key is running; wait for it, then ask again.
-    #[error("a request with idempotency key `{key}` is still running")]
-    KeyInFlight {
-        /// The key.
-        key: String,
+    /// Another holder has the lease; wait until it ends.
+    #[error("`{name}` is held by {holder} until {until}")]
+    Leased {
+        /// What is held.
+        name: String,
+        /// The node instance that holds it.
+        holder: String,
+        /// Until when, Unix milliseconds.
+        until: u64,
     },
-    /// The channel moved on since it was read; read it again.
-    #[error("channel {channel} stands at nonce {found}, not {expected}; read it again")]
-    ChannelMoved {
+    /// The lease was given back or taken over; stop working under it.
+    #[error("the lease on `{name}` was lost (fence {given})")]
+    StaleLease {
+        /// What was held.
+        name: String,
+        /// The fencing token of the lease that was lost.
+        given: u64,
+    },
+    /// The channel cannot pay: deposit more, or ask for less.
+    #[error("channel {channel} has {free} left, {needed} are needed")]
+    Insufficient {
         /// The channel.
         channel: ChannelId,
-        /// The nonce the caller saw.
-        expected: u64,
-        /// The nonce now.
-        found: u64,
+        /// The amount to be reserved.
+        needed: Amount,
+        /// What is deposited and neither spent nor reserved.
+        free: Amount,
+    },
+    /// The epoch has no receipt, so there is nothing to close.
+    #[error("epoch {epoch} has no receipt")]
+    NoReceipts {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The roots given for an epoch are not those of its rows; compute them again.
+    #[error("{what} of epoch {epoch}: {given} was given, the rows give {found}")]
+    OtherRoots {
+        /// The epoch.
+        epoch: u64,
+        /// Which member differs.
+        what: &'static str,
+        /// The value given.
+        given: String,
+        /// The value that the rows give.
+        found: String,
+    },
+    /// The record's text was erased; only its hashes are left.
+    #[error("the text of record {}/{} was erased", at.contribution, at.index)]
+    Erased {
+        /// The record.
+        at: RecordRef,
+    },
+    /// The channel pays one operator and the open epoch is another's, who would be slashed for the receipt; let each
+    /// operator have its own database.
+    #[error("channel {channel} pays {payee}, the open epoch is of {operator}")]
+    OtherOperator {
+        /// The channel.
+        channel: ChannelId,
+        /// The node that it pays.
+        payee: Address,
+        /// The operator of the open epoch.
+        operator: Address,
     },
     /// The channel is closing or closed; open another.
     #[error("channel {channel} is no longer open")]
@@ -159,7 +238,6 @@ pub enum Error {
         /// The state asked for.
         wanted: String,
     },
-    /// The block does not follow the last one indexed: blocks were left out or the chain reorganised. Roll back to
     /// A range of blocks does not follow the last one indexed; read on from the cursor.
     #[error("blocks {from} to {to} do not follow block {last}, the last one indexed")]
     NotNextBlock {
@@ -184,6 +262,22 @@ pub enum Error {
         /// The hash of what is there.
         found: BlobHash,
     },
+    /// A list of an artifact's files is damaged, or names a file outside its folder; build the artifact again.
+    #[error("artifact {hash} is damaged: {problem}")]
+    BadArtifact {
+        /// The artifact.
+        hash: BlobHash,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the cache, or one to be stored, could not be read or written; look at its path and rights.
+    #[error("could not use the file `{path}`")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The blob store failed; its disk, network or credentials need the operator.
     #[error("the blob store failed at {what}")]
     Blob {
@@ -195,10 +289,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call can succeed unchanged: only when another transaction or request came first.
+    /// Whether the same call can succeed unchanged: only when another transaction or holder came first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::KeyInFlight { .. })
+        matches!(self, Self::Conflict { .. } | Self::Leased { .. })
     }
 
     /// Sorts an engine's error: a race, a key that exists, or a fault.
@@ -216,6 +310,16 @@ impl Error {
         } else {
             Self::Database { sql, source }
         }
+    }
+
+    /// A step that the row's state does not allow.
+    pub(crate) fn state(noun: &'static str, id: impl ToString, found: impl ToString, wanted: impl ToString) -> Self {
+        Self::State { noun, id: id.to_string(), found: found.to_string(), wanted: wanted.to_string() }
+    }
+
+    /// Rows contradict each other.
+    pub(crate) fn damaged(noun: &'static str, id: impl ToString, problem: impl ToString) -> Self {
+        Self::Damaged { noun, id: id.to_string(), problem: problem.to_string() }
     }
 
     /// The row named does not exist.

@@ -16,9 +16,9 @@ pub struct GrantRow {
     pub datanet: DatanetId,
     /// Up to which version.
     pub version: u64,
-    /// Who may use the data.
+    /// The account that may use the data.
     pub grantee: Address,
-    /// For what, as bits.
+    /// The purposes, as bits.
     pub purposes: u32,
     /// Until when, Unix time as signed; at most 2⁶³ − 1.
     pub until: u64,
@@ -42,20 +42,32 @@ fn read(row: &Row) -> Result<GrantRow> {
 
 impl Reads {
     /// The grant with this hash.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Malformed`].
     pub async fn grant(&self, hash: GrantHash) -> Result<Option<GrantRow>> {
         self.one(format!("{SELECT} WHERE hash = ?"), values![hash], read).await
     }
 
     /// All grants on a datanet, by grantee, then by hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::grant`].
     pub async fn grants_of(&self, datanet: DatanetId) -> Result<Vec<GrantRow>> {
         self.list(format!("{SELECT} WHERE datanet = ? ORDER BY grantee, hash"), values![datanet], read).await
     }
 }
 
 impl Tx {
-    /// Keeps a grant. [`Error::Exists`](crate::Error::Exists) when it is there.
+    /// Keeps a grant.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Exists`] when it is there.
     pub async fn put_grant(&mut self, g: &GrantRow) -> Result<()> {
-        let row = values![g.hash, g.datanet, g.version, g.grantee, g.purposes, g.until, g.signature.clone()];
+        let row = values![g.hash, g.datanet, g.version, g.grantee, g.purposes, g.until, g.signature.as_slice()];
         self.insert_all("grants (hash, datanet, version, grantee, purposes, until, signature)", vec![row]).await
     }
 }

@@ -1,16 +1,24 @@
-//! Work to be done once, by whichever worker takes it.
+//! Work to be done once, by the worker that takes it.
 //!
 //! A job is enqueued in the transaction that wants it and completed in the one that has its effect. Workers hold it by
 //! a lease; one that dies loses it when the lease is over, and its fencing token keeps it from completing late.
 //!
-//! **Invariant:** a job's fence grows with every claim, and only the holder of the newest can heartbeat, complete or
-//! fail it. Times are Unix milliseconds and arguments.
+//! `order`, `progress` and `outcome` are texts that the job's kind encodes and decodes.
+//!
+//! # Invariants
+//!
+//! - A job's fence grows with every claim, and only the holder of the newest can change the job. Times are Unix
+//!   milliseconds and arguments.
+//! - Two jobs of one kind and key are never both queued, running or done.
+//!
+//! Not here: what kinds there are and what they do; a job's history (`job_events`).
 
-use serde_json::Value as Json;
-
-use crate::db::{Reads, Store, Tx};
+use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
-use crate::sql::{Row, SKIP_LOCKED, Value, places, values, words};
+use crate::job_events::{JobEventKind, Level};
+use crate::sql::{FOR_UPDATE, Row, SKIP_LOCKED, Value, places, values, words};
+use crate::store::Store;
+use crate::transact_locked;
 
 /// Longest pause between two attempts.
 const BACKOFF_MAX_MS: u64 = 300_000;
@@ -18,14 +26,16 @@ const BACKOFF_MAX_MS: u64 = 300_000;
 words! {
     /// Where a job stands.
     pub enum JobState {
-        /// Waits for a worker, perhaps until a time.
+        /// It waits for a worker, perhaps until a time.
         Queued = "queued",
         /// A worker holds it.
         Running = "running",
-        /// Done; it has a result.
+        /// Done; it has an outcome.
         Done = "done",
-        /// Given up; its result says why.
+        /// Given up; it has a cause.
         Failed = "failed",
+        /// Ended because a person asked.
+        Cancelled = "cancelled",
     }
 }
 
@@ -34,12 +44,16 @@ words! {
 pub struct NewJob {
     /// Which code does it.
     pub kind: String,
+    /// The same for orders that need one job only.
+    pub key: Option<String>,
     /// What it needs to know.
-    pub payload: Json,
+    pub order: String,
     /// Not to be begun before.
     pub not_before: u64,
     /// How often it may be begun; at least 1.
     pub max_attempts: u32,
+    /// When it was ordered.
+    pub created: u64,
 }
 
 /// A job.
@@ -49,36 +63,78 @@ pub struct Job {
     pub id: u64,
     /// Which code does it.
     pub kind: String,
+    /// The same for orders that need one job only.
+    pub key: Option<String>,
     /// What it needs to know.
-    pub payload: Json,
+    pub order: String,
     /// Where it stands.
     pub state: JobState,
     /// How often it was begun.
     pub attempts: u32,
     /// How often it may be begun.
     pub max_attempts: u32,
+    /// Not to be begun before.
+    pub not_before: u64,
     /// When the holder loses it; 0 unless running.
     pub lease_until: u64,
-    /// The newest holder's fencing token.
+    /// The newest fencing token.
     pub fence: u64,
-    /// Its result, or why it failed last.
-    pub result: Option<Json>,
+    /// The node instance that holds or held it.
+    pub worker: Option<String>,
+    /// Whether a person asked to end it.
+    pub cancel: bool,
+    /// How far it has come.
+    pub progress: Option<String>,
+    /// What came of it, once it is done.
+    pub outcome: Option<String>,
+    /// Why the last attempt failed.
+    pub cause: Option<String>,
+    /// When it was ordered.
+    pub created: u64,
+    /// When it last changed, heartbeats aside.
+    pub updated: u64,
 }
 
-const COLUMNS: &str = "id, kind, payload_json, state, attempts, max_attempts, lease_until, fence, result_json";
+/// What a worker is told when it holds on to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Go on.
+    Go,
+    /// A person asked to end the job: stop, then [`Tx::cancelled`].
+    Cancel,
+}
+
+/// Which jobs are listed: those that agree with every member that is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobFilter {
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// In this state.
+    pub state: Option<JobState>,
+}
+
+const COLUMNS: &str = "id, kind, key, work, state, attempts, max_attempts, not_before, lease_until, fence, worker, \
+                       cancel, progress, outcome, cause, created, updated";
 
 fn read(row: &Row) -> Result<Job> {
-    let result: Option<String> = row.get(8)?;
     Ok(Job {
         id: row.get(0)?,
         kind: row.get(1)?,
-        payload: row.json(2)?,
-        state: row.get(3)?,
-        attempts: row.get(4)?,
-        max_attempts: row.get(5)?,
-        lease_until: row.get(6)?,
-        fence: row.get(7)?,
-        result: result.map(|text| serde_json::from_str(&text)).transpose()?,
+        key: row.get(2)?,
+        order: row.get(3)?,
+        state: row.get(4)?,
+        attempts: row.get(5)?,
+        max_attempts: row.get(6)?,
+        not_before: row.get(7)?,
+        lease_until: row.get(8)?,
+        fence: row.get(9)?,
+        worker: row.get(10)?,
+        cancel: row.get(11)?,
+        progress: row.get(12)?,
+        outcome: row.get(13)?,
+        cause: row.get(14)?,
+        created: row.get(15)?,
+        updated: row.get(16)?,
     })
 }
 
@@ -91,14 +147,38 @@ pub fn backoff_ms(attempts: u32) -> u64 {
 
 impl Reads {
     /// The job with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn job(&self, id: u64) -> Result<Option<Job>> {
         self.one(format!("SELECT {COLUMNS} FROM jobs WHERE id = ?"), values![id], read).await
     }
 
-    /// Jobs in a state, by id, at most `limit`.
-    pub async fn jobs(&self, state: JobState, limit: u32) -> Result<Vec<Job>> {
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE state = ? ORDER BY id LIMIT ?");
-        self.list(sql, values![state, limit], read).await
+    /// A page of jobs, newest first: at most `limit` of them, with ids below `before`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::job`].
+    pub async fn jobs(&self, filter: &JobFilter, before: Option<u64>, limit: u32) -> Result<Vec<Job>> {
+        let mut sql = format!("SELECT {COLUMNS} FROM jobs WHERE id < ?");
+        let mut wanted = values![before.unwrap_or(u64::MAX >> 1)];
+        if let Some(kind) = &filter.kind {
+            sql.push_str(" AND kind = ?");
+            wanted.push(kind.as_str().into());
+        }
+        if let Some(state) = filter.state {
+            sql.push_str(" AND state = ?");
+            wanted.push(state.into());
+        }
+        sql.push_str(" ORDER BY id DESC LIMIT ?");
+        wanted.push(limit.into());
+        self.list(sql, wanted, read).await
+    }
+
+    async fn stale(&self, job: u64, given: u64) -> Result<Error> {
+        let current = self.job(job).await?.ok_or_else(|| Error::missing("job", job))?.fence;
+        Ok(Error::StaleFence { job, given, current })
     }
 }
 
@@ -106,84 +186,251 @@ impl Store {
     /// Takes the oldest job of one of `kinds` (all when empty) that is due or whose lease is over, for `lease_for`
     /// milliseconds. Commits at once; no other worker gets the same job before the lease is over.
     ///
-    /// A job whose lease is over and that has no attempt left becomes [`JobState::Failed`].
+    /// A job whose lease is over becomes [`JobState::Cancelled`] when a person asked to end it, and
+    /// [`JobState::Failed`] when it has no attempt left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn claim(&self, worker: &str, kinds: &[&str], now: u64, lease_for: u64) -> Result<Option<Job>> {
-        let bury = "UPDATE jobs SET state = 'failed', lease_until = 0, result_json = '\"lease expired\"' \
-                    WHERE state = 'running' AND lease_until <= ? AND attempts >= max_attempts";
-        self.change(bury, values![now]).await?;
         let of_kind = if kinds.is_empty() { String::new() } else { format!("AND kind IN ({})", places(kinds.len())) };
         let free = "((state = 'queued' AND not_before <= ?) OR (state = 'running' AND lease_until <= ?))";
+        let mut wanted = values![now, now];
+        wanted.extend(kinds.iter().map(|kind| Value::from(*kind)));
+        // Most looks find nothing: they only read.
+        let due = format!("SELECT COUNT(*) FROM jobs WHERE {free} {of_kind}");
+        if self.number(due, wanted.clone()).await? == 0 {
+            return Ok(None);
+        }
+        transact_locked!(self, |tx| tx.end_abandoned(now).await)?;
         // The condition stands twice: on Postgres the row may have changed between the sub-select and its lock.
         let sql = format!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, fence = fence + 1, lease_until = ?, \
-             worker = ? WHERE id = (SELECT id FROM jobs WHERE {free} {of_kind} ORDER BY id LIMIT 1 {SKIP_LOCKED}) \
-             AND {free} RETURNING {COLUMNS}"
+             worker = ?, updated = ? WHERE id = (SELECT id FROM jobs WHERE {free} {of_kind} ORDER BY id LIMIT 1 \
+             {SKIP_LOCKED}) AND {free} RETURNING {COLUMNS}"
         );
-        let mut values = values![now.saturating_add(lease_for), worker, now, now];
-        values.extend(kinds.iter().map(|kind| Value::from(*kind)));
+        let mut values = values![now.saturating_add(lease_for), worker, now];
+        values.extend(wanted);
         values.extend(values![now, now]);
-        self.change(sql, values).await?.first().map(read).transpose()
+        transact_locked!(self, |tx| {
+            let job = tx.one(sql.clone(), values.clone(), read).await?;
+            if let Some(job) = &job {
+                tx.add_event(job.id, Level::Info, JobEventKind::State, job.state.as_str(), now).await?;
+            }
+            Ok(job)
+        })
     }
 
-    /// Holds on to a job for another `lease_for` milliseconds.
+    /// Holds on to a job for another `lease_for` milliseconds, and learns whether to go on.
     ///
     /// # Errors
     ///
     /// [`Error::StaleFence`] when another worker has it or it is over; stop working on it.
-    pub async fn heartbeat(&self, id: u64, fence: u64, now: u64, lease_for: u64) -> Result<()> {
-        let sql = "UPDATE jobs SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'running' RETURNING id";
+    pub async fn heartbeat(&self, id: u64, fence: u64, now: u64, lease_for: u64) -> Result<Beat> {
+        let sql = "UPDATE jobs SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'running' RETURNING cancel";
         let changed = self.change(sql, values![now.saturating_add(lease_for), id, fence]).await?;
-        if changed.is_empty() { Err(self.stale(id, fence).await?) } else { Ok(()) }
+        match changed.first().map(|row| row.get(0)).transpose()? {
+            None => Err(self.stale(id, fence).await?),
+            Some(true) => Ok(Beat::Cancel),
+            Some(false) => Ok(Beat::Go),
+        }
     }
-}
 
-impl Reads {
-    async fn stale(&self, job: u64, given: u64) -> Result<Error> {
-        let current = self.job(job).await?.ok_or_else(|| Error::missing("job", job))?.fence;
-        Ok(Error::StaleFence { job, given, current })
+    /// Ends the leases of a node instance, which started anew, so that its jobs are taken at once; says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn free_jobs_of(&self, worker: &str) -> Result<u64> {
+        let sql = "UPDATE jobs SET lease_until = 0 WHERE worker = ? AND state = 'running' RETURNING id";
+        Ok(self.change(sql, values![worker]).await?.len() as u64)
     }
 }
 
 impl Tx {
-    /// Adds a job and says its id.
-    pub async fn enqueue(&mut self, job: &NewJob) -> Result<u64> {
+    /// Adds a job and says its id, and whether it is new: a job of this kind and key that did not fail and was not
+    /// cancelled is not added again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] or [`Error::Conflict`] when another transaction added one with the key at the same moment.
+    pub async fn enqueue(&mut self, job: &NewJob) -> Result<(u64, bool)> {
+        if let Some(key) = &job.key {
+            let sql = "SELECT id FROM jobs WHERE kind = ? AND key = ? AND state <> 'failed' AND state <> 'cancelled'";
+            let known = self.one(sql, values![job.kind.as_str(), key.as_str()], |row| row.get(0)).await?;
+            if let Some(known) = known {
+                return Ok((known, false));
+            }
+        }
         let id = self.next_sequence("jobs").await?;
-        let (kind, payload) = (job.kind.as_str(), job.payload.to_string());
-        let row = values![id, kind, payload, JobState::Queued, 0u64, job.max_attempts, job.not_before, 0u64, 0u64];
-        let head = "jobs (id, kind, payload_json, state, attempts, max_attempts, not_before, lease_until, fence)";
+        let row = values![
+            id,
+            job.kind.as_str(),
+            job.key.clone(),
+            job.order.as_str(),
+            JobState::Queued,
+            0u64,
+            job.max_attempts,
+            job.not_before,
+            0u64,
+            0u64,
+            false,
+            0u64,
+            job.created,
+            job.created
+        ];
+        let head = "jobs (id, kind, key, work, state, attempts, max_attempts, not_before, lease_until, fence, cancel, \
+                    events, created, updated)";
         self.insert_all(head, vec![row]).await?;
-        Ok(id)
+        self.add_event(id, Level::Info, JobEventKind::State, JobState::Queued.as_str(), job.created).await?;
+        Ok((id, true))
     }
 
-    /// Ends a job with its result, in the transaction that has its effect.
+    /// Ends a job with its outcome, in the transaction that has its effect.
     ///
     /// # Errors
     ///
     /// [`Error::StaleFence`] when another worker has it or it is over; take this transaction back.
-    pub async fn complete(&mut self, id: u64, fence: u64, result: &Json) -> Result<()> {
-        let sql = "UPDATE jobs SET state = 'done', lease_until = 0, result_json = ? \
+    pub async fn complete(&mut self, id: u64, fence: u64, outcome: &str, now: u64) -> Result<()> {
+        let sql = "UPDATE jobs SET state = 'done', lease_until = 0, outcome = ?, cause = NULL, updated = ? \
                    WHERE id = ? AND fence = ? AND state = 'running'";
-        match self.execute(sql, values![result.to_string(), id, fence]).await? {
+        self.as_holder(id, fence, sql, values![outcome, now, id, fence]).await?;
+        self.add_event(id, Level::Info, JobEventKind::State, JobState::Done.as_str(), now).await.map(drop)
+    }
+
+    /// Gives a job back after a failure that may pass: queued again after [`backoff_ms`], or failed when no attempt is
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::complete`].
+    pub async fn fail(&mut self, id: u64, fence: u64, cause: &str, now: u64) -> Result<JobState> {
+        let job = self.job(id).await?.ok_or_else(|| Error::missing("job", id))?;
+        if job.attempts >= job.max_attempts {
+            self.give_up(id, fence, cause, now).await?;
+            return Ok(JobState::Failed);
+        }
+        let sql = "UPDATE jobs SET state = 'queued', lease_until = 0, not_before = ?, cause = ?, updated = ? \
+                   WHERE id = ? AND fence = ? AND state = 'running'";
+        let not_before = now.saturating_add(backoff_ms(job.attempts));
+        self.as_holder(id, fence, sql, values![not_before, cause, now, id, fence]).await?;
+        self.add_event(id, Level::Warn, JobEventKind::Log, cause, now).await?;
+        self.add_event(id, Level::Info, JobEventKind::State, JobState::Queued.as_str(), now).await?;
+        Ok(JobState::Queued)
+    }
+
+    /// Ends a job that would fail again: failed, with its cause, whatever attempts are left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::complete`].
+    pub async fn give_up(&mut self, id: u64, fence: u64, cause: &str, now: u64) -> Result<()> {
+        let sql = "UPDATE jobs SET state = 'failed', lease_until = 0, cause = ?, updated = ? \
+                   WHERE id = ? AND fence = ? AND state = 'running'";
+        self.as_holder(id, fence, sql, values![cause, now, id, fence]).await?;
+        self.add_event(id, Level::Error, JobEventKind::Log, cause, now).await?;
+        self.add_event(id, Level::Info, JobEventKind::State, JobState::Failed.as_str(), now).await.map(drop)
+    }
+
+    /// Ends a job whose worker stopped because a person asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::complete`].
+    pub async fn cancelled(&mut self, id: u64, fence: u64, now: u64) -> Result<()> {
+        let sql = "UPDATE jobs SET state = 'cancelled', lease_until = 0, updated = ? \
+                   WHERE id = ? AND fence = ? AND state = 'running'";
+        self.as_holder(id, fence, sql, values![now, id, fence]).await?;
+        self.add_event(id, Level::Info, JobEventKind::State, JobState::Cancelled.as_str(), now).await.map(drop)
+    }
+
+    /// Asks to end a job: one that waits is cancelled at once, the worker of one that runs learns of it by its next
+    /// heartbeat. Says the job's state now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::State`] when it is over; nothing is changed then.
+    pub async fn request_cancel(&mut self, id: u64, now: u64) -> Result<JobState> {
+        let state = self.locked_job(id).await?.state;
+        let (sql, next) = match state {
+            JobState::Queued => ("UPDATE jobs SET cancel = 1, state = 'cancelled', updated = ? WHERE id = ?", true),
+            JobState::Running => ("UPDATE jobs SET cancel = 1, updated = ? WHERE id = ?", false),
+            state => return Err(Error::state("job", id, state, JobState::Cancelled)),
+        };
+        self.execute(sql, values![now, id]).await?;
+        let state = if next { JobState::Cancelled } else { state };
+        let said = if next { state.as_str() } else { "cancel requested" };
+        self.add_event(id, Level::Info, JobEventKind::State, said, now).await?;
+        Ok(state)
+    }
+
+    /// Queues a job again that failed or was cancelled, with all its attempts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::State`] when it is in another state; nothing is changed then. [`Error::Exists`] when
+    /// another job with its key took its place.
+    pub async fn retry(&mut self, id: u64, now: u64) -> Result<()> {
+        let state = self.locked_job(id).await?.state;
+        if !matches!(state, JobState::Failed | JobState::Cancelled) {
+            return Err(Error::state("job", id, state, JobState::Queued));
+        }
+        let sql = "UPDATE jobs SET state = 'queued', attempts = 0, not_before = 0, cancel = 0, cause = NULL, \
+                   updated = ? WHERE id = ?";
+        self.execute(sql, values![now, id]).await?;
+        self.add_event(id, Level::Info, JobEventKind::State, "queued again", now).await.map(drop)
+    }
+
+    /// Says how far a job has come: its progress now, and an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::complete`].
+    pub async fn report(&mut self, id: u64, fence: u64, progress: &str, now: u64) -> Result<()> {
+        let sql = "UPDATE jobs SET progress = ?, updated = ? WHERE id = ? AND fence = ? AND state = 'running'";
+        self.as_holder(id, fence, sql, values![progress, now, id, fence]).await?;
+        self.add_event(id, Level::Info, JobEventKind::Progress, progress, now).await.map(drop)
+    }
+
+    /// Adds a line to a job's log, as its holder; gives the event's number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::complete`].
+    pub async fn job_log(&mut self, id: u64, fence: u64, level: Level, line: &str, now: u64) -> Result<u64> {
+        let sql = "UPDATE jobs SET updated = ? WHERE id = ? AND fence = ? AND state = 'running'";
+        self.as_holder(id, fence, sql, values![now, id, fence]).await?;
+        self.add_event(id, level, JobEventKind::Log, line, now).await
+    }
+
+    /// Ends the jobs whose lease is over and that no worker may take again.
+    async fn end_abandoned(&mut self, now: u64) -> Result<()> {
+        let over = "WHERE state = 'running' AND lease_until <= ?";
+        for (state, cause, which) in [
+            (JobState::Cancelled, None, "cancel = 1"),
+            (JobState::Failed, Some("the worker stopped in its last attempt"), "attempts >= max_attempts"),
+        ] {
+            let sql = format!(
+                "UPDATE jobs SET state = ?, lease_until = 0, cause = ?, updated = ? {over} AND {which} RETURNING id"
+            );
+            let ended: Vec<u64> = self.list(sql, values![state, cause, now, now], |row| row.get(0)).await?;
+            for id in ended {
+                self.add_event(id, Level::Info, JobEventKind::State, state.as_str(), now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn as_holder(&mut self, id: u64, fence: u64, sql: &'static str, row: Vec<Value>) -> Result<()> {
+        match self.execute(sql, row).await? {
             0 => Err(self.stale(id, fence).await?),
             _ => Ok(()),
         }
     }
 
-    /// Gives a job back after a failure: queued again after [`backoff_ms`], or failed when no attempt is left.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::StaleFence`] when another worker has it or it is over.
-    pub async fn fail(&mut self, id: u64, fence: u64, reason: &str, now: u64) -> Result<JobState> {
-        let job = self.job(id).await?.ok_or_else(|| Error::missing("job", id))?;
-        let state = if job.attempts < job.max_attempts { JobState::Queued } else { JobState::Failed };
-        let sql = "UPDATE jobs SET state = ?, lease_until = 0, not_before = ?, result_json = ? \
-                   WHERE id = ? AND fence = ? AND state = 'running'";
-        let not_before = now.saturating_add(backoff_ms(job.attempts));
-        match self.execute(sql, values![state, not_before, Json::from(reason).to_string(), id, fence]).await? {
-            0 => Err(self.stale(id, fence).await?),
-            _ => Ok(state),
-        }
+    async fn locked_job(&mut self, id: u64) -> Result<Job> {
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ? {FOR_UPDATE}");
+        self.one(sql, values![id], read).await?.ok_or_else(|| Error::missing("job", id))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keeps what the node must not forget: rows in a database, bytes in a blob store.
+//! Keeps the rows and files that the node must not forget: rows in a database, bytes in a blob store.
 //!
 //! # Place in the flow
 //!
@@ -7,24 +7,29 @@
 //!
 //! Start at [`Store::open`]. Reads are methods of [`Reads`], which both [`Store`] and [`Tx`] deref to: on the store
 //! they see what is committed, on a transaction also what it wrote. Writes are methods of [`Tx`], so money and the
-//! job that moves it commit together or not at all.
+//! job that moves it commit together or not at all; [`transact!`] runs one, again after a race.
 //!
 //! | module | nouns |
 //! | --- | --- |
-//! | [`accounts`], [`datanets`], [`contributions`], [`records`], [`imports`], [`grants`] | data and the rights to it |
-//! | [`models`] | what was trained on it |
-//! | [`channels`], [`receipts`], [`epochs`] | money in, answers priced, money out |
-//! | [`outbox`], [`chain_events`], [`titles`] | what was sent to the chain, and what it said |
-//! | [`jobs`], [`idempotency`], [`meta`] | work to do once |
+//! | [`handles`], [`datanets`], [`contributions`], [`records`], [`imports`], [`grants`] | data and the rights to it |
+//! | [`models`], [`artifacts`] | what was trained on it |
+//! | [`channels`], [`reservations`], [`receipts`], [`entries`] | money in, answers priced |
+//! | [`epochs`], [`payouts`], [`trees`] | money out |
+//! | [`outbox`], [`chain_events`], [`chain_sums`], [`titles`] | what was sent to the chain, and what it said |
+//! | [`jobs`], [`job_events`], [`requests`], [`leases`] | work to do once |
+//! | [`api_keys`] | who may ask |
+//! | [`counters`], [`audits`] | what would be slow to count again |
 //! | [`blobs`] | bytes by their SHA-256 |
 //!
 //! # Invariants
 //!
 //! - **One transaction.** A [`Tx`] that is dropped without [`Tx::commit`] leaves nothing behind.
-//! - **Exact amounts.** An [`Amount`] is 16 big-endian bytes in the database; all arithmetic is in Rust, checked.
-//! - **No clock, no chance.** Times are arguments in Unix milliseconds; ids come from the caller or from counters.
+//! - **Exact amounts.** An [`Amount`](ids::Amount) is 16 big-endian bytes in the database; all arithmetic is in Rust,
+//!   checked.
+//! - **No clock, no chance.** Times are arguments; ids come from the caller or from counters.
+//! - **Nothing guessed.** A stored value that its type cannot be is an error that names the column.
 //! - **Ordered answers.** Every list has a stated order that is the same on both engines.
-//! - **Forward only.** A migration that was released is never edited; a newer schema than ours is refused.
+//! - **Forward only.** A migration that was released is never edited; another schema than ours is refused by name.
 //!
 //! # Not here
 //!
@@ -32,29 +37,43 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod accounts;
+pub mod api_keys;
+pub mod artifacts;
+pub mod audits;
 pub mod blobs;
 pub mod chain_events;
+pub mod chain_sums;
 pub mod channels;
 pub mod contributions;
+pub mod counters;
 pub mod datanets;
 mod db;
+pub mod entries;
 pub mod epochs;
 mod error;
 pub mod grants;
-pub mod idempotency;
+pub mod handles;
 pub mod ids;
 pub mod imports;
+pub mod job_events;
 pub mod jobs;
-pub mod meta;
+pub mod leases;
 mod migrate;
 pub mod models;
 pub mod outbox;
+pub mod payouts;
 pub mod receipts;
 pub mod records;
+pub mod requests;
+pub mod reservations;
+mod sequences;
 mod sql;
+mod store;
 pub mod titles;
+pub mod trees;
 
+pub use artifacts::Artifacts;
 pub use blobs::{Blobs, BlobsConfig};
-pub use db::{Engine, Reads, Store, Tx};
+pub use db::{Reads, Tx};
 pub use error::{Error, Result};
+pub use store::{Attempts, Engine, Store};

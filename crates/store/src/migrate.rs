@@ -8,12 +8,15 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::sql::values;
 
-/// All migrations in order; the first has version 1. Released ones are never edited.
+/// The version of the first migration below. Earlier ones made another schema, which is refused by name.
+const FIRST: u64 = 5;
+
+/// All migrations in order; the first has version [`FIRST`]. Released ones are never edited.
 const MIGRATIONS: [&str; 4] = [
-    include_str!("../migrations/0001_data.sql"),
-    include_str!("../migrations/0002_money.sql"),
-    include_str!("../migrations/0003_chain.sql"),
-    include_str!("../migrations/0004_work.sql"),
+    include_str!("../migrations/0005_data.sql"),
+    include_str!("../migrations/0006_money.sql"),
+    include_str!("../migrations/0007_chain.sql"),
+    include_str!("../migrations/0008_work.sql"),
 ];
 
 /// Any number, the same for all nodes, so that two that start at once migrate one after the other.
@@ -21,17 +24,20 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7146263118)";
 
 /// Runs the migrations that the database does not have yet.
 pub(crate) async fn run(mut tx: Tx) -> Result<()> {
-    let postgres = tx.is_postgres();
+    let postgres = tx.is_postgres().await;
     if postgres {
         tx.execute(MIGRATION_LOCK, values![]).await?;
     }
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)", values![]).await?;
     let found = tx.number("SELECT COALESCE(MAX(version), 0) FROM schema_version", values![]).await?;
-    let known = MIGRATIONS.len() as u64;
+    let known = FIRST + MIGRATIONS.len() as u64 - 1;
     if found > known {
         return Err(Error::SchemaTooNew { found, known });
     }
-    for (version, migration) in (1..).zip(MIGRATIONS) {
+    if found > 0 && found < FIRST {
+        return Err(Error::SchemaTooOld { found, oldest: FIRST });
+    }
+    for (version, migration) in (FIRST..).zip(MIGRATIONS) {
         if version > found {
             for statement in statements(migration, postgres) {
                 tx.execute(statement, values![]).await?;

@@ -1,10 +1,10 @@
 //! Models: a base and an adapter under a name, with a price.
 
-use serde_json::Value as Json;
+use openledger_protocol::PriceList;
 
 use crate::db::{Reads, Tx};
-use crate::error::{Error, Result};
-use crate::ids::{AdapterHash, BaseHash, BlobHash, ModelId};
+use crate::error::Result;
+use crate::ids::{AdapterHash, Address, BaseHash, BlobHash, ModelId};
 use crate::sql::{Row, values, words};
 
 words! {
@@ -17,6 +17,21 @@ words! {
         /// No longer offered; its receipts stay.
         Retired = "retired",
     }
+}
+
+/// What an answer of a model costs, and how the price is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelTerms {
+    /// The prices, in base units.
+    pub prices: PriceList,
+    /// The platform's share, basis points.
+    pub platform_bps: u16,
+    /// The model owner's share, basis points.
+    pub model_bps: u16,
+    /// The stakers' share, basis points.
+    pub stakers_bps: u16,
+    /// Where the stakers' share goes.
+    pub stake_vault: Option<Address>,
 }
 
 /// A model.
@@ -32,13 +47,16 @@ pub struct ModelRow {
     pub adapter: Option<AdapterHash>,
     /// The blob with its manifest.
     pub manifest: BlobHash,
+    /// The artifact with its files: adapter, trained records, span index, gradient cache.
+    pub artifact: Option<BlobHash>,
     /// What an answer costs, and the split.
-    pub price: Json,
+    pub terms: ModelTerms,
     /// Whether it can be asked.
     pub state: ModelState,
 }
 
-const SELECT: &str = "SELECT id, name, base, adapter, manifest, price_json, state FROM models";
+const SELECT: &str = "SELECT id, name, base, adapter, manifest, artifact, per_1k_in, per_1k_out, royalty_flat, \
+                      platform_bps, model_bps, stakers_bps, stake_vault, state FROM models";
 
 fn read(row: &Row) -> Result<ModelRow> {
     Ok(ModelRow {
@@ -47,49 +65,60 @@ fn read(row: &Row) -> Result<ModelRow> {
         base: row.get(2)?,
         adapter: row.get(3)?,
         manifest: row.get(4)?,
-        price: row.json(5)?,
-        state: row.get(6)?,
+        artifact: row.get(5)?,
+        terms: ModelTerms {
+            prices: PriceList { per_1k_in: row.get(6)?, per_1k_out: row.get(7)?, royalty_flat: row.get(8)? },
+            platform_bps: row.get(9)?,
+            model_bps: row.get(10)?,
+            stakers_bps: row.get(11)?,
+            stake_vault: row.get(12)?,
+        },
+        state: row.get(13)?,
     })
 }
 
 impl Reads {
     /// The model with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Malformed`] naming the column that is damaged.
     pub async fn model(&self, id: ModelId) -> Result<Option<ModelRow>> {
         self.one(format!("{SELECT} WHERE id = ?"), values![id], read).await
     }
 
     /// The model with this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::model`].
     pub async fn model_named(&self, name: &str) -> Result<Option<ModelRow>> {
         self.one(format!("{SELECT} WHERE name = ?"), values![name], read).await
     }
 
-    /// The models that use this adapter, by id.
-    pub async fn models_with_adapter(&self, adapter: AdapterHash) -> Result<Vec<ModelRow>> {
-        self.list(format!("{SELECT} WHERE adapter = ? ORDER BY id"), values![adapter], read).await
-    }
-
     /// All models, by id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::model`].
     pub async fn models(&self) -> Result<Vec<ModelRow>> {
         self.list(format!("{SELECT} ORDER BY id"), values![], read).await
     }
 }
 
 impl Tx {
-    /// Adds a model. [`Error::Exists`] when its id or name is taken.
-    pub async fn put_model(&mut self, m: &ModelRow) -> Result<()> {
-        let row = values![m.id, m.name.as_str(), m.base, m.adapter, m.manifest, m.price.to_string(), m.state];
-        self.insert_all("models (id, name, base, adapter, manifest, price_json, state)", vec![row]).await
-    }
-
-    /// Offers a model, or takes it back.
+    /// Adds a model.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when there is no such model.
-    pub async fn set_model_state(&mut self, id: ModelId, state: ModelState) -> Result<()> {
-        match self.execute("UPDATE models SET state = ? WHERE id = ?", values![state, id]).await? {
-            0 => Err(Error::missing("model", id)),
-            _ => Ok(()),
-        }
+    /// [`crate::Error::Exists`] when its id or name is taken.
+    pub async fn put_model(&mut self, m: &ModelRow) -> Result<()> {
+        let ModelTerms { prices, platform_bps, model_bps, stakers_bps, stake_vault } = m.terms;
+        let mut row = values![m.id, m.name.as_str(), m.base, m.adapter, m.manifest, m.artifact];
+        row.extend(values![prices.per_1k_in, prices.per_1k_out, prices.royalty_flat]);
+        row.extend(values![platform_bps, model_bps, stakers_bps, stake_vault, m.state]);
+        let head = "models (id, name, base, adapter, manifest, artifact, per_1k_in, per_1k_out, royalty_flat, \
+                    platform_bps, model_bps, stakers_bps, stake_vault, state)";
+        self.insert_all(head, vec![row]).await
     }
 }

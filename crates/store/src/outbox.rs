@@ -5,8 +5,6 @@
 //!
 //! **Invariant:** a sender's nonces are given out once and without gaps.
 
-use serde_json::Value as Json;
-
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 use crate::ids::{Address, B256};
@@ -15,10 +13,8 @@ use crate::sql::{Row, values, words};
 words! {
     /// How far a transaction has come.
     pub enum OutboxState {
-        /// Signed and kept, not known to be sent.
+        /// Signed and kept; it is on its way to a block.
         Signed = "signed",
-        /// Handed to the chain.
-        Sent = "sent",
         /// In a block, and it worked.
         Mined = "mined",
         /// In a block, and it reverted; or it can never be in one.
@@ -31,7 +27,7 @@ words! {
 pub struct OutboxRow {
     /// What it is for, such as `epoch/7/propose`.
     pub key: String,
-    /// Whose transaction it is.
+    /// The account that sends it.
     pub sender: Address,
     /// The sender's nonce.
     pub nonce: u64,
@@ -43,14 +39,13 @@ pub struct OutboxRow {
     pub state: OutboxState,
     /// Its block, once mined.
     pub block: Option<u64>,
-    /// What came of it.
-    pub result: Option<Json>,
+    /// The gas it used, once mined.
+    pub gas: Option<u64>,
 }
 
-const SELECT: &str = "SELECT key, sender, nonce, raw, tx_hash, state, block, result_json FROM outbox";
+const SELECT: &str = "SELECT key, sender, nonce, raw, tx_hash, state, block, gas FROM outbox";
 
 fn read(row: &Row) -> Result<OutboxRow> {
-    let result: Option<String> = row.get(7)?;
     Ok(OutboxRow {
         key: row.get(0)?,
         sender: row.get(1)?,
@@ -59,23 +54,35 @@ fn read(row: &Row) -> Result<OutboxRow> {
         tx_hash: row.get(4)?,
         state: row.get(5)?,
         block: row.get(6)?,
-        result: result.map(|text| serde_json::from_str(&text)).transpose()?,
+        gas: row.get(7)?,
     })
 }
 
 impl Reads {
     /// The transaction that was signed for this purpose.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn outbox_get(&self, key: &str) -> Result<Option<OutboxRow>> {
         self.one(format!("{SELECT} WHERE key = ?"), values![key], read).await
     }
 
     /// The transactions that are not settled yet, by sender and nonce: what to send again after a start.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::outbox_get`].
     pub async fn outbox_pending(&self) -> Result<Vec<OutboxRow>> {
-        let sql = format!("{SELECT} WHERE state = 'signed' OR state = 'sent' ORDER BY sender, nonce");
+        let sql = format!("{SELECT} WHERE state = 'signed' ORDER BY sender, nonce");
         self.list(sql, values![], read).await
     }
 
     /// The nonce for the sender's next transaction: after all that are kept here, and not before `on_chain`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::outbox_get`].
     pub async fn next_nonce(&self, sender: Address, on_chain: u64) -> Result<u64> {
         let sql = "SELECT COALESCE(MAX(nonce) + 1, 0) FROM outbox WHERE sender = ?";
         Ok(self.number(sql, values![sender]).await?.max(on_chain))
@@ -100,21 +107,15 @@ impl Tx {
         self.insert_all("outbox (key, sender, nonce, raw, tx_hash, state)", vec![row]).await
     }
 
-    /// Says how far a transaction has come; block and result stay when none is given.
+    /// Notes the block and the gas of a transaction that is in the chain, and whether it worked.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] when none was signed for this key.
-    pub async fn outbox_mark(
-        &mut self,
-        key: &str,
-        state: OutboxState,
-        block: Option<u64>,
-        result: Option<&Json>,
-    ) -> Result<()> {
-        let sql = "UPDATE outbox SET state = ?, block = COALESCE(?, block), result_json = COALESCE(?, result_json) \
-                   WHERE key = ?";
-        match self.execute(sql, values![state, block, result.map(Json::to_string), key]).await? {
+    pub async fn outbox_mined(&mut self, key: &str, block: u64, gas: u64, succeeded: bool) -> Result<()> {
+        let state = if succeeded { OutboxState::Mined } else { OutboxState::Failed };
+        let sql = "UPDATE outbox SET state = ?, block = ?, gas = ? WHERE key = ?";
+        match self.execute(sql, values![state, block, gas, key]).await? {
             0 => Err(Error::missing("outbox transaction", key)),
             _ => Ok(()),
         }

@@ -1,11 +1,12 @@
-//! Records: one row each, bodies in blobs.
+//! Records: one row each, and the body of each in one place.
 //!
 //! **Invariant:** lists are in order of acceptance, then of place in the contribution; so the first of several records
-//! with one content is the one that was first.
+//! with one content is the one that was first. A record's text lies in its body row and nowhere else in the store, so
+//! that erasing it there erases it.
 
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
-use crate::ids::{B256, BlobHash, ContributionId, DatanetId, RecordRef};
+use crate::ids::{B256, ContributionId, DatanetId, RecordRef};
 use crate::sql::{ROWS_PER_INSERT, Row, Value, places, values};
 
 /// A record without its body.
@@ -21,64 +22,82 @@ pub struct RecordRow {
     pub content_root: B256,
     /// Bytes of the canonical text.
     pub length: u32,
-    /// Where the body is.
-    pub blob: BlobHash,
     /// SPDX expression or `LicenseRef-…`.
     pub license: String,
-    /// Tokens, once counted.
-    pub tokens: Option<u32>,
     /// The record that owns its near-duplicate cluster, when that is another one.
     pub owner: Option<RecordRef>,
-    /// Derived-record multiplier, basis points.
+    /// What of it is its own, in 1/65,535.
     pub multiplier: u16,
 }
 
-const SELECT: &str = "SELECT contribution, idx, record_id, content_hash, content_root, length, blob, license, tokens, \
+const SELECT: &str = "SELECT contribution, idx, record_id, content_hash, content_root, length, license, \
                       owner_contribution, owner_idx, multiplier, seq FROM records";
-const HEAD: &str = "records (contribution, idx, datanet, seq, record_id, content_hash, content_root, length, blob, \
-                    license, tokens, owner_contribution, owner_idx, multiplier)";
+const HEAD: &str = "records (contribution, idx, datanet, seq, record_id, content_hash, content_root, length, \
+                    license, owner_contribution, owner_idx, multiplier)";
 
 fn read(row: &Row) -> Result<RecordRow> {
-    let owner: (Option<ContributionId>, Option<u32>) = (row.get(9)?, row.get(10)?);
+    let owner: (Option<ContributionId>, Option<u32>) = (row.get(7)?, row.get(8)?);
     Ok(RecordRow {
         at: RecordRef { contribution: row.get(0)?, index: row.get(1)? },
         record_id: row.get(2)?,
         content_hash: row.get(3)?,
         content_root: row.get(4)?,
         length: row.get(5)?,
-        blob: row.get(6)?,
-        license: row.get(7)?,
-        tokens: row.get(8)?,
+        license: row.get(6)?,
         owner: owner.0.zip(owner.1).map(|(contribution, index)| RecordRef { contribution, index }),
-        multiplier: row.get(11)?,
+        multiplier: row.get(9)?,
     })
 }
 
 impl Reads {
     /// One record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Malformed`].
     pub async fn record(&self, at: RecordRef) -> Result<Option<RecordRow>> {
         let sql = format!("{SELECT} WHERE contribution = ? AND idx = ?");
         self.one(sql, values![at.contribution, at.index], read).await
     }
 
     /// All records of a contribution, by place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::record`].
     pub async fn records_of(&self, contribution: ContributionId) -> Result<Vec<RecordRow>> {
         self.list(format!("{SELECT} WHERE contribution = ? ORDER BY idx"), values![contribution], read).await
     }
 
-    /// A page of a datanet's records, in order of acceptance: `limit` of them after the first `offset`.
-    pub async fn records_in(&self, datanet: DatanetId, offset: u64, limit: u32) -> Result<Vec<RecordRow>> {
-        let sql = format!("{SELECT} WHERE datanet = ? ORDER BY seq, idx LIMIT ? OFFSET ?");
-        self.list(sql, values![datanet, limit, offset], read).await
+    /// A record's body, as it was put.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Erased`] when it was erased, [`Error::Missing`] when there is none.
+    pub async fn record_body(&self, at: RecordRef) -> Result<Vec<u8>> {
+        let sql = "SELECT body FROM record_bodies WHERE contribution = ? AND idx = ?";
+        let found: Option<Option<Vec<u8>>> =
+            self.one(sql, values![at.contribution, at.index], |row| row.get(0)).await?;
+        let missing = || Error::missing("record body", format!("{}/{}", at.contribution, at.index));
+        found.ok_or_else(missing)?.ok_or(Error::Erased { at })
     }
 
-    /// How many records a datanet has.
-    pub async fn count_records(&self, datanet: DatanetId) -> Result<u64> {
-        self.number("SELECT COUNT(*) FROM records WHERE datanet = ?", values![datanet]).await
+    /// The bodies of a contribution's records that were not erased, by place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::record`].
+    pub async fn record_bodies(&self, contribution: ContributionId) -> Result<Vec<(u32, Vec<u8>)>> {
+        let sql = "SELECT idx, body FROM record_bodies WHERE contribution = ? AND body IS NOT NULL ORDER BY idx";
+        self.list(sql, values![contribution], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
     /// The records of a datanet whose content is one of `hashes`, in order of acceptance; so the first with a given
     /// content is its earliest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::record`].
     pub async fn records_with_content(&self, datanet: DatanetId, hashes: &[B256]) -> Result<Vec<RecordRow>> {
         let mut found = Vec::new();
         for part in hashes.chunks(ROWS_PER_INSERT) {
@@ -86,7 +105,7 @@ impl Reads {
             let sql = format!("{SELECT} WHERE datanet = ? AND content_hash IN ({})", places(part.len()));
             let mut values = values![datanet];
             values.extend(part.iter().map(|hash| Value::from(*hash)));
-            found.extend(self.list(sql, values, |row| Ok((row.get::<u64>(12)?, read(row)?))).await?);
+            found.extend(self.list(sql, values, |row| Ok((row.get::<u64>(10)?, read(row)?))).await?);
         }
         found.sort_by_key(|(seq, record)| (*seq, record.at.index));
         found.dedup_by_key(|(_, record)| record.at);
@@ -116,9 +135,7 @@ impl Tx {
                     r.content_hash,
                     r.content_root,
                     r.length,
-                    r.blob,
                     r.license.as_str(),
-                    r.tokens,
                     r.owner.map(|owner| owner.contribution),
                     r.owner.map(|owner| owner.index),
                     r.multiplier,
@@ -129,15 +146,26 @@ impl Tx {
         Ok(())
     }
 
-    /// Sets the token count of a record.
+    /// Adds the bodies of records that are there.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when there is no such record.
-    pub async fn set_record_tokens(&mut self, at: RecordRef, tokens: u32) -> Result<()> {
-        let sql = "UPDATE records SET tokens = ? WHERE contribution = ? AND idx = ?";
-        match self.execute(sql, values![tokens, at.contribution, at.index]).await? {
-            0 => Err(Error::missing("record", format!("{}/{}", at.contribution, at.index))),
+    /// [`Error::Exists`] when a record has one.
+    pub async fn put_record_bodies(&mut self, bodies: &[(RecordRef, Vec<u8>)]) -> Result<()> {
+        let rows = bodies.iter().map(|(at, body)| values![at.contribution, at.index, body.as_slice()]);
+        self.insert_all("record_bodies (contribution, idx, body)", rows.collect()).await
+    }
+
+    /// Erases a record's body at `now` (Unix milliseconds); its hashes stay. One that is erased keeps its time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when there is none.
+    pub async fn erase_record_body(&mut self, at: RecordRef, now: u64) -> Result<()> {
+        let sql =
+            "UPDATE record_bodies SET body = NULL, erased = COALESCE(erased, ?) WHERE contribution = ? AND idx = ?";
+        match self.execute(sql, values![now, at.contribution, at.index]).await? {
+            0 => Err(Error::missing("record body", format!("{}/{}", at.contribution, at.index))),
             _ => Ok(()),
         }
     }

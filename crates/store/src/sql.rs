@@ -18,13 +18,23 @@ use crate::ids::{
     AdapterHash, Address, Amount, B256, BaseHash, BlobHash, ChannelId, ContributionId, DatanetId, ModelId, ReceiptId,
 };
 
-/// Rows laid down by one `INSERT`; with the widest table it stays far under both engines' limits on values.
+/// Rows written by one `INSERT`; with the widest table it stays far under both engines' limits on values.
 pub(crate) const ROWS_PER_INSERT: usize = 500;
 
 /// Put into a sub-select that picks a row to change: workers then pass over rows that others hold.
 ///
 /// SQLite has one writer, so there it is nothing.
 pub(crate) const SKIP_LOCKED: &str = "{skip locked}";
+
+/// Put after a select whose rows are about to be changed: others that want them wait until the transaction ends.
+pub(crate) const FOR_UPDATE: &str = "{for update}";
+
+/// Put after a select whose rows must stay as they are until the transaction ends.
+pub(crate) const FOR_SHARE: &str = "{for share}";
+
+/// The words that lock rows, with what they are on Postgres; SQLite has one writer, so there they are nothing.
+const LOCKS: [(&str, &str); 3] =
+    [(SKIP_LOCKED, "FOR UPDATE SKIP LOCKED"), (FOR_UPDATE, "FOR UPDATE"), (FOR_SHARE, "FOR SHARE")];
 
 /// A value bound to a statement. Each kind knows its null, since Postgres wants a type for it.
 #[derive(Debug, Clone)]
@@ -78,6 +88,10 @@ value_from!(Bytes:
     ChannelId => |v: ChannelId| v.0.to_vec(),
     ContributionId => |v: ContributionId| v.0.to_vec(),
     ReceiptId => |v: ReceiptId| v.0.to_vec(),
+    &[u8] => |v: &[u8]| v.to_vec(),
+    &[B256] => |v: &[B256]| v.iter().flat_map(|id| id.0).collect(),
+    &[Address] => |v: &[Address]| v.iter().flat_map(|account| account.into_array()).collect(),
+    &[ContributionId] => |v: &[ContributionId]| v.iter().flat_map(|id| id.0.0).collect(),
 );
 
 /// A value as JSON text.
@@ -109,7 +123,7 @@ pub(crate) use bind_all;
 /// Our statements hold no `?` but for values; texts are always bound.
 pub(crate) fn render(sql: &str, postgres: bool) -> String {
     if !postgres {
-        return sql.replace(SKIP_LOCKED, "");
+        return LOCKS.iter().fold(sql.to_owned(), |sql, (word, _)| sql.replace(word, ""));
     }
     let mut rendered = String::with_capacity(sql.len() + 16);
     for (i, part) in sql.split('?').enumerate() {
@@ -119,7 +133,7 @@ pub(crate) fn render(sql: &str, postgres: bool) -> String {
         }
         rendered.push_str(part);
     }
-    rendered.replace(SKIP_LOCKED, "FOR UPDATE SKIP LOCKED")
+    LOCKS.iter().fold(rendered, |sql, (word, lock)| sql.replace(word, lock))
 }
 
 /// `?, ?, …` with `count` places.
@@ -147,9 +161,25 @@ impl Row {
         T::read(self, column)
     }
 
-    /// The JSON column at `column`.
-    pub(crate) fn json<T: DeserializeOwned>(&self, column: usize) -> Result<T> {
-        Ok(serde_json::from_str(&self.get::<String>(column)?)?)
+    /// The JSON column at `column`; what it should hold is named in the error.
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: usize, expected: &'static str) -> Result<T> {
+        let text: String = self.get(column)?;
+        serde_json::from_str(&text).map_err(|_| self.malformed(column, expected))
+    }
+
+    /// The column's name, for errors.
+    fn name(&self, column: usize) -> String {
+        use sqlx::{Column as _, Row as _};
+        let name = match self {
+            Self::Sqlite(row) => row.columns().get(column).map(|column| column.name().to_owned()),
+            Self::Postgres(row) => row.columns().get(column).map(|column| column.name().to_owned()),
+        };
+        name.unwrap_or_else(|| column.to_string())
+    }
+
+    /// The column holds something that its type cannot be.
+    pub(crate) fn malformed(&self, column: usize, expected: &'static str) -> Error {
+        Error::Malformed { column: self.name(column), expected }
     }
 
     fn decode<T>(&self, column: usize, expected: &'static str) -> Result<Option<T>>
@@ -162,7 +192,7 @@ impl Row {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
         }
-        .map_err(|_| Error::Malformed { column, expected })
+        .map_err(|_| self.malformed(column, expected))
     }
 }
 
@@ -176,7 +206,7 @@ pub(crate) trait Column: Sized {
 
     /// Reads the column; null is an error unless the type is an `Option`.
     fn read(row: &Row, column: usize) -> Result<Self> {
-        Self::read_nullable(row, column)?.ok_or(Error::Malformed { column, expected: Self::EXPECTED })
+        Self::read_nullable(row, column)?.ok_or_else(|| row.malformed(column, Self::EXPECTED))
     }
 }
 
@@ -195,7 +225,7 @@ macro_rules! column {
             const EXPECTED: &'static str = $expected;
 
             fn read_nullable(row: &Row, column: usize) -> Result<Option<Self>> {
-                let malformed = || Error::Malformed { column, expected: $expected };
+                let malformed = || row.malformed(column, $expected);
                 match row.decode::<$via>(column, $expected)? {
                     None => Ok(None),
                     Some(plain) => $convert(plain).map(Some).ok_or_else(malformed),
@@ -222,19 +252,28 @@ column! {
     ChannelId, "32 bytes", Vec<u8>, |v: Vec<u8>| B256::try_from(v.as_slice()).ok().map(ChannelId);
     ContributionId, "32 bytes", Vec<u8>, |v: Vec<u8>| B256::try_from(v.as_slice()).ok().map(ContributionId);
     ReceiptId, "32 bytes", Vec<u8>, |v: Vec<u8>| B256::try_from(v.as_slice()).ok().map(ReceiptId);
+    Vec<B256>, "hashes of 32 bytes", Vec<u8>, |v: Vec<u8>| words_of(&v, B256::from);
+    Vec<ContributionId>, "ids of 32 bytes", Vec<u8>, |v: Vec<u8>| words_of(&v, |id| ContributionId(B256::from(id)));
+    Vec<Address>, "addresses of 20 bytes", Vec<u8>, |v: Vec<u8>| words_of(&v, Address::from);
+}
+
+/// A list whose members lie in a column one after the other, `N` bytes each.
+fn words_of<const N: usize, T>(bytes: &[u8], word: fn([u8; N]) -> T) -> Option<Vec<T>> {
+    let (words, rest) = bytes.as_chunks::<N>();
+    rest.is_empty().then(|| words.iter().map(|&bytes| word(bytes)).collect())
 }
 
 /// An enum whose variants are words in a `TEXT` column, with the words in one place.
 macro_rules! words {
-    ($(#[$outer:meta])* pub enum $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+    ($(#[$outer:meta])* $vis:vis enum $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$outer])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$inner])* $variant),* }
+        $vis enum $name { $($(#[$inner])* $variant),* }
 
         impl $name {
             /// The word that stands in the database and in JSON.
             #[must_use]
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
         }
@@ -260,7 +299,7 @@ macro_rules! words {
                 };
                 match word.as_str() {
                     $($word => Ok(Some(Self::$variant)),)*
-                    _ => Err($crate::error::Error::Malformed { column, expected: Self::EXPECTED }),
+                    _ => Err(row.malformed(column, Self::EXPECTED)),
                 }
             }
         }
@@ -283,6 +322,14 @@ mod tests {
         let sql = format!("SELECT id FROM jobs {SKIP_LOCKED}");
         assert_eq!(render(&sql, true), "SELECT id FROM jobs FOR UPDATE SKIP LOCKED");
         assert_eq!(render(&sql, false), "SELECT id FROM jobs ");
+        let sql = format!("SELECT 1 {FOR_UPDATE}; SELECT 2 {FOR_SHARE}");
+        assert_eq!(render(&sql, true), "SELECT 1 FOR UPDATE; SELECT 2 FOR SHARE");
+    }
+
+    #[test]
+    fn a_list_in_a_column_has_whole_members() {
+        assert_eq!(words_of(&[1, 2, 3, 4], <[u8; 2]>::from), Some(vec![[1, 2], [3, 4]]));
+        assert_eq!(words_of(&[1, 2, 3], <[u8; 2]>::from), None);
     }
 
     #[test]

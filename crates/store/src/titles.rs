@@ -1,11 +1,11 @@
-//! Who holds a title (an ERC-721 token), now and at any block indexed.
+//! Holders of titles (ERC-721 tokens), now and at any block that is indexed.
 //!
 //! **Invariant:** the holder at a block is the recipient of the last transfer up to it, by block and log index.
 
 use crate::db::{Reads, Tx};
 use crate::error::Result;
 use crate::ids::{Address, B256};
-use crate::sql::{Row, values};
+use crate::sql::values;
 
 /// A transfer of a title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,40 +18,29 @@ pub struct Transfer {
     pub contract: Address,
     /// The token id.
     pub token: B256,
-    /// Who held it; zero when it was minted.
+    /// The holder before; zero when it was minted.
     pub from: Address,
-    /// Who holds it since; zero when it was burnt.
+    /// The holder since; zero when it was burnt.
     pub to: Address,
 }
 
-const SELECT: &str = "SELECT block, log_index, contract, token, sender, recipient FROM transfers";
-
-fn read(row: &Row) -> Result<Transfer> {
-    Ok(Transfer {
-        block: row.get(0)?,
-        log_index: row.get(1)?,
-        contract: row.get(2)?,
-        token: row.get(3)?,
-        from: row.get(4)?,
-        to: row.get(5)?,
-    })
-}
-
 impl Reads {
-    /// Who held a title at the end of `block`; `None` before it was minted, zero once it is burnt.
+    /// The holder of a title at the end of `block`; `None` before it was minted, zero once it is burnt.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Malformed`].
     pub async fn owner_at(&self, contract: Address, token: B256, block: u64) -> Result<Option<Address>> {
         let sql = "SELECT recipient FROM transfers WHERE contract = ? AND token = ? AND block <= ? \
                    ORDER BY block DESC, log_index DESC LIMIT 1";
         self.one(sql, values![contract, token, block], |row| row.get(0)).await
     }
 
-    /// Every transfer of a title, in chain order.
-    pub async fn transfers_of(&self, contract: Address, token: B256) -> Result<Vec<Transfer>> {
-        let sql = format!("{SELECT} WHERE contract = ? AND token = ? ORDER BY block, log_index");
-        self.list(sql, values![contract, token], read).await
-    }
-
     /// The titles of a contract that `holder` holds now, by token id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::owner_at`].
     pub async fn titles_of(&self, contract: Address, holder: Address) -> Result<Vec<B256>> {
         let sql = "SELECT t.token FROM transfers t WHERE t.contract = ? AND t.recipient = ? AND NOT EXISTS \
                    (SELECT 1 FROM transfers n WHERE n.contract = t.contract AND n.token = t.token \

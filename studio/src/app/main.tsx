@@ -8,10 +8,12 @@ import "./styles/receipt.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
+import { takeKey } from "../shared/key";
 import { App } from "./App";
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("index.html has no #root to draw the page in");
+takeKey();
 createRoot(root).render(
   <StrictMode>
     <App />

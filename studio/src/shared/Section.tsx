@@ -5,9 +5,8 @@
  */
 
 import type { ReactNode } from "react";
-
+import type { Overview } from "./api";
 import type { Feed } from "./feed";
-import type { Overview } from "./overview";
 
 interface Props<T> {
   id: string;
@@ -35,7 +34,8 @@ export function Section<T>({ id, title, lead, feed, pick, empty, children }: Pro
       <div className="stage-body">
         {feed.state === "loading" && <Skeleton />}
         {feed.state === "failed" && <p className="note">Not known while the node is silent.</p>}
-        {feed.state === "ready" && (items.length === 0 ? <div className="note">{empty}</div> : children(items, feed.overview))}
+        {feed.state === "ready" &&
+          (items.length === 0 ? <div className="note">{empty}</div> : children(items, feed.overview))}
       </div>
     </section>
   );

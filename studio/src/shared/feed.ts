@@ -6,8 +6,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "react";
 
-import { overview } from "./api";
-import type { Overview } from "./overview";
+import { type Overview, overview } from "./api";
 
 /** Between an answer and the next question, in milliseconds. */
 const PAUSE = 2_000;

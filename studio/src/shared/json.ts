@@ -2,6 +2,12 @@
 
 const INDENT = "  ";
 
+/** Reads JSON; a whole number of 16 digits or more becomes a string, so that not a digit is lost. */
+export function parseExact(json: string): unknown {
+  const quoted = json.replace(/"(?:[^"\\]|\\.)*"|\d{16,}/g, (token) => (token.startsWith('"') ? token : `"${token}"`));
+  return JSON.parse(quoted);
+}
+
 /** `json` on many lines; the characters of its values are kept as they are. */
 export function indentJson(json: string): string {
   const tokens = json.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g) ?? [];

@@ -1,5 +1,5 @@
 /**
- * The split rule in `bigint`: what a reader of a receipt recomputes from its price, shares and credits.
+ * The split rule in `bigint`: what a reader of a receipt recomputes from its price, shares, governed numbers and credits.
  *
  * Every part is rounded down, each payee's once a layer over all it holds; what the model's halves leave goes to the
  * owner, everything else that rounding leaves to insurance. So the lines sum to the price, to the unit, or there are none.
@@ -7,7 +7,8 @@
  */
 
 import { total } from "./amount";
-import type { Role } from "./overview";
+import type { Role } from "./api";
+import type { Params, PerLayer } from "./params";
 
 /** Shares in basis points; contributors get what the others leave. */
 export interface Shares {
@@ -16,8 +17,7 @@ export interface Shares {
   stakers: bigint;
 }
 
-/** The layers that pay by evidence, in the order of their numbers; the fourth, `REST`, pays by training weight. */
-export type PerLayer = readonly [spans: bigint, influence: bigint, retrieval: bigint];
+/** The number of the layer that pays by training weight, after those of `PerLayer`. */
 const REST = 3;
 
 export interface Score {
@@ -46,22 +46,41 @@ export interface SplitLine {
   amount: bigint;
 }
 
+/** The rules that a price is split by: the model's shares and mix, and the governed numbers of the receipt. */
+export interface Rules {
+  shares: Shares;
+  mix: PerLayer;
+  params: Pick<Params, "treasuryBps" | "validationBps" | "nodeBps" | "maxParentsBps">;
+}
+
 const BPS = 10_000n;
 const MILLION = 1_000_000n;
-const TREASURY_BPS = 6000n;
-const VALIDATION_BPS = 2000n;
-const NODE_BPS = 4000n;
 /** By number, as leaves have it. */
-export const ROLES: readonly Role[] = ["treasury", "validation", "insurance", "owner", "node", "stakers", "contributor", "parent"];
+export const ROLES: readonly Role[] = [
+  "treasury",
+  "validation",
+  "insurance",
+  "owner",
+  "node",
+  "stakers",
+  "contributor",
+  "parent",
+];
 
-/** Whether every share, λ and parent is within the bounds that governance cannot leave, and the mix is a whole. */
-export function isAllowed(shares: Shares, mix: PerLayer, coverage: PerLayer, parents: Parties["parents"]): boolean {
+/** Whether every share, λ and parent is within its bounds, and the mix is a whole. */
+export function isAllowed({ shares, mix, params }: Rules, coverage: PerLayer, parents: Parties["parents"]): boolean {
   const { platform, model, stakers } = shares;
   const parentsBps = parents.reduce((sum, [, bps]) => sum + bps, 0n);
   return (
-    platform <= 2000n && model >= 1000n && model <= 4000n && stakers <= 3000n && platform + model + stakers <= 7000n &&
-    mix[0] + mix[1] + mix[2] === BPS && coverage.every((lambda) => lambda <= MILLION) &&
-    parents.every(([, bps]) => bps <= 2000n) && parentsBps <= 5000n
+    platform <= 2000n &&
+    model >= 1000n &&
+    model <= 4000n &&
+    stakers <= 3000n &&
+    platform + model + stakers <= 7000n &&
+    mix[0] + mix[1] + mix[2] === BPS &&
+    coverage.every((lambda) => lambda <= MILLION) &&
+    parents.every(([, bps]) => bps <= 2000n) &&
+    parentsBps <= params.maxParentsBps
   );
 }
 
@@ -71,21 +90,21 @@ export function isAllowed(shares: Shares, mix: PerLayer, coverage: PerLayer, par
  */
 export function split(
   price: bigint,
-  shares: Shares,
-  mix: PerLayer,
+  rules: Rules,
   coverage: PerLayer,
   scores: readonly Score[],
   holders: ReadonlyMap<bigint, bigint>,
   parties: Parties,
 ): SplitLine[] | undefined {
-  if (!isAllowed(shares, mix, coverage, parties.parents)) return undefined;
+  if (!isAllowed(rules, coverage, parties.parents)) return undefined;
+  const { shares, mix, params } = rules;
   const platform = (price * shares.platform) / BPS;
   const model = (price * shares.model) / BPS;
   const stakers = (price * shares.stakers) / BPS;
   const pot = price - platform - model - stakers;
-  const treasury = (platform * TREASURY_BPS) / BPS;
-  const validation = (platform * VALIDATION_BPS) / BPS;
-  const node = (model * NODE_BPS) / BPS;
+  const treasury = (platform * params.treasuryBps) / BPS;
+  const validation = (platform * params.validationBps) / BPS;
+  const node = (model * params.nodeBps) / BPS;
   const parents = new Map<bigint, bigint>();
   for (const [account, bps] of parties.parents) {
     parents.set(account, (parents.get(account) ?? 0n) + ((model - node) * bps) / BPS);
@@ -95,7 +114,12 @@ export function split(
   const paid = total(contributors.map((line) => line.amount));
   const staked = parties.stakers === undefined ? 0n : stakers;
   const insurance = price - treasury - validation - model - staked - paid;
-  const fixed = (role: Role, account: bigint, amount: bigint): SplitLine => ({ role, account, contribution: 0n, amount });
+  const fixed = (role: Role, account: bigint, amount: bigint): SplitLine => ({
+    role,
+    account,
+    contribution: 0n,
+    amount,
+  });
   return [
     fixed("treasury", parties.treasury, treasury),
     fixed("validation", parties.validation, validation),
@@ -112,7 +136,13 @@ export function split(
 type Layers = [bigint, bigint, bigint, bigint];
 const none = (): Layers => [0n, 0n, 0n, 0n];
 
-function contributorLines(pot: bigint, mix: PerLayer, coverage: PerLayer, scores: readonly Score[], holders: ReadonlyMap<bigint, bigint>) {
+function contributorLines(
+  pot: bigint,
+  mix: PerLayer,
+  coverage: PerLayer,
+  scores: readonly Score[],
+  holders: ReadonlyMap<bigint, bigint>,
+) {
   const all = none();
   const payees = new Map<bigint, Map<bigint, Layers>>();
   for (const { layer, contribution, score } of scores) {
@@ -129,11 +159,14 @@ function contributorLines(pot: bigint, mix: PerLayer, coverage: PerLayer, scores
     if (all[layer] !== 0n) pots[layer] = (((pot * bps) / BPS) * (coverage[layer] ?? 0n)) / MILLION;
   });
   pots[REST] = pot - total(pots);
-  const earned = (score: Layers) => total(score.map((part, layer) => (part === 0n ? 0n : ((pots[layer] ?? 0n) * part) / (all[layer] ?? 1n))));
+  const earned = (score: Layers) =>
+    total(score.map((part, layer) => (part === 0n ? 0n : ((pots[layer] ?? 0n) * part) / (all[layer] ?? 1n))));
   return ascending(payees).flatMap(([account, holding]) => {
     const sum = none();
-    for (const part of holding.values()) part.forEach((score, layer) => add(sum, layer, score));
-    const lines = ascending(holding).map(([contribution, part]): SplitLine => ({ role: "contributor", account, contribution, amount: earned(part) }));
+    for (const part of holding.values()) for (const [layer, score] of part.entries()) add(sum, layer, score);
+    const lines = ascending(holding).map(
+      ([contribution, part]): SplitLine => ({ role: "contributor", account, contribution, amount: earned(part) }),
+    );
     // Floors of parts never exceed the floor of their sum; what they leave stands in the first line.
     const first = lines[0];
     if (first !== undefined) first.amount += earned(sum) - total(lines.map((line) => line.amount));

@@ -1,9 +1,10 @@
 //! What a model's records were reduced to, so that an answer costs one backward pass and one scan.
 //!
-//! Place in the flow: built when a model is made, saved beside it, loaded by whoever scores. On disk: `cache.json`
-//! ([`CacheInfo`]), `gradients.f32` (distinct records × parameters, little-endian, for audits) and `solved.f32` (the
-//! method's rows, one LoRA factor after the other, `[records, factor]` each). Invariant: a loaded cache has the bytes
-//! its `cache.json` names. Not here: models and adapters; the caller compares hashes.
+//! Place in the flow: built when a model is made, saved beside it, loaded by whoever scores. On
+//! disk: `cache.json` ([`CacheInfo`]), `gradients.f32` (distinct records × parameters,
+//! little-endian, for audits) and `solved.f32` (the method's rows, one LoRA factor after the other,
+//! `[records, factor]` each). Invariant: a loaded cache has the bytes its `cache.json` names. Not
+//! here: models and adapters; the caller compares hashes.
 
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,8 @@ pub struct Cache {
 impl Cache {
     /// Solves `method` over the records' `gradients` on `threads` threads, which change no bit.
     ///
-    /// **Cost:** for Fisher about `min(n, p_m)·n·p_m` multiplications and a cubic inverse a LoRA factor.
+    /// **Cost:** for Fisher about `min(n, p_m)·n·p_m` multiplications and a cubic inverse a LoRA
+    /// factor.
     ///
     /// # Errors
     /// [`InfluenceError::Empty`] without records, [`InfluenceError::Damping`] out of range,
@@ -124,7 +126,8 @@ impl Cache {
         self.info.records.len()
     }
 
-    /// The hash that a manifest carries: over method, damping, model, adapter, records and both files; paths are not in it.
+    /// The hash that a manifest carries: over method, damping, model, adapter, records and both
+    /// files; paths are not in it.
     #[must_use]
     pub fn root(&self) -> B256 {
         let info = &self.info;
@@ -146,7 +149,8 @@ impl Cache {
         )
     }
 
-    /// Writes the cache into folder `dir`, which is made if need be; `gradients` are those it was built from.
+    /// Writes the cache into folder `dir`, which is made if need be; `gradients` are those it was
+    /// built from.
     ///
     /// # Errors
     /// [`InfluenceError::Io`].
@@ -164,10 +168,12 @@ impl Cache {
         write("cache.json", &json)
     }
 
-    /// Reads the cache in folder `dir` and checks that its parts fit; `gradients.f32` is left alone.
+    /// Reads the cache in folder `dir` and checks that its parts fit; `gradients.f32` is left
+    /// alone.
     ///
     /// # Errors
-    /// [`InfluenceError::Io`] when it cannot be read, [`InfluenceError::Malformed`] when it is not a cache.
+    /// [`InfluenceError::Io`] when it cannot be read, [`InfluenceError::Malformed`] when it is not
+    /// a cache.
     pub fn load(dir: &Path) -> Result<Self, InfluenceError> {
         let path = dir.join("cache.json");
         let malformed = |reason: &str| InfluenceError::Malformed { path: path.clone(), reason: reason.into() };
@@ -202,8 +208,8 @@ impl Cache {
 
     /// Scores `queries` against all records: `[queries, records]`.
     ///
-    /// **Cost:** queries × distinct records × parameters multiplications. **Precision:** products of f32 summed in f64
-    /// factor by factor, rounded to f32 once.
+    /// **Cost:** queries × distinct records × parameters multiplications. **Precision:** products
+    /// of f32 summed in f64 factor by factor, rounded to f32 once.
     ///
     /// # Errors
     /// [`InfluenceError::Shape`] when the queries come from another adapter's shape.

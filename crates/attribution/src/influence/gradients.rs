@@ -1,7 +1,8 @@
 //! Exact per-item LoRA gradients.
 //!
-//! Place in the flow: from the engine, for records when a cache is built and for queries when they are scored. Invariant:
-//! items with equal tokens and loss share one row, so a copy changes nothing. Not here: what is done with them.
+//! Place in the flow: from the engine, for records when a cache is built and for queries when they
+//! are scored. Invariant: items with equal tokens and loss share one row, so a copy changes
+//! nothing. Not here: what is done with them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -54,13 +55,14 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Runs every distinct item forward and backward, calling `progress(done, all)` after each.
+    /// Runs every distinct item forward and backward, calling `progress(done, all)` after each. An
+    /// item of which nothing counts has no gradient: a row of zeros.
     ///
     /// **Cost:** one backward pass an item; **memory:** 4 bytes a parameter and item.
     ///
     /// # Errors
-    /// [`InfluenceError::Item`] when the engine refuses one, [`InfluenceError::NotFinite`] when a gradient is not finite,
-    /// [`InfluenceError::TooLarge`] beyond 2³⁰ values.
+    /// [`InfluenceError::Item`] when the engine refuses one, [`InfluenceError::NotFinite`] when a
+    /// gradient is not finite, [`InfluenceError::TooLarge`] beyond 2³⁰ values.
     pub fn compute(
         model: &Model,
         lora: &Lora,
@@ -86,8 +88,12 @@ impl Gradients {
         let mut scratch = Scratch::default();
         for (done, &index) in distinct.iter().enumerate() {
             let Item { ids, loss_from } = &items[index];
-            let (loss, gradient) = lora_gradient(model, lora, ids, *loss_from, &mut scratch)
-                .map_err(|source| InfluenceError::Item { index, source })?;
+            let (loss, gradient) = if *loss_from >= ids.len() {
+                (0.0, vec![0.0; parameters])
+            } else {
+                lora_gradient(model, lora, ids, *loss_from, &mut scratch)
+                    .map_err(|source| InfluenceError::Item { index, source })?
+            };
             if !gradient.iter().all(|value| value.is_finite()) {
                 return Err(InfluenceError::NotFinite { index });
             }
@@ -117,7 +123,8 @@ impl Gradients {
         self.modules.last().map_or(0, |module| module.end)
     }
 
-    /// The gradient of item `index` in the order of the adapter's parameters, or `None` beyond the last item.
+    /// The gradient of item `index` in the order of the adapter's parameters, or `None` beyond the
+    /// last item.
     #[must_use]
     pub fn row(&self, index: usize) -> Option<&[f32]> {
         let row = *self.row_of.get(index)? as usize;

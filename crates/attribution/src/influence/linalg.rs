@@ -1,8 +1,10 @@
-//! Products of rows and the inverse of a positive definite matrix, in f64 with one fixed order of sums.
+//! Products of rows and the inverse of a positive definite matrix, in f64 with one fixed order of
+//! sums.
 //!
-//! Place in the flow: under the solver and the scorer. Invariants: every sum runs in eight strided lanes and a fixed
-//! tree; wider instructions are used where the processor has them, and change no bit: additions are fused with products
-//! only where the product is exact. Not here: what the matrices mean.
+//! Place in the flow: under the solver and the scorer. Invariants: every sum runs in eight strided
+//! lanes and a fixed tree; wider instructions are used where the processor has them, and change no
+//! bit: additions are fused with products only where the product is exact. Not here: what the
+//! matrices mean.
 
 use std::ops::Range;
 
@@ -18,7 +20,8 @@ const PANEL_BYTES: usize = 256 << 10;
 
 /// Numbers that widen to f64 without loss.
 pub(crate) trait Real: Copy + Sync {
-    /// Whether a product of two such numbers is exact in f64, so that fusing it with a sum rounds nothing away.
+    /// Whether a product of two such numbers is exact in f64, so that fusing it with a sum rounds
+    /// nothing away.
     const EXACT: bool;
     fn wide(self) -> f64;
 }
@@ -107,7 +110,8 @@ impl<T: Real, U: Real> Wide for Products<'_, '_, T, U> {
     }
 }
 
-/// All products, panel by panel of `b` and tile by tile; `lower`: only tiles that touch the lower half.
+/// All products, panel by panel of `b` and tile by tile; `lower`: only tiles that touch the lower
+/// half.
 #[inline(always)]
 fn tiles<T: Real, U: Real, const FUSE: bool>(a: Rows<'_, T>, b: Rows<'_, U>, lower: bool, out: &mut [f64]) {
     let panel = (PANEL_BYTES / (a.width * size_of::<U>())).max(1).next_multiple_of(TILE);
@@ -220,7 +224,8 @@ pub(crate) fn transpose<T: Real + Default>(rows: Rows<'_, T>) -> Vec<T> {
     out
 }
 
-/// The inverse of the positive definite matrix `a` (`[n, n]`, row-major), or `None` when it is not positive definite.
+/// The inverse of the positive definite matrix `a` (`[n, n]`, row-major), or `None` when it is not
+/// positive definite.
 ///
 /// Cholesky `a = L Lᵀ` in blocks, then `L⁻¹`, then `L⁻ᵀ L⁻¹`; **cost** about `n³`.
 pub(crate) fn inverse(mut a: Vec<f64>, n: usize) -> Option<Vec<f64>> {

@@ -1,18 +1,21 @@
 //! The methods: which linear map of the records' gradients a query is multiplied with.
 //!
-//! Place in the flow: a cache is built with one, and named by it. Every method here is a matrix `M` over the records, so
-//! that `scores = query · (M G)ᵀ`, and the cache stores `M G`. Not here: the arithmetic (`solver`).
+//! Place in the flow: a cache is built with one, and named by it. Every method here is a matrix `M`
+//! over the records, so that `scores = query · (M G)ᵀ`, and the cache stores `M G`. Not here: the
+//! arithmetic (`solver`).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The default damping, as a share of the mean eigenvalue of a module's Fisher matrix; quality is flat from 0.1 to 0.3.
+/// The default damping, as a share of the mean eigenvalue of a module's Fisher matrix; quality is
+/// flat from 0.1 to 0.3.
 pub const DAMPING: f64 = 0.1;
 
 /// An influence method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
-    /// Exact empirical Fisher per module: `q · (GᵀG/n + d I)⁻¹ g`, with `d` = damping × mean non-zero eigenvalue.
+    /// Exact empirical Fisher per module: `q · (GᵀG/n + d I)⁻¹ g`, with `d` = damping × mean
+    /// non-zero eigenvalue.
     #[default]
     Fisher,
     /// The plain product of gradients `q · g`; a baseline.

@@ -1,16 +1,20 @@
-//! Influence: how much likelier training on a record made an answer, estimated from exact LoRA gradients.
+//! Influence: how much likelier training on a record made an answer, estimated from exact LoRA
+//! gradients.
 //!
 //! # Place in the flow
 //!
-//! Model, adapter and the records it was trained on -> [`Gradients`] -> [`Cache`] (once per model); a completion's
-//! gradient -> [`Cache::score`] -> [`Scores`] -> [`to_weights`], the integers that credits carry.
+//! Model, adapter and the records it was trained on -> [`Gradients`] -> [`Cache`] (once per model);
+//! a completion's gradient -> [`Cache::score`] -> [`Scores`] -> [`to_weights`], the integers that
+//! credits carry.
 //!
 //! # Invariants
 //!
-//! - **Sign.** Positive: the record made the answer likelier. **Unit:** nats per unit of learning rate, up to a constant.
-//! - **One result.** Sums run in f64 in one fixed order; threads and instruction sets change no bit.
-//! - **Copies are neutral.** Records with equal tokens are one row of the method and get equal scores, so that adding a
-//!   copy changes no score at all.
+//! - **Sign.** Positive: the record made the answer likelier. **Unit:** nats per unit of learning
+//!   rate, up to a constant.
+//! - **One result.** Sums run in f64 in one fixed order; threads and instruction sets change no
+//!   bit.
+//! - **Copies are neutral.** Records with equal tokens are one row of the method and get equal
+//!   scores, so that adding a copy changes no score at all.
 //!
 //! # Not here
 //!
@@ -26,7 +30,7 @@ mod solver;
 pub use cache::{Cache, CacheInfo, Provenance};
 pub use gradients::{Gradients, Item};
 pub use method::{DAMPING, Method};
-pub use scores::{Scores, THRESHOLD_Q8, to_weights};
+pub use scores::{Scores, to_weights};
 
 use std::path::PathBuf;
 

@@ -1,14 +1,13 @@
-//! Scores of queries against records, as a matrix, as a `.npy` file, and as the integers that are paid.
+//! Scores of queries against records, as a matrix, as a `.npy` file, and as the integers that are
+//! paid.
 //!
-//! Place in the flow: from a cache to credits, or to the command line. Invariant: floats end here; [`to_weights`] is
-//! the one place where a score becomes an integer. Not here: which records share a cluster (`credit`).
+//! Place in the flow: from a cache to credits, or to the command line. Invariant: floats end here;
+//! [`to_weights`] is the one place where a score becomes an integer. Not here: which records share
+//! a cluster (`credit`).
 
-use std::path::Path;
+use openledger_protocol::Params;
 
 use super::InfluenceError;
-
-/// θ = 5 in units of 2⁻⁸: what a score must exceed, in robust deviations of its row, to be paid.
-pub const THRESHOLD_Q8: i64 = 5 << 8;
 
 /// Makes the median absolute deviation of a normal distribution its standard deviation.
 const MAD_SCALE: f64 = 1.4826;
@@ -52,7 +51,8 @@ impl Scores {
     pub fn to_npy(&self) -> Vec<u8> {
         let shape = format!("({}, {})", self.queries, self.records);
         let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-        // Magic, version, length and header together fill multiples of 64 bytes and end in a line feed.
+        // Magic, version, length and header together fill multiples of 64 bytes and end in a line
+        // feed.
         let filled = (10 + header.len() + 1).next_multiple_of(64);
         header.extend(std::iter::repeat_n(' ', filled - 11 - header.len()));
         header.push('\n');
@@ -62,36 +62,30 @@ impl Scores {
         out.extend(self.values.iter().flat_map(|value| value.to_le_bytes()));
         out
     }
-
-    /// Writes [`Scores::to_npy`] to `path`.
-    ///
-    /// # Errors
-    /// [`InfluenceError::Io`].
-    pub fn write_npy(&self, path: &Path) -> Result<(), InfluenceError> {
-        std::fs::write(path, self.to_npy()).map_err(|source| InfluenceError::Io { path: path.to_owned(), source })
-    }
 }
 
-/// The integer weights of a row: places that clear θ and by how much, in 1/256 of a robust deviation.
+/// The integer weights of a row: places that clear the governed θ and by how much, in 1/256 of a
+/// robust deviation.
 ///
-/// `w = max(0, ⌊256 · s / MAD⌋ - 5 · 256)`, where MAD is 1.4826 × the median of `|s - median|`; when more than half of
-/// the row is equal, 1.2533 × the mean of it stands in; a row of equal scores pays nobody.
-/// **Rounding:** the quotient is one IEEE division, then rounded down; beyond 2⁶³ it saturates.
+/// `w = max(0, ⌊256 · s / MAD⌋ - θ)`, where MAD is 1.4826 × the median of `|s - median|`; when more
+/// than half of the row is equal, 1.2533 × the mean of it stands in; a row of equal scores pays
+/// nobody. **Rounding:** the quotient is one IEEE division, then rounded down; beyond 2⁶³ it
+/// saturates.
 ///
 /// # Errors
 /// [`InfluenceError::NotFinite`] at the first score that is not a number.
 ///
 /// # Source
-/// `reference/attribution.md` 3.3 and 5.5: paying raw scores sends a quarter of the money to the records that state
-/// the fact; above five deviations it is three quarters.
-pub fn to_weights(row: &[f32]) -> Result<Vec<(u32, u64)>, InfluenceError> {
+/// `reference/attribution.md` 3.3 and 5.5: paying raw scores sends a quarter of the money to the
+/// records that state the fact; above five deviations it is three quarters.
+pub fn to_weights(row: &[f32], params: &Params) -> Result<Vec<(u32, u64)>, InfluenceError> {
     if let Some(index) = row.iter().position(|score| !score.is_finite()) {
         return Err(InfluenceError::NotFinite { index });
     }
     let Some(deviation) = deviation(row) else { return Ok(Vec::new()) };
     let weight = |(place, score): (u32, &f32)| {
         let scaled = (f64::from(*score) / deviation * 256.0).floor() as i64;
-        let above = scaled.saturating_sub(THRESHOLD_Q8);
+        let above = scaled.saturating_sub(params.influence_threshold.into());
         (above > 0).then(|| (place, above.unsigned_abs()))
     };
     Ok((0u32..).zip(row).filter_map(weight).collect())
@@ -123,11 +117,12 @@ mod tests {
     #[test]
     fn only_what_stands_out_is_paid() {
         let mut row: Vec<f32> = (0..101).map(|i| (i as f32 - 50.0) / 50.0).collect();
-        assert_eq!(to_weights(&row).unwrap(), []);
+        assert_eq!(to_weights(&row, &Params::GENESIS).unwrap(), []);
         row[7] = 10.0;
-        let weights = to_weights(&row).unwrap();
+        let weights = to_weights(&row, &Params::GENESIS).unwrap();
         assert_eq!(weights.len(), 1);
-        // MAD of the row is 1.4826 · 0.5 (within a place), so 10 stands at about 13.5 deviations, 8.5 above θ.
+        // MAD of the row is 1.4826 · 0.5 (within a place), so 10 stands at about 13.5 deviations,
+        // 8.5 above θ.
         assert_eq!(weights[0].0, 7);
         assert!((weights[0].1 as f64 / 256.0 - 8.5).abs() < 0.3, "{}", weights[0].1);
     }
@@ -136,30 +131,30 @@ mod tests {
     fn scale_does_not_matter() {
         let row: Vec<f32> = (0..64u8).map(|i| f32::from(i % 7) + if i == 9 { 100.0 } else { 0.0 }).collect();
         let doubled: Vec<f32> = row.iter().map(|score| score * 1024.0).collect();
-        assert_eq!(to_weights(&row).unwrap(), to_weights(&doubled).unwrap());
-        assert!(!to_weights(&row).unwrap().is_empty());
+        assert_eq!(to_weights(&row, &Params::GENESIS).unwrap(), to_weights(&doubled, &Params::GENESIS).unwrap());
+        assert!(!to_weights(&row, &Params::GENESIS).unwrap().is_empty());
     }
 
     #[test]
     fn a_row_of_mostly_equal_scores_still_has_a_deviation() {
         let mut row = vec![0.0; 50];
-        assert_eq!(to_weights(&row).unwrap(), []);
+        assert_eq!(to_weights(&row, &Params::GENESIS).unwrap(), []);
         row[3] = 1.0;
-        assert_eq!(to_weights(&row).unwrap()[0].0, 3);
-        assert_eq!(to_weights(&[]).unwrap(), []);
-        assert_eq!(to_weights(&[4.0]).unwrap(), []);
+        assert_eq!(to_weights(&row, &Params::GENESIS).unwrap()[0].0, 3);
+        assert_eq!(to_weights(&[], &Params::GENESIS).unwrap(), []);
+        assert_eq!(to_weights(&[4.0], &Params::GENESIS).unwrap(), []);
     }
 
     #[test]
     fn negative_influence_earns_nothing() {
         let mut row: Vec<f32> = (0..40u8).map(|i| f32::from(i) / 40.0).collect();
         row[0] = -100.0;
-        assert_eq!(to_weights(&row).unwrap(), []);
+        assert_eq!(to_weights(&row, &Params::GENESIS).unwrap(), []);
     }
 
     #[test]
     fn scores_that_are_not_numbers_are_refused() {
-        assert!(matches!(to_weights(&[0.0, f32::NAN]), Err(InfluenceError::NotFinite { index: 1 })));
+        assert!(matches!(to_weights(&[0.0, f32::NAN], &Params::GENESIS), Err(InfluenceError::NotFinite { index: 1 })));
     }
 
     #[test]

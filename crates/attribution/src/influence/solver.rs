@@ -1,8 +1,9 @@
 //! The matrices `M G` that queries are multiplied with, one LoRA factor at a time.
 //!
-//! Place in the flow: from gradients to a cache. Invariants: a module's result depends on that module's columns alone
-//! (and, for the cosine, on the rows' norms), so threads change no bit. Memory is one module's kernel at a time and
-//! thread: the smaller of records² and parameters², in f64. Not here: files.
+//! Place in the flow: from gradients to a cache. Invariants: a module's result depends on that
+//! module's columns alone (and, for the cosine, on the rows' norms), so threads change no bit.
+//! Memory is one module's kernel at a time and thread: the smaller of records² and parameters², in
+//! f64. Not here: files.
 
 use std::ops::Range;
 
@@ -45,8 +46,8 @@ pub(super) fn solve(
 
 /// `(GᵀG/n + d I)⁻¹ g` for every row `g` of `block` (`[n, width]`).
 ///
-/// Woodbury: the same is `Gᵀ (GGᵀ/n + d I)⁻¹`, so the smaller of the two matrices is inverted. `d` is `damping` times
-/// the mean of the eigenvalues that can be non-zero, `trace / min(n, width)`.
+/// Woodbury: the same is `Gᵀ (GGᵀ/n + d I)⁻¹`, so the smaller of the two matrices is inverted. `d`
+/// is `damping` times the mean of the eigenvalues that can be non-zero, `trace / min(n, width)`.
 fn fisher(block: &[f32], width: usize, damping: f64) -> Vec<f32> {
     let rows = Rows::new(block, width);
     let (n, count) = (rows.count(), rows.count() as f64);
@@ -66,7 +67,8 @@ fn fisher(block: &[f32], width: usize, damping: f64) -> Vec<f32> {
     solved.into_iter().map(|value| value as f32).collect()
 }
 
-/// The mean over `i` of `(d I + gᵢgᵢᵀ)⁻¹ g` for every row `g` (Sherman and Morrison), `d` = damping × mean eigenvalue.
+/// The mean over `i` of `(d I + gᵢgᵢᵀ)⁻¹ g` for every row `g` (Sherman and Morrison), `d` = damping
+/// × mean eigenvalue.
 fn datainf(block: &[f32], width: usize, damping: f64) -> Vec<f32> {
     let rows = Rows::new(block, width);
     let n = rows.count();

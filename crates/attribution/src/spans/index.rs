@@ -1,8 +1,9 @@
 //! The span index: every token of every record, sorted by what follows it.
 //!
-//! Place in the flow: built when a model is made, saved beside it, opened by the node that answers. Invariants: built
-//! from the same records it is the same, bit for bit, and so is its root; a match never crosses records, because a
-//! separator that no query holds ends each. Not here: what a match is worth (`pay`), files (`store`).
+//! Place in the flow: built when a model is made, saved beside it, opened by the node that answers.
+//! Invariants: built from the same records it is the same, bit for bit, and so is its root; a match
+//! never crosses records, because a separator that no query holds ends each. Not here: what a match
+//! is worth (`pay`), files (`store`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,7 +29,8 @@ const SEPARATOR: u32 = u32::MAX;
 pub struct IndexedRecord {
     /// Its tokens, special ones left out.
     pub tokens: Vec<u32>,
-    /// For each token the byte range of `text` it stands for; tokens inside one character share its range.
+    /// For each token the byte range of `text` it stands for; tokens inside one character share its
+    /// range.
     pub offsets: Vec<(u32, u32)>,
     /// The canonical text.
     pub text: String,
@@ -39,7 +41,8 @@ pub struct IndexedRecord {
 /// About 19 bytes of memory a token: symbol, suffix and byte range, and the text itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanIndex {
-    /// The distinct token ids, ascending; symbol `k + 1` is `vocabulary[k]`, symbol 0 ends a record.
+    /// The distinct token ids, ascending; symbol `k + 1` is `vocabulary[k]`, symbol 0 ends a
+    /// record.
     pub(super) vocabulary: Vec<u32>,
     /// All records' symbols, each record followed by symbol 0.
     pub(super) symbols: Vec<u32>,
@@ -57,13 +60,14 @@ pub struct SpanIndex {
 }
 
 impl SpanIndex {
-    /// Indexes `records` in order. Records with equal texts form a cluster that the first of them owns.
+    /// Indexes `records` in order. Records with equal texts form a cluster that the first of them
+    /// owns.
     ///
     /// **Cost:** `O(tokens)`.
     ///
     /// # Errors
-    /// [`SpanError::RecordOffsets`] when a record's offsets do not fit, [`SpanError::TooLarge`] beyond 2³¹ tokens
-    /// or 4 GiB of text.
+    /// [`SpanError::RecordOffsets`] when a record's offsets do not fit, [`SpanError::TooLarge`]
+    /// beyond 2³¹ tokens or 4 GiB of text.
     pub fn build(records: &[IndexedRecord]) -> Result<Self, SpanError> {
         check_size(records)?;
         let mut vocabulary: Vec<u32> = records.iter().flat_map(|r| r.tokens.iter().copied()).collect();
@@ -111,7 +115,8 @@ impl SpanIndex {
         Self { vocabulary, symbols, suffixes, offsets, starts, texts, owners, buckets, rarity }
     }
 
-    /// The same index with the datanet's clusters: `owners[i]` is the record that owns record `i`'s cluster.
+    /// The same index with the datanet's clusters: `owners[i]` is the record that owns record `i`'s
+    /// cluster.
     ///
     /// # Errors
     /// [`SpanError::Owners`] when the list does not name, for each record, one that owns itself.
@@ -147,7 +152,8 @@ impl SpanIndex {
         self.translate(ids).map_or(0, |symbols| self.searcher().range(&symbols).len())
     }
 
-    /// The spans of `answer` that stand in the records, with weights; see [`SpanRules`] for what is paid.
+    /// The spans of `answer` that stand in the records, with weights; see [`SpanRules`] for what is
+    /// paid.
     ///
     /// # Errors
     /// [`SpanError::AnswerOffsets`] when the answer's offsets do not fit its tokens and text.
@@ -155,11 +161,12 @@ impl SpanIndex {
         pay(self, answer, rules)
     }
 
-    /// The root that commits to the index: Merkle roots over tokens, suffix array and byte ranges in chunks of
-    /// 1 KiB, and over the records, under one leaf with their numbers.
+    /// The root that commits to the index: Merkle roots over tokens, suffix array and byte ranges
+    /// in chunks of 1 KiB, and over the records, under one leaf with their numbers.
     ///
-    /// Token leaves hash the ids as little-endian `u32` (a record's end is 2³² - 1); record leaves hash
-    /// (place of its first token, content hash). Clusters are not part of it: they belong to the datanet's snapshot.
+    /// Token leaves hash the ids as little-endian `u32` (a record's end is 2³² - 1); record leaves
+    /// hash (place of its first token, content hash). Clusters are not part of it: they belong to
+    /// the datanet's snapshot.
     #[must_use]
     pub fn root(&self) -> B256 {
         let id = |symbol: &u32| if *symbol == 0 { SEPARATOR } else { self.vocabulary[*symbol as usize - 1] };

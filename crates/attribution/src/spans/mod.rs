@@ -2,14 +2,18 @@
 //!
 //! # Place in the flow
 //!
-//! Records that were trained on -> [`SpanIndex`] (once per model); completion -> [`SpanIndex::query`] ->
-//! [`SpanMatches`] -> `credit`, which turns them into the receipt's spans and scores.
+//! Records that were trained on -> [`SpanIndex`] (once per model); completion ->
+//! [`SpanIndex::query`] -> [`SpanMatches`] -> `credit`, which turns them into the receipt's spans
+//! and scores.
 //!
 //! # Invariants
 //!
-//! - **Integers only.** The same records and answer give the same spans and weights on every machine.
-//! - **Bytewise.** Tokens only find candidates; each paid span is compared byte by byte in both texts.
-//! - **Once.** Each token of the answer is paid at most once, and a record earns at most its own information content.
+//! - **Integers only.** The same records and answer give the same spans and weights on every
+//!   machine.
+//! - **Bytewise.** Tokens only find candidates; each paid span is compared byte by byte in both
+//!   texts.
+//! - **Once.** Each token of the answer is paid at most once, and a record earns at most its own
+//!   information content.
 //!
 //! # Not here
 //!
@@ -43,7 +47,8 @@ pub enum SpanError {
         /// The first token whose range is wrong (or missing).
         token: usize,
     },
-    /// An answer's byte ranges do not fit its tokens and text; the backend that made it is at fault.
+    /// An answer's byte ranges do not fit its tokens and text; the backend that made it is at
+    /// fault.
     #[error("answer, token {token}: its byte range is not a range of whole characters in order")]
     AnswerOffsets {
         /// The first token whose range is wrong (or missing).

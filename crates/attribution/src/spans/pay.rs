@@ -1,19 +1,27 @@
 //! From matches to weights: what of an answer is paid to which records.
 //!
-//! Place in the flow: between the search (an index, or the naive scan that checks it) and credits. The rules, in order:
+//! Place in the flow: between the search (an index, or the naive scan that checks it) and credits.
+//! The rules, in order:
 //!
-//! 1. Candidates are the maximal token matches that are rare enough ([`SpanRules`]), unless they are boilerplate.
-//! 2. A candidate is widened byte by byte in the record where that goes furthest, because tokenizers cut the same words
-//!    differently at edges, and then cut back to whole tokens of the answer that lie inside the equal bytes.
-//! 3. Heaviest first, a candidate takes its tokens that nobody has and the prompt does not hold; what is left of it
-//!    in one piece must be rare enough again, so that every listed span stands by itself.
-//! 4. A piece pays every cluster that holds it bytewise the same share, rounded down; a text that was paid already in
-//!    this answer is not paid again; no cluster earns more than its owner's record holds.
+//! 1. Candidates are the maximal token matches that are rare enough ([`SpanRules`]), unless they
+//!    are boilerplate.
+//! 2. A candidate is widened byte by byte in the record where that goes furthest, because
+//!    tokenizers cut the same words differently at edges, and then cut back to whole tokens of the
+//!    answer that lie inside the equal bytes.
+//! 3. Heaviest first, a candidate takes its tokens that nobody has and the prompt does not hold;
+//!    what is left of it in one piece must be rare enough again, so that every listed span stands
+//!    by itself.
+//! 4. A piece pays every cluster that holds it bytewise the same share, rounded down; a text that
+//!    was paid already in this answer is not paid again; no cluster earns more than its owner's
+//!    record holds.
 //!
-//! Invariant: tokens find, bytes decide. Not here: how matches are found, what a milli-bit is worth.
+//! Invariant: tokens find, bytes decide. Not here: how matches are found, what a milli-bit is
+//! worth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+
+use openledger_protocol::{Coverage, Params};
 
 use super::rarity::log2_millibits;
 use super::suffix::{Searcher, buckets, suffix_array};
@@ -24,22 +32,26 @@ use super::{SpanError, first_bad_offset};
 pub struct SpanRules {
     /// The least rarity of a span, in milli-bits: the sum of `-log₂ p(token)` over its tokens.
     pub min_millibits: u64,
-    /// How far, in milli-bits, a span's rarity must exceed `log₂` of the tokens indexed, if that asks for more: a span
-    /// of `log₂ n + b` bits stands among `n` independent tokens by chance once in `2ᵇ` such corpora.
+    /// How far, in milli-bits, a span's rarity must exceed `log₂` of the tokens indexed, if that
+    /// asks for more: a span of `log₂ n + b` bits stands among `n` independent tokens by chance
+    /// once in `2ᵇ` such corpora.
     pub beyond_chance_millibits: Option<u64>,
-    /// A span in more clusters than this *and* than the next figure says is boilerplate and pays nobody.
+    /// A span in more clusters than this *and* than the next figure says is boilerplate and pays
+    /// nobody.
     pub common_records: usize,
-    /// Clusters per hundred thousand records that make a span boilerplate; with few records the floor above rules.
+    /// Clusters per hundred thousand records that make a span boilerplate; with few records the
+    /// floor above rules.
     pub common_per_100k: usize,
 }
 
 impl Default for SpanRules {
-    /// 24 bits, and 64 beyond chance; boilerplate is what stands in more than 8 clusters and more than 0.1 % of the
-    /// records.
+    /// 24 bits, and 64 beyond chance; boilerplate is what stands in more than 8 clusters and more
+    /// than 0.1 % of the records.
     ///
-    /// Calibrated on fresh texts from the sources of four datanets, first 200 tokens each: 24 bits alone would pay 60 to
-    /// 78 % of their tokens, which is how the field writes and no debt to anyone. Where records are not cut from one
-    /// template (school mathematics) the default pays about 6 %, near the 5 % that OLMoTrace shows.
+    /// Calibrated on fresh texts from the sources of four datanets, first 200 tokens each: 24 bits
+    /// alone would pay 60 to 78 % of their tokens, which is how the field writes and no debt to
+    /// anyone. Where records are not cut from one template (school mathematics) the default pays
+    /// about 6 %, near the 5 % that OLMoTrace shows.
     fn default() -> Self {
         Self { min_millibits: 24_000, beyond_chance_millibits: Some(64_000), common_records: 8, common_per_100k: 100 }
     }
@@ -65,7 +77,8 @@ pub struct Answer<'a> {
     pub ids: &'a [u32],
     /// The answer's text.
     pub text: &'a str,
-    /// For each token the byte range of `text` it wrote; tokens inside one character share its range.
+    /// For each token the byte range of `text` it wrote; tokens inside one character share its
+    /// range.
     pub offsets: &'a [(u32, u32)],
     /// The prompt as the model saw it.
     pub prompt: &'a str,
@@ -104,11 +117,15 @@ pub struct SpanMatches {
 }
 
 impl SpanMatches {
-    /// λ in millionths: `min(1, 10 · covered / (3 · written))`, rounded down; so 30 % coverage pays the whole pot.
+    /// λ in millionths: `min(1, numerator · covered / (denominator · written))` with the governed
+    /// fraction, rounded down; so the fraction's inverse, 30 % in the first record, is the coverage
+    /// that pays the whole pot.
     #[must_use]
-    pub fn coverage(&self) -> u32 {
-        let part = (10 * 1_000_000 * self.covered as u128).checked_div(3 * self.written as u128);
-        part.unwrap_or(0).min(1_000_000) as u32
+    pub fn coverage(&self, params: &Params) -> u32 {
+        let full = u128::from(Coverage::FULL);
+        let covered = u128::from(params.spans_numerator) * full * self.covered as u128;
+        let part = covered.checked_div(u128::from(params.spans_denominator) * self.written as u128);
+        part.unwrap_or(0).min(full) as u32
     }
 }
 
@@ -129,11 +146,13 @@ pub(super) trait Corpus {
     fn information(&self, record: u32) -> u64;
     /// Ranges of `ids` that stand in some record and lie in no longer such range, by start.
     fn maximal(&self, ids: &[u32]) -> Vec<Range<usize>>;
-    /// For each record that holds `ids` the first place it does; `None` when more than `owners_max` clusters do.
+    /// For each record that holds `ids` the first place it does; `None` when more than `owners_max`
+    /// clusters do.
     fn first_places(&self, ids: &[u32], owners_max: usize) -> Option<BTreeMap<u32, u32>>;
 }
 
-/// Where record and answer are equal around a token match: bytes of the answer, and the record's bytes lie `shift` further.
+/// Where record and answer are equal around a token match: bytes of the answer, and the record's
+/// bytes lie `shift` further.
 #[derive(Clone)]
 struct Run {
     record: u32,
@@ -225,7 +244,8 @@ impl<'a, C: Corpus> Payer<'a, C> {
         maximal.filter_map(|tokens| self.widen(tokens)).filter(|candidate| heavy(&candidate.tokens)).collect()
     }
 
-    /// The candidate around a token match, or `None` when it is boilerplate or its bytes differ after all.
+    /// The candidate around a token match, or `None` when it is boilerplate or its bytes differ
+    /// after all.
     fn widen(&self, tokens: Range<usize>) -> Option<Candidate> {
         let runs = self.runs(&tokens)?;
         // The first of the longest, so that the order of records decides ties.
@@ -236,14 +256,16 @@ impl<'a, C: Corpus> Payer<'a, C> {
         (start < end).then(|| Candidate { tokens: start..end, weight: self.weigh(start..end), runs })
     }
 
-    /// The equal bytes around `tokens` in each record that holds them; `None` when that is boilerplate.
+    /// The equal bytes around `tokens` in each record that holds them; `None` when that is
+    /// boilerplate.
     fn runs(&self, tokens: &Range<usize>) -> Option<Vec<Run>> {
         let places = self.corpus.first_places(&self.answer.ids[tokens.clone()], self.owners_max)?;
         Some(places.into_iter().filter_map(|(record, place)| self.run(tokens, record, place)).collect())
     }
 
     fn run(&self, tokens: &Range<usize>, record: u32, place: u32) -> Option<Run> {
-        // Both texts are aligned where a token begins that shares no character with the one before it.
+        // Both texts are aligned where a token begins that shares no character with the one before
+        // it.
         let offsets = self.answer.offsets;
         let clean = |token: &usize| {
             let place = place + (token - tokens.start) as u32;
@@ -261,7 +283,8 @@ impl<'a, C: Corpus> Payer<'a, C> {
         (!run.output.is_empty()).then_some(run)
     }
 
-    /// Takes from the free tokens those that repeat at least `min_millibits` of the prompt, which is small enough to be no corpus.
+    /// Takes from the free tokens those that repeat at least `min_millibits` of the prompt, which
+    /// is small enough to be no corpus.
     fn exclude_prompt(&mut self) {
         let prompt: Vec<u32> = self.answer.prompt.bytes().map(u32::from).collect();
         let output: Vec<u32> = self.answer.text.bytes().map(u32::from).collect();

@@ -1,13 +1,13 @@
 //! How surprising a token is, in integers.
 //!
-//! Place in the flow: weights of spans. Invariant: no float, so that every machine gets the same milli-bits.
-//! Not here: which tokens are counted (the index).
+//! Place in the flow: weights of spans. Invariant: no float, so that every machine gets the same
+//! milli-bits. Not here: which tokens are counted (the index).
 
 /// `log₂ x` in units of 2⁻³², rounded down; `x` is at least 1.
 ///
 /// Bit by bit: squaring the mantissa doubles its logarithm, and what overflows is the next bit.
 fn log2_q32(x: u64) -> u64 {
-    debug_assert!(x > 0);
+    assert!(x > 0, "zero has no logarithm");
     let zeros = x.leading_zeros();
     let mut mantissa = x << zeros;
     let mut log = u64::from(63 - zeros);
@@ -25,7 +25,8 @@ pub(crate) fn log2_millibits(x: u64) -> u64 {
     if x == 0 { 0 } else { (log2_q32(x) * 1000) >> 32 }
 }
 
-/// `-log₂(count / total)` in milli-bits, rounded down; what was never counted is as surprising as nothing: zero.
+/// `-log₂(count / total)` in milli-bits, rounded down; what was never counted is as surprising as
+/// nothing: zero.
 pub(crate) fn millibits(count: u64, total: u64) -> u64 {
     if count == 0 || count >= total {
         return 0;

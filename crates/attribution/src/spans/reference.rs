@@ -1,7 +1,8 @@
 //! The definition of a span, spelt out: a scan over every record for every start.
 //!
-//! Place in the flow: tests compare the index with it, and so can anyone who doubts an index. Invariant: no suffix
-//! array and no shared search code; only the rules of payment are the same. **Cost:** answer × corpus, so small inputs only.
+//! Place in the flow: tests compare the index with it, and so can anyone who doubts an index.
+//! Invariant: no suffix array and no shared search code; only the rules of payment are the same.
+//! **Cost:** answer × corpus, so small inputs only.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,11 +11,12 @@ use super::pay::{Answer, Corpus, SpanMatches, SpanRules, pay};
 use super::rarity::millibits;
 use super::{IndexedRecord, SpanError, first_bad_offset};
 
-/// The spans of `answer` in `records`, found by scanning; `owners` as in [`super::SpanIndex::with_owners`].
+/// The spans of `answer` in `records`, found by scanning; `owners` as in
+/// [`super::SpanIndex::with_owners`].
 ///
 /// # Errors
-/// [`SpanError::RecordOffsets`] or [`SpanError::AnswerOffsets`] when offsets do not fit, [`SpanError::Owners`] when
-/// `owners` does not fit the records.
+/// [`SpanError::RecordOffsets`] or [`SpanError::AnswerOffsets`] when offsets do not fit,
+/// [`SpanError::Owners`] when `owners` does not fit the records.
 pub fn naive_spans(
     records: &[IndexedRecord],
     owners: &[u32],

@@ -1,9 +1,10 @@
 //! The span index on disk.
 //!
-//! Place in the flow: written once beside a model, read by the node. Layout of `spans.bin`: the line
-//! `openledger/spans/v1`, four counts as little-endian `u64`, then vocabulary, record starts, owners, text lengths,
-//! symbols, suffixes, byte ranges (all little-endian `u32`) and the texts. Invariant: whatever [`SpanIndex::load`]
-//! returns can be searched without a check: every place is in bounds and the suffix array is sorted.
+//! Place in the flow: written once beside a model, read by the node. Layout of `spans.bin`: the
+//! line `openledger/spans/v1`, four counts as little-endian `u64`, then vocabulary, record starts,
+//! owners, text lengths, symbols, suffixes, byte ranges (all little-endian `u32`) and the texts.
+//! Invariant: whatever [`SpanIndex::load`] returns can be searched without a check: every place is
+//! in bounds and the suffix array is sorted.
 
 use std::path::Path;
 
@@ -31,12 +32,13 @@ impl SpanIndex {
     /// Reads the index in folder `dir` and checks all of it; cost `O(tokens)`.
     ///
     /// # Errors
-    /// [`SpanError::Io`] when it cannot be read, [`SpanError::TooLarge`] or [`SpanError::Malformed`] when it is not
-    /// an index.
+    /// [`SpanError::Io`] when it cannot be read, [`SpanError::TooLarge`] or
+    /// [`SpanError::Malformed`] when it is not an index.
     pub fn load(dir: &Path) -> Result<Self, SpanError> {
         let path = dir.join(FILE);
         let io = |source| SpanError::Io { path: path.clone(), source };
-        // Per symbol three words and a byte range at most, per record three words; generous for the rest.
+        // Per symbol three words and a byte range at most, per record three words; generous for the
+        // rest.
         let limit = 24 * MAX_SYMBOLS + MAX_TEXT_BYTES;
         let count = std::fs::metadata(&path).map_err(io)?.len();
         if count > limit {

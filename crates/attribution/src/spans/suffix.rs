@@ -1,8 +1,9 @@
 //! Suffix arrays over integers, built by induced sorting, and searches in them.
 //!
-//! Place in the flow: under the span index (symbols are tokens) and under the prompt filter (symbols are bytes).
-//! Invariants: the suffix array of a string is unique, so whoever sorts gets the same bits; building is `O(n)` time
-//! and memory. Not here: what the symbols mean, and where a record ends (its separator is a symbol like others).
+//! Place in the flow: under the span index (symbols are tokens) and under the prompt filter
+//! (symbols are bytes). Invariants: the suffix array of a string is unique, so whoever sorts gets
+//! the same bits; building is `O(n)` time and memory. Not here: what the symbols mean, and where a
+//! record ends (its separator is a symbol like others).
 
 use std::ops::Range;
 
@@ -11,10 +12,12 @@ const EMPTY: u32 = u32::MAX;
 
 /// The suffix array of `text`, whose symbols are at most `max`.
 ///
-/// **Order:** suffixes ascending, a suffix before any longer one that starts with it. **Cost:** `O(n + max)`.
+/// **Order:** suffixes ascending, a suffix before any longer one that starts with it. **Cost:**
+/// `O(n + max)`.
 ///
 /// # Source
-/// Nong, Zhang and Chan, "Two efficient algorithms for linear time suffix array construction" (SA-IS).
+/// Nong, Zhang and Chan, "Two efficient algorithms for linear time suffix array construction"
+/// (SA-IS).
 pub(crate) fn suffix_array(text: &[u32], max: u32) -> Vec<u32> {
     let n = text.len();
     assert!(n < EMPTY as usize, "callers bound the text");
@@ -42,7 +45,8 @@ pub(crate) fn suffix_array(text: &[u32], max: u32) -> Vec<u32> {
     suffixes
 }
 
-/// Names the pieces between neighbouring LMS places by their order: the names in text order and the largest name.
+/// Names the pieces between neighbouring LMS places by their order: the names in text order and the
+/// largest name.
 fn name_pieces(text: &[u32], lms: &[u32], sorted: &[u32]) -> (Vec<u32>, u32) {
     let mut place = vec![EMPTY; text.len()];
     for (k, &i) in lms.iter().enumerate() {
@@ -91,7 +95,8 @@ impl<'a> Sorter<'a> {
         Self { text, small, large_at, small_at }
     }
 
-    /// Fills `suffixes` from the LMS places in the order given: large suffixes left to right, small ones back.
+    /// Fills `suffixes` from the LMS places in the order given: large suffixes left to right, small
+    /// ones back.
     fn induce(&self, lms: &[u32], suffixes: &mut [u32]) {
         suffixes.fill(EMPTY);
         let symbol = |i: u32| self.text[i as usize] as usize;
@@ -136,8 +141,8 @@ pub(crate) fn buckets(text: &[u32], max: u32) -> Vec<u32> {
     starts
 }
 
-/// Whether `suffixes` is the suffix array of `text`, in `O(n)`: a permutation in which neighbours are in order,
-/// first by symbol and then by the rank of what follows.
+/// Whether `suffixes` is the suffix array of `text`, in `O(n)`: a permutation in which neighbours
+/// are in order, first by symbol and then by the rank of what follows.
 pub(crate) fn is_suffix_array(text: &[u32], suffixes: &[u32]) -> bool {
     let n = text.len();
     if suffixes.len() != n {
@@ -166,8 +171,8 @@ pub(crate) struct Searcher<'a> {
 impl Searcher<'_> {
     /// The length of the longest prefix of `pattern` that stands in the text.
     ///
-    /// One binary search that never compares again what both ends of the interval share with the pattern
-    /// (Manber and Myers); the neighbours of the pattern's place are among the probes.
+    /// One binary search that never compares again what both ends of the interval share with the
+    /// pattern (Manber and Myers); the neighbours of the pattern's place are among the probes.
     pub(crate) fn longest(&self, pattern: &[u32]) -> usize {
         let Some(bucket) = self.bucket(pattern) else { return 0 };
         let (mut low, mut high) = (bucket.start, bucket.end);
@@ -196,7 +201,8 @@ impl Searcher<'_> {
         start..self.bound(pattern, start..bucket.end, true)
     }
 
-    /// The first rank in `ranks` whose suffix is not before `pattern` (`after`: nor starts with it).
+    /// The first rank in `ranks` whose suffix is not before `pattern` (`after`: nor starts with
+    /// it).
     fn bound(&self, pattern: &[u32], ranks: Range<usize>, after: bool) -> usize {
         let (mut low, mut high) = (ranks.start, ranks.end);
         let (mut shared_low, mut shared_high) = (1, 1);
@@ -212,7 +218,8 @@ impl Searcher<'_> {
         low
     }
 
-    /// How much the suffix of `rank` shares with `pattern` (`known` is known), and whether it is less than it.
+    /// How much the suffix of `rank` shares with `pattern` (`known` is known), and whether it is
+    /// less than it.
     fn compare(&self, rank: usize, pattern: &[u32], known: usize) -> (usize, bool) {
         let suffix = &self.text[self.suffixes[rank] as usize..];
         let more = suffix[known..].iter().zip(&pattern[known..]).take_while(|(a, b)| a == b).count();

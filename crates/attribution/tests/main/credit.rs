@@ -5,7 +5,7 @@ use openledger_attribution::influence::{Cache, DAMPING, Method};
 use openledger_attribution::spans::{IndexedRecord, SpanIndex, SpanRules};
 use openledger_protocol::{
     AdapterHash, B256, BaseHash, Completion, ContributionId, Coverage, Credits, DatanetId, FinishReason, Layer,
-    ModelId, RecordRef, Sampling, TrainedContribution, Usage, keccak,
+    ModelId, Params, RecordRef, Sampling, TrainedContribution, Usage, keccak,
 };
 
 use crate::world::{FACTS, World};
@@ -86,7 +86,8 @@ fn every_layer_credits_the_records_that_state_the_fact() {
     let attributor = attributor(&world, titles(all.len()), &all);
     let mut right = 0;
     for fact in 0..FACTS {
-        let credits = attributor.credit(&completion(&world, fact), Some((&world.model, &world.lora))).unwrap();
+        let credits =
+            attributor.credit(&completion(&world, fact), Some((&world.model, &world.lora)), &Params::GENESIS).unwrap();
         assert_eq!(credits.methods, ["spans/1", "influence-fisher/1"]);
         assert!(credits.scores.is_sorted_by_key(|score| (score.layer, score.record)));
         assert!(credits.spans.iter().all(|span| span.datanet == DatanetId(1) && span.version == 2 && span.length > 0));
@@ -116,12 +117,15 @@ fn a_copy_in_the_cluster_changes_nobodys_credits() {
     more[all.len()].owner = 0;
     let (before, after) = (attributor(&world, titles(all.len()), &all), attributor(&world, more, &copied));
     for fact in [0, 5] {
-        let credit = |a: &Attributor| a.credit(&completion(&world, fact), Some((&world.model, &world.lora))).unwrap();
+        let credit = |a: &Attributor| {
+            a.credit(&completion(&world, fact), Some((&world.model, &world.lora)), &Params::GENESIS).unwrap()
+        };
         let influence = |a: &Attributor| -> Vec<_> {
             credit(a).scores.into_iter().filter(|score| score.layer == Layer::Influence).collect()
         };
         assert_eq!(influence(&before), influence(&after));
-        // Spans weigh tokens by their frequency, so weights move with the corpus; who is paid does not.
+        // Spans weigh tokens by their frequency, so weights move with the corpus; who is paid does
+        // not.
         let paid = |a: &Attributor| -> Vec<_> { credit(a).spans.into_iter().map(|span| span.record).collect() };
         assert_eq!(paid(&before), paid(&after));
     }
@@ -133,9 +137,9 @@ fn what_a_record_repeats_scores_for_whoever_said_it_first() {
     let all: Vec<usize> = (0..world.records.len()).collect();
     let plain = attributor(&world, titles(all.len()), &all);
     let fact = (0..FACTS)
-        .find(|&fact| !plain.credit(&completion(&world, fact), None).unwrap().spans.is_empty())
+        .find(|&fact| !plain.credit(&completion(&world, fact), None, &Params::GENESIS).unwrap().spans.is_empty())
         .expect("some answer quotes a record");
-    let before = plain.credit(&completion(&world, fact), None).unwrap();
+    let before = plain.credit(&completion(&world, fact), None, &Params::GENESIS).unwrap();
     let of = |credits: &Credits, record: RecordRef| -> u64 {
         let spans = credits.scores.iter().filter(|s| s.layer == Layer::Spans && s.record == record);
         spans.map(|s| s.score).sum()
@@ -145,7 +149,7 @@ fn what_a_record_repeats_scores_for_whoever_said_it_first() {
     let first = (place + 1) % all.len();
     let mut derived = titles(all.len());
     (derived[place].multiplier, derived[place].source) = (u16::MAX / 5, first as u32);
-    let after = attributor(&world, derived, &all).credit(&completion(&world, fact), None).unwrap();
+    let after = attributor(&world, derived, &all).credit(&completion(&world, fact), None, &Params::GENESIS).unwrap();
     let (whole, source) = (of(&before, quoted), plain.titles()[first].record);
     assert_eq!(of(&after, quoted), whole / 5);
     assert_eq!(of(&after, source), of(&before, source) + whole - whole / 5);
@@ -157,7 +161,7 @@ fn what_a_record_repeats_scores_for_whoever_said_it_first() {
 fn without_an_engine_only_spans_and_training_weights_count() {
     let world = World::new(1);
     let all: Vec<usize> = (0..20).collect();
-    let credits = attributor(&world, titles(20), &all).credit(&completion(&world, 0), None).unwrap();
+    let credits = attributor(&world, titles(20), &all).credit(&completion(&world, 0), None, &Params::GENESIS).unwrap();
     assert_eq!(credits.methods, ["spans/1"]);
     assert_eq!(credits.coverage.influence, 0);
     assert!(credits.scores.iter().all(|score| score.layer != Layer::Influence));
@@ -169,7 +173,8 @@ fn parts_of_another_model_are_refused() {
     let all: Vec<usize> = (0..20).collect();
     let mut other = completion(&world, 0);
     other.adapter = AdapterHash(B256::ZERO);
-    let refused = attributor(&world, titles(20), &all).credit(&other, Some((&world.model, &world.lora)));
+    let refused =
+        attributor(&world, titles(20), &all).credit(&other, Some((&world.model, &world.lora)), &Params::GENESIS);
     assert!(matches!(refused, Err(CreditError::Adapter { .. })));
 
     let plain = || Attributor::new(titles(20), vec![]).unwrap();

@@ -1,7 +1,9 @@
-//! Influence: the records that state a fact stand out, copies change nothing, floats have one order.
+//! Influence: the records that state a fact stand out, copies change nothing, floats have one
+//! order.
 
 use openledger_attribution::influence::{Cache, DAMPING, InfluenceError, Item, Method, Scores, to_weights};
 use openledger_engine::score;
+use openledger_protocol::Params;
 
 use crate::world::{FACTS, World};
 
@@ -34,7 +36,7 @@ fn records_that_state_the_asked_fact_rank_first() {
     // What is paid goes mostly where the fact is stated.
     let (mut right, mut all) = (0, 0);
     for query in 0..FACTS {
-        for (record, weight) in to_weights(scores.row(query).unwrap()).unwrap() {
+        for (record, weight) in to_weights(scores.row(query).unwrap(), &Params::GENESIS).unwrap() {
             all += weight;
             right += if world.states[record as usize] == Some(query) { weight } else { 0 };
         }

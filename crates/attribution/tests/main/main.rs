@@ -1,7 +1,8 @@
 //! The crate's promises, as facts.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod credit;
+mod evidence;
 mod folder;
 mod influence;
 mod spans;

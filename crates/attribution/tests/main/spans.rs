@@ -1,10 +1,11 @@
 //! Spans: what is found, what is paid, and that an index answers like a scan.
 
 use openledger_attribution::spans::{Answer, IndexedRecord, SpanError, SpanIndex, SpanMatches, SpanRules, naive_spans};
+use openledger_protocol::Params;
 use proptest::prelude::*;
 
-/// Cuts a text into words with the space before them; a word's id is its hash. Characters beyond ASCII become one
-/// token a byte that share the character's range, as byte-level vocabularies do.
+/// Cuts a text into words with the space before them; a word's id is its hash. Characters beyond
+/// ASCII become one token a byte that share the character's range, as byte-level vocabularies do.
 fn tokenise(text: &str) -> IndexedRecord {
     let mut record = IndexedRecord { tokens: vec![], offsets: vec![], text: text.to_owned() };
     let mut word = 0;
@@ -75,7 +76,7 @@ fn an_answer_pays_the_record_it_repeats() {
     assert_eq!(found.scores.len(), 1);
     assert_eq!(found.scores[0].0, 1);
     assert_eq!(found.covered, 6);
-    assert_eq!(found.coverage(), 1_000_000);
+    assert_eq!(found.coverage(&Params::GENESIS), 1_000_000);
 }
 
 #[test]
@@ -134,7 +135,8 @@ fn what_a_large_corpus_holds_by_chance_is_not_paid() {
         let rules = SpanRules { min_millibits: 0, beyond_chance_millibits: Some(beyond), ..SpanRules::default() };
         !index.query(&answer, &rules).unwrap().spans.is_empty()
     };
-    // 512 tokens, each 9 bits rare: a word is chance (9 bits), and each further one is 9 bits beyond it.
+    // 512 tokens, each 9 bits rare: a word is chance (9 bits), and each further one is 9 bits
+    // beyond it.
     assert!(paid(1, 0) && !paid(1, 1) && paid(4, 27_000) && !paid(4, 27_001));
 }
 
@@ -174,7 +176,8 @@ fn no_record_earns_more_than_it_holds() {
 
 #[test]
 fn bytes_decide_where_tokens_are_cut_differently() {
-    // The record's last word has a full stop and its first no space, so neither token is the answer's.
+    // The record's last word has a full stop and its first no space, so neither token is the
+    // answer's.
     let texts = ["Dubhe leads to Polaris.", "some other words that make it rare"];
     let output = "and Dubhe leads to Polaris tonight";
     let found = check(&texts, None, "", output, 4);
@@ -183,7 +186,8 @@ fn bytes_decide_where_tokens_are_cut_differently() {
 
 #[test]
 fn spans_end_at_whole_characters() {
-    // é and è share their first byte, so the token match ends inside a character and the span before it.
+    // é and è share their first byte, so the token match ends inside a character and the span
+    // before it.
     let texts = ["un deux trois caf\u{e9}", "some other words that make it rare"];
     let output = " deux trois caf\u{e8}";
     let found = check(&texts, None, "", output, 4);
@@ -196,7 +200,7 @@ fn spans_end_at_whole_characters() {
 fn an_index_without_tokens_finds_nothing() {
     assert!(check(&[], None, "", "anything at all", 1).spans.is_empty());
     assert!(check(&["", ""], None, "", "anything at all", 1).spans.is_empty());
-    assert_eq!(check(NIGHT, None, "", "", 1).coverage(), 0);
+    assert_eq!(check(NIGHT, None, "", "", 1).coverage(&Params::GENESIS), 0);
 }
 
 #[test]
@@ -246,7 +250,8 @@ fn a_damaged_index_is_refused_whatever_byte_is_damaged() {
         let mut bad = good.clone();
         bad[at] ^= 0x80;
         std::fs::write(&file, &bad).unwrap();
-        // A flipped bit may leave another valid index (of another id, say), never one that passes for this one.
+        // A flipped bit may leave another valid index (of another id, say), never one that passes
+        // for this one.
         if let Ok(other) = SpanIndex::load(dir.path()) {
             assert_ne!((other.root(), other.owners()), (index.root(), index.owners()), "byte {at}");
         }
@@ -300,6 +305,6 @@ proptest! {
         tokens.sort_unstable();
         tokens.dedup();
         prop_assert!(tokens.len() <= found.covered && found.covered <= found.written);
-        prop_assert!(found.coverage() <= 1_000_000);
+        prop_assert!(found.coverage(&Params::GENESIS) <= 1_000_000);
     }
 }

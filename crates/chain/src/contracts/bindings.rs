@@ -1,10 +1,11 @@
 //! Types of every call, event and error of our contracts, generated from their committed ABI.
 //!
-//! One module a contract; structs that an interface of the contract defines stand in a module of that interface
-//! (`payouts::IPayouts::Proposal`). What the members mean stands in the contracts' interfaces.
+//! One module a contract; structs that an interface of the contract defines stand in a module of
+//! that interface (`payouts::IPayouts::Proposal`). What the members mean stands in the contracts'
+//! interfaces.
 //!
-//! **Invariant:** nothing here is written by hand, but for what the generator does not find (noted where it is);
-//! changing a contract changes these types, and what no longer fits does not compile.
+//! **Invariant:** nothing here is written by hand, but for what the generator does not find (noted
+//! where it is); changing a contract changes these types, and what no longer fits does not compile.
 #![allow(missing_docs, clippy::too_many_arguments, reason = "generated from the ABI, documented in Solidity")]
 
 /// The token where OPEN is the native coin.
@@ -51,6 +52,17 @@ pub mod contributions {
     );
 }
 
+/// The governed numbers.
+pub mod params {
+    use alloy_sol_types::sol;
+
+    sol!(
+        #[sol(all_derives)]
+        Params,
+        "../../contracts/artifacts/Params.json"
+    );
+}
+
 /// Titles of models.
 pub mod models {
     use alloy_sol_types::sol;
@@ -77,7 +89,8 @@ pub mod verifier {
 pub mod payouts {
     use alloy_sol_types::sol;
 
-    // The generator puts structs of no contract into the contract, where structs of an interface do not find them.
+    // The generator puts structs of no contract into the contract, where structs of an interface do
+    // not find them.
     sol! {
         #[sol(all_derives)]
         struct SumNode {

@@ -2,8 +2,10 @@
 //!
 //! # Invariants
 //!
-//! - Addresses follow from the parameters alone, so that a dry run, another network and another deployer agree.
-//! - Deploying twice does nothing the second time; an interrupted deployment is finished by the next one.
+//! - Addresses follow from the parameters alone, so that a dry run, another network and another
+//!   deployer agree.
+//! - Deploying twice does nothing the second time; an interrupted deployment is finished by the
+//!   next one.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::SolConstructor;
@@ -12,6 +14,7 @@ use openledger_protocol::Amount;
 use super::bindings::contributions::Contributions;
 use super::bindings::datanets::Datanets;
 use super::bindings::models::Models;
+use super::bindings::params::Params;
 use super::bindings::payouts::{IPayouts, Payouts};
 use super::bindings::verifier::Verifier;
 use super::bindings::wopen::WOPEN;
@@ -28,11 +31,14 @@ pub enum Token {
     Erc20(Address),
 }
 
-/// What is fixed at deployment. Times are in seconds; `day_s` scales every other period of the contracts.
+/// What is fixed at deployment. Times are in seconds; `day_s` scales every other period of the
+/// contracts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeployParams {
     /// What money is.
     pub token: Token,
+    /// May set the governed numbers within their bounds, and may hand that right on.
+    pub owner: Address,
     /// May rest new proposals and deposits; zero for nobody.
     pub guardian: Address,
     /// May drop a pending proposal; zero for nobody.
@@ -52,11 +58,13 @@ pub struct DeployParams {
 }
 
 impl DeployParams {
-    /// The parameters of a local network: a day passes in a second, refutations have one second.
+    /// The parameters of a local network: a day passes in a second, a challenge has one second. The
+    /// treasury owns the governed numbers.
     #[must_use]
     pub fn local(treasury: Address, validation: Address, insurance: Address, bond: Amount) -> Self {
         Self {
             token: Token::Native,
+            owner: treasury,
             guardian: Address::ZERO,
             jury: Address::ZERO,
             treasury,
@@ -108,10 +116,12 @@ pub struct Deployed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeployError {
-    /// The network lacks the deterministic deployment proxy; deploy it first by its published transaction.
+    /// The network lacks the deterministic deployment proxy; deploy it first by its published
+    /// transaction.
     #[error("this network has no deterministic deployment proxy at {CREATE2_DEPLOYER}; deploy it first")]
     NoDeployer,
-    /// The proxy ran, and still there is no code where it should be; the constructor refused its parameters.
+    /// The proxy ran, and still there is no code where it should be; the constructor refused its
+    /// parameters.
     #[error("{name} is not at {address} after its deployment; its constructor refused the parameters")]
     NotThere {
         /// The contract.
@@ -146,10 +156,11 @@ impl Deployment {
         let datanets = add("Datanets", &Datanets::BYTECODE, Vec::new());
         let arguments = Contributions::constructorCall { datanets }.abi_encode();
         let contributions = add("Contributions", &Contributions::BYTECODE, arguments);
-        let models = add("Models", &Models::BYTECODE, Vec::new());
-        let arguments = Verifier::constructorCall { datanets, contributions, models }.abi_encode();
+        let params_at = add("Params", &Params::BYTECODE, Params::constructorCall { owner_: params.owner }.abi_encode());
+        let models = add("Models", &Models::BYTECODE, Models::constructorCall { params: params_at }.abi_encode());
+        let arguments = Verifier::constructorCall { datanets, contributions, models, params: params_at }.abi_encode();
         let verifier = add("Verifier", &Verifier::BYTECODE, arguments);
-        let p = IPayouts::Params {
+        let p = IPayouts::Settings {
             open: wopen,
             verifier,
             guardian: params.guardian,
@@ -164,7 +175,8 @@ impl Deployment {
         let payouts = add("Payouts", &Payouts::BYTECODE, Payouts::constructorCall { p }.abi_encode());
         // The constructor of `Payouts` makes `Channels`; it is the first thing it ever makes.
         let channels = payouts.create(1);
-        let addresses = Addresses { wopen, datanets, contributions, models, channels, payouts, verifier };
+        let addresses =
+            Addresses { wopen, datanets, contributions, models, channels, payouts, verifier, params: params_at };
         Self { addresses, steps }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! # Place in the flow
 //!
-//! `flow` makes calls with these types, `indexer` reads events with them; no other crate knows an ABI.
+//! `flow` makes calls with these types, `indexer` reads events with them; no other crate's product
+//! code knows an ABI.
 //!
 //! # Invariants
 //!
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use self::deploy::{DeployError, DeployParams, Deployed, Deployment, Step, Token};
 pub use self::revert::Revert;
 
-/// The deterministic deployment proxy: `salt ‖ init code` as call data deploys by CREATE2. The same on most networks.
+/// The deterministic deployment proxy: `salt ‖ init code` as call data deploys by CREATE2. The same
+/// on most networks.
 pub const CREATE2_DEPLOYER: Address = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
 
 /// Run-time code of [`CREATE2_DEPLOYER`], which our own chain has from genesis.
@@ -44,10 +46,13 @@ pub struct Addresses {
     pub payouts: Address,
     /// Judge of refutations.
     pub verifier: Address,
+    /// The governed numbers.
+    pub params: Address,
 }
 
 impl Addresses {
-    /// The contracts whose events are indexed: all but the token, which others use too, and the judge, which has none.
+    /// The contracts whose events are indexed: all but the token, which others use too, the judge,
+    /// which has none, and the governed numbers, which are read by their hash.
     #[must_use]
     pub fn indexed(&self) -> Vec<Address> {
         vec![self.datanets, self.contributions, self.models, self.channels, self.payouts]

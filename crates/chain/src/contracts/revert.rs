@@ -9,6 +9,7 @@ use super::bindings::channels::Channels::ChannelsErrors;
 use super::bindings::contributions::Contributions::ContributionsErrors;
 use super::bindings::datanets::Datanets::DatanetsErrors;
 use super::bindings::models::Models::ModelsErrors;
+use super::bindings::params::Params::ParamsErrors;
 use super::bindings::payouts::Payouts::PayoutsErrors;
 use super::bindings::verifier::Verifier::VerifierErrors;
 use super::bindings::wopen::WOPEN::WOPENErrors;
@@ -20,8 +21,9 @@ const REVERTED: i64 = 3;
 /// The reason of a revert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revert {
-    /// Name of the contract's error (`NotDatanetOwner`), `Error` for a plain message, `Panic` for a failed check of the
-    /// language; none when the contract gave no reason or one that no contract of ours has.
+    /// Name of the contract's error (`NotDatanetOwner`), `Error` for a plain message, `Panic` for a
+    /// failed check of the language; none when the contract gave no reason or one that no contract
+    /// of ours has.
     pub name: Option<&'static str>,
     /// The error with its arguments, for people.
     pub detail: String,
@@ -56,6 +58,7 @@ impl Revert {
         custom::<DatanetsErrors>(data, DatanetsErrors::name_by_selector)
             .or_else(|| custom::<ContributionsErrors>(data, ContributionsErrors::name_by_selector))
             .or_else(|| custom::<ModelsErrors>(data, ModelsErrors::name_by_selector))
+            .or_else(|| custom::<ParamsErrors>(data, ParamsErrors::name_by_selector))
             .or_else(|| custom::<ChannelsErrors>(data, ChannelsErrors::name_by_selector))
             .or_else(|| custom::<PayoutsErrors>(data, PayoutsErrors::name_by_selector))
             .or_else(|| custom::<VerifierErrors>(data, VerifierErrors::name_by_selector))

@@ -3,11 +3,14 @@
 //! # Invariants
 //!
 //! - Block times rise by whole seconds, at least one a block; the EVM knows no finer ones.
-//! - **On demand** ([`BlockClock::Wall`]): at once, running at most [`MAX_AHEAD_S`] ahead of the clock, then one a second.
-//! - **One-second blocks** ([`BlockClock::Interval`]): never ahead of the clock, so at most one block in each of its seconds.
+//! - **On demand** ([`BlockClock::Wall`]): at once, running at most [`MAX_AHEAD_S`] ahead of the
+//!   clock, then one a second.
+//! - **One-second blocks** ([`BlockClock::Interval`]): never ahead of the clock, so at most one
+//!   block in each of its seconds.
 //! - A clock that jumps back makes the chain wait, never repeat a time.
 //!
-//! The rules are pure; the machine's clock comes in through [`Now`]. Not here: producing blocks (`producer`).
+//! The rules are pure; the machine's clock comes in through [`Now`]. Not here: producing blocks
+//! (`producer`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,23 +18,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far block time may run ahead of the wall clock, in seconds.
 ///
-/// Blocks come on demand and times must rise by at least one second, so a burst runs ahead; beyond this the chain
-/// makes one block per second until the wall clock has caught up.
+/// Blocks come on demand and times must rise by at least one second, so a burst runs ahead; beyond
+/// this the chain makes one block per second until the wall clock has caught up.
 pub const MAX_AHEAD_S: u64 = 600;
 
-/// Genesis time of networks on the wall clock: 2026-01-01T00:00:00Z. Fixed, so that reopening finds the same genesis.
+/// Genesis time of networks on the wall clock: 2026-01-01T00:00:00Z. Fixed, so that reopening finds
+/// the same genesis.
 const WALL_GENESIS_S: u64 = 1_767_225_600;
 
 /// Where block times come from, and how often there may be a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockClock {
-    /// On demand, for local networks: `max(parent + 1, now)`, at most [`MAX_AHEAD_S`] ahead of the machine's clock.
+    /// On demand, for local networks: `max(parent + 1, now)`, at most [`MAX_AHEAD_S`] ahead of the
+    /// machine's clock.
     Wall,
-    /// One-second blocks: the machine's second, at most one block in each, none without a transaction.
+    /// One-second blocks: the machine's second, at most one block in each, none without a
+    /// transaction.
     ///
     /// A directory may change between this and [`BlockClock::Wall`]; what ran ahead is waited for.
     Interval,
-    /// `parent + 1` always, so that the same transactions give the same blocks on every machine and day.
+    /// `parent + 1` always, so that the same transactions give the same blocks on every machine and
+    /// day.
     Logical {
         /// Genesis time in seconds since 1970.
         start: u64,
@@ -57,7 +64,8 @@ impl BlockClock {
         }
     }
 
-    /// The time of the block after one made at `parent`, in seconds since 1970; `now` is the time since 1970.
+    /// The time of the block after one made at `parent`, in seconds since 1970; `now` is the time
+    /// since 1970.
     pub(crate) fn next(self, parent: u64, now: Duration) -> NextBlock {
         let earliest = parent.saturating_add(1);
         let ahead = match self {

@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //!
-//! - What is served is an allow-list: no `engine_*`, `admin_*` or `testing_*`, and of `debug_*` only what reads.
-//!   (`debug_setHead`, for one, would rewind the chain.)
-//! - Every transaction the pool takes wakes the producer; nothing else puts transactions into the pool.
-//! - A client that asks for a receipt while the transaction waits for its block is answered when the block is there:
-//!   blocks come on demand, so one that asks once and then at the next block (ethers) would wait for ever.
+//! - What is served is an allow-list: no `engine_*`, `admin_*` or `testing_*`, and of `debug_*`
+//!   only what reads. (`debug_setHead`, for one, would rewind the chain.)
+//! - A notification (a request without an id) is done and gets no answer.
+//! - A client that asks for a receipt while the transaction waits for its block is answered when
+//!   the block is there: blocks come on demand, so one that asks once and then at the next block
+//!   (ethers) would wait for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +24,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::Admission;
+use super::block_ref::BlockRef;
 use super::error::EmbeddedError;
 use super::filters::{Filters, Wanted};
+use super::logs::LogFilter;
+use super::wire::{INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, REFUSED, Request, envelope, internal, refuse};
+use super::{params, pool, state};
 use crate::rpc::RpcError;
 
 /// Most requests in one batch.
 const BATCH_MAX: usize = 1_000;
-/// How long one request or batch waits for blocks with the receipts it asks for: longer than one-second blocks take.
+/// How long one request or batch waits for blocks with the receipts it asks for: longer than
+/// one-second blocks take.
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(2);
-/// JSON-RPC code of a filter that does not exist, as other nodes give it.
-const NO_FILTER: i64 = -32000;
-/// JSON-RPC code of parameters that do not fit the method.
-const INVALID_PARAMS: i32 = -32602;
 /// The `debug_*` methods that only read.
 const DEBUG_READS: [&str; 6] = [
     "debug_traceTransaction",
@@ -62,14 +64,16 @@ impl Dispatch {
         admission: Arc<Admission>,
         head: watch::Receiver<u64>,
     ) -> Result<Self, EmbeddedError> {
-        // The context wants the identity of a peer. There are no peers, so any fixed identity will do.
+        // The context wants the identity of a peer. There are no peers, so any fixed identity will
+        // do.
         let context = |error: String| EmbeddedError::Context(error);
         let identity = secp256k1::SecretKey::from_slice(&[7; 32]).map_err(|error| context(error.to_string()))?;
         let node = Node::new(std::net::Ipv4Addr::LOCALHOST.into(), 0, 0, H512::zero());
         let record = NodeRecord::from_node(&node, 1, &identity).map_err(|error| context(format!("{error:?}")))?;
         let version = env!("CARGO_PKG_VERSION");
         let part = |text: &str| text.to_owned();
-        // Blocks come from the producer only; the receiver of the engine API's blocks is dropped here.
+        // Blocks come from the producer only; the receiver of the engine API's blocks is dropped
+        // here.
         let (blocks, _) = tokio::sync::mpsc::unbounded_channel();
         let served =
             [RpcNamespace::Eth, RpcNamespace::Net, RpcNamespace::Web3, RpcNamespace::Debug, RpcNamespace::Mempool];
@@ -109,11 +113,12 @@ impl Dispatch {
     ///
     /// [`RpcError::Refused`] with the code, message and data that JSON-RPC carries.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
-        let params = match params {
+        let mut params = match params {
             Value::Array(params) => params,
             Value::Null => Vec::new(),
-            _ => return Err(refuse(INVALID_PARAMS.into(), "params must be an array")),
+            _ => return Err(refuse(INVALID_PARAMS, "params must be an array")),
         };
+        params::drop_nulls(&mut params);
         let head = *self.head.borrow();
         match method {
             "eth_accounts" => return Ok(json!([])),
@@ -121,88 +126,105 @@ impl Dispatch {
             "eth_mining" | "net_listening" => return Ok(json!(true)),
             "net_peerCount" => return Ok(json!("0x0")),
             "eth_newBlockFilter" => return Ok(json!(self.filters.add(Wanted::Blocks, head))),
-            "eth_newFilter" => match params.first() {
-                Some(wanted @ Value::Object(_)) => {
-                    return Ok(json!(self.filters.add(Wanted::Logs(wanted.clone()), head)));
-                }
-                _ => return Err(refuse(INVALID_PARAMS.into(), "a filter is an object")),
-            },
+            "eth_newFilter" => {
+                return Ok(json!(self.filters.add(Wanted::Logs(filter(&params)?), head)));
+            }
             "eth_uninstallFilter" => return Ok(json!(self.filters.remove(&params))),
             "eth_getFilterChanges" => return self.filter_changes(&params, head).await,
             "eth_getFilterLogs" => match self.filters.wanted(&params) {
-                Some(Wanted::Logs(wanted)) => return self.handle("eth_getLogs", vec![wanted]).await,
-                _ => return Err(refuse(NO_FILTER, "filter not found")),
+                Some(Wanted::Logs(wanted)) => return self.logs(wanted, head).await,
+                _ => return Err(refuse(REFUSED, "filter not found")),
             },
+            "eth_getLogs" => return self.logs(filter(&params)?, head).await,
+            "eth_sendRawTransaction" => {
+                return pool::send_raw(&self.context.blockchain, &self.admission, &params).await;
+            }
             _ if method.starts_with("debug_") && !DEBUG_READS.contains(&method) => {
-                return Err(refuse(-32601, &format!("method {method} is not served")));
+                return Err(refuse(NO_METHOD, &format!("method {method} is not served")));
             }
             _ => {}
         }
-        super::state::require(&self.context.storage, method, &params).await?;
+        params::check(method, &params)?;
+        let store = &self.context.storage;
+        let block = state::resolve(store, method, &mut params).await?;
+        if method == "eth_getTransactionCount" && block == Some(BlockRef::Pending) && params.len() == 2 {
+            return pool::pending_nonce(&self.context.blockchain, store, &self.admission, &params[0]).await;
+        }
         self.handle(method, params).await
     }
 
     /// Answers by the ethrex handlers.
     async fn handle(&self, method: &str, params: Vec<Value>) -> Result<Value, RpcError> {
         let request = RpcRequest::new(method, Some(params));
-        let handed_in = method == "eth_sendRawTransaction";
-        let _steady = if handed_in { Some(self.admission.steady.read().await) } else { None };
-        match map_http_requests(&request, self.context.clone()).await {
-            Ok(result) => {
-                if handed_in {
-                    self.admission.wake.notify_one();
-                }
-                Ok(result)
-            }
+        // On the heap: the handlers' future takes 28 kB, and every caller would hold it.
+        match Box::pin(map_http_requests(&request, self.context.clone())).await {
+            Ok(result) => Ok(result),
             Err(error) => {
-                // The handlers give what is wrong with parameters the code of what the pool refuses.
+                // The handlers give what is wrong with parameters the code of what the pool
+                // refuses.
                 let parameters = matches!(error, RpcErr::BadParams(_) | RpcErr::MissingParam(_));
-                let RpcErrorMetadata { mut code, data, message } = error.into();
-                if parameters && !handed_in {
-                    code = INVALID_PARAMS;
-                }
+                let words = if let RpcErr::Vm(said) = &error { pool::execution_words(said) } else { None };
+                let RpcErrorMetadata { code, data, message } = error.into();
+                let code = if parameters { INVALID_PARAMS } else { i64::from(code) };
                 let data = data.and_then(|data| hex::decode(data).ok()).map(Bytes::from);
-                Err(RpcError::Refused { code: i64::from(code), message, data })
+                match words {
+                    Some(words) => Err(refuse(REFUSED, words)),
+                    None => Err(RpcError::Refused { code, message, data }),
+                }
             }
+        }
+    }
+
+    /// Logs by a filter, as far as the blocks go.
+    async fn logs(&self, wanted: LogFilter, head: u64) -> Result<Value, RpcError> {
+        if let Some(hash) = wanted.block_hash
+            && state::by_hash(&self.context.storage, H256(hash.0)).await.map_err(internal)?.is_none()
+        {
+            return Err(state::not_found("block", &hash.to_string()));
+        }
+        match wanted.until(head) {
+            Some(wanted) => self.handle("eth_getLogs", vec![json!(wanted)]).await,
+            None => Ok(json!([])),
         }
     }
 
     /// What came since the filter was last asked: hashes of blocks, or logs.
     async fn filter_changes(&self, params: &[Value], head: u64) -> Result<Value, RpcError> {
         let Some((wanted, after)) = self.filters.advance(params, head) else {
-            return Err(refuse(NO_FILTER, "filter not found"));
+            return Err(refuse(REFUSED, "filter not found"));
         };
         if after >= head {
             return Ok(json!([]));
         }
         match wanted {
             Wanted::Blocks => self.block_hashes(after + 1, head).await,
-            Wanted::Logs(wanted) => {
-                let range = json!({
-                    "fromBlock": format!("{:#x}", after + 1), "toBlock": format!("{head:#x}"),
-                    "address": wanted.get("address"), "topics": wanted.get("topics"),
-                });
-                self.handle("eth_getLogs", vec![range]).await
-            }
+            Wanted::Logs(wanted) => self.logs_within(&wanted, after + 1, head).await,
         }
+    }
+
+    /// Logs by a filter, of the blocks `from` to `to`.
+    pub(crate) async fn logs_within(&self, wanted: &LogFilter, from: u64, to: u64) -> Result<Value, RpcError> {
+        self.handle("eth_getLogs", vec![json!(wanted.within(from, to))]).await
     }
 
     async fn block_hashes(&self, first: u64, last: u64) -> Result<Value, RpcError> {
         let mut hashes = Vec::new();
         for number in first..=last {
             let hash = self.context.storage.get_canonical_block_hash(number).await;
-            let hash = hash.map_err(|error| refuse(-32603, &error.to_string()))?;
+            let hash = hash.map_err(internal)?;
             hashes.extend(hash.map(|hash| format!("{hash:#x}")));
         }
         Ok(json!(hashes))
     }
 
-    /// The receipt of a transaction, waited for until `deadline` while the pool holds the transaction.
+    /// The receipt of a transaction, waited for until `deadline` while the pool holds the
+    /// transaction.
     async fn receipt(&self, params: Value, deadline: Instant) -> Result<Value, RpcError> {
         let hash = params.get(0).and_then(|hash| serde_json::from_value::<H256>(hash.clone()).ok());
         let mut head = self.head.clone();
         loop {
-            // In this order: what is in the pool no more stands in a visible block, and a block made meanwhile wakes us.
+            // In this order: what is in the pool no more stands in a visible block, and a block
+            // made meanwhile wakes us.
             head.mark_unchanged();
             let waits = hash.is_some_and(|hash| self.context.blockchain.mempool.contains_tx(hash).unwrap_or(false));
             let found = self.call("eth_getTransactionReceipt", params.clone()).await?;
@@ -212,53 +234,44 @@ impl Dispatch {
         }
     }
 
-    /// Answers one JSON-RPC request or a batch.
-    pub(crate) async fn answer(&self, request: Value) -> Value {
+    /// Answers one JSON-RPC request or a batch; nothing where all of it is notifications.
+    pub(crate) async fn answer(&self, request: Value) -> Option<Value> {
         let deadline = Instant::now() + RECEIPT_PATIENCE;
+        let invalid = |why: &str| Some(envelope(Value::Null, Err(refuse(INVALID_REQUEST, why))));
         match request {
-            Value::Array(batch) if batch.is_empty() => envelope(Value::Null, Err(refuse(-32600, "the batch is empty"))),
+            Value::Array(batch) if batch.is_empty() => invalid("the batch is empty"),
             Value::Array(batch) if batch.len() > BATCH_MAX => {
-                envelope(Value::Null, Err(refuse(-32600, &format!("a batch holds at most {BATCH_MAX} requests"))))
+                invalid(&format!("a batch holds at most {BATCH_MAX} requests"))
             }
             Value::Array(batch) => {
                 let mut answers = Vec::with_capacity(batch.len());
                 for request in batch {
-                    answers.push(self.answer_one(request, deadline).await);
+                    answers.extend(self.answer_one(request, deadline).await);
                 }
-                Value::Array(answers)
+                (!answers.is_empty()).then_some(Value::Array(answers))
             }
             request => self.answer_one(request, deadline).await,
         }
     }
 
-    async fn answer_one(&self, mut request: Value, deadline: Instant) -> Value {
-        let id = request.get_mut("id").map(Value::take).unwrap_or_default();
-        let params = request.get_mut("params").map(Value::take).unwrap_or_default();
-        let Some(method) = request.get("method").and_then(Value::as_str) else {
-            return envelope(id, Err(refuse(-32600, "the request names no method")));
+    async fn answer_one(&self, request: Value, deadline: Instant) -> Option<Value> {
+        match Request::read(request) {
+            Ok(request) => self.answer_request(request, deadline).await,
+            Err(answer) => Some(answer),
+        }
+    }
+
+    async fn answer_request(&self, request: Request, deadline: Instant) -> Option<Value> {
+        let Request { id, method, params } = request;
+        let result = match method.as_str() {
+            "eth_getTransactionReceipt" if id.is_some() => self.receipt(params, deadline).await,
+            method => self.call(method, params).await,
         };
-        let result = match method {
-            "eth_getTransactionReceipt" => self.receipt(params, deadline).await,
-            _ => self.call(method, params).await,
-        };
-        envelope(id, result)
+        id.map(|id| envelope(id, result))
     }
 }
 
-/// A refusal with a JSON-RPC code.
-pub(super) fn refuse(code: i64, message: &str) -> RpcError {
-    RpcError::Refused { code, message: message.to_owned(), data: None }
-}
-
-/// Wraps a result into the JSON-RPC 2.0 envelope.
-pub(super) fn envelope(id: Value, result: Result<Value, RpcError>) -> Value {
-    let error = match result {
-        Ok(result) => return json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(RpcError::Refused { code, message, data: Some(data) }) => {
-            json!({ "code": code, "message": message, "data": data })
-        }
-        Err(RpcError::Refused { code, message, data: None }) => json!({ "code": code, "message": message }),
-        Err(other) => json!({ "code": -32603, "message": other.to_string() }),
-    };
-    json!({ "jsonrpc": "2.0", "id": id, "error": error })
+/// The filter object that a method wants.
+fn filter(params: &[Value]) -> Result<LogFilter, RpcError> {
+    LogFilter::read(Some(params.first().unwrap_or(&Value::Null)))
 }

@@ -1,12 +1,14 @@
 //! Filters for new blocks and for logs (`eth_newBlockFilter`, `eth_newFilter`).
 //!
-//! Ours, because the ethrex handlers have none for blocks, and report the logs of a block twice. A filter is what it asks
-//! for and the number of the last block it reported.
+//! Ours, because the ethrex handlers have none for blocks, and report the logs of a block twice. A
+//! filter is what it asks for and the number of the last block it reported.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
+
+use super::logs::LogFilter;
 
 /// Filters kept; the oldest goes when one more is made, so that forgotten ones cannot pile up.
 const FILTERS_MAX: usize = 1_000;
@@ -16,8 +18,8 @@ const FILTERS_MAX: usize = 1_000;
 pub(super) enum Wanted {
     /// Hashes of new blocks.
     Blocks,
-    /// Logs by this filter object.
-    Logs(Value),
+    /// Logs by this filter.
+    Logs(LogFilter),
 }
 
 /// The filters of one chain.
@@ -57,7 +59,8 @@ impl Filters {
         number(params).is_some_and(|number| state.filters.remove(&number).is_some())
     }
 
-    /// Marks everything up to `head` as reported; the result is what is wanted, and what was reported before.
+    /// Marks everything up to `head` as reported; the result is what is wanted, and what was
+    /// reported before.
     pub(super) fn advance(&self, params: &[Value], head: u64) -> Option<(Wanted, u64)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (wanted, last) = state.filters.get_mut(&number(params)?)?;
@@ -103,7 +106,7 @@ mod tests {
         let filters = Filters::default();
         let first = [json!(filters.add(Wanted::Blocks, 0))];
         for _ in 0..FILTERS_MAX {
-            filters.add(Wanted::Logs(json!({})), 0);
+            filters.add(Wanted::Logs(LogFilter::default()), 0);
         }
         assert_eq!(filters.advance(&first, 1), None);
     }

@@ -1,23 +1,26 @@
 //! Moves what the database holds in memory to files, now and then.
 //!
-//! The database keeps its newest writes in memory tables (and in its log, which is what survives a killed process) until
-//! they fill tens of megabytes each, so a chain under load would grow by half a kilobyte a transfer for hours. Making a
-//! checkpoint, a folder of links to the database's files, is the one way to have the tables written that the storage
-//! crate offers while it runs; the folder itself is of no use and goes at once.
+//! The database keeps its newest writes in memory tables (and in its log, which is what survives a
+//! killed process) until they fill tens of megabytes each, so a chain under load would grow by half
+//! a kilobyte a transfer for hours. Making a checkpoint, a folder of links to the database's files,
+//! is the one way to have the tables written that the storage crate offers while it runs; the
+//! folder itself is of no use and goes at once.
 //!
 //! # Invariants
 //!
-//! - Blocks do not wait for it, and a flush that fails costs memory, nothing else: it is tried again.
+//! - Blocks do not wait for it, and a flush that fails costs memory, nothing else: it is tried
+//!   again.
 //! - What was flushed survives a loss of power too.
-//! - The step grows with the database, from [`STEP_MIN`] to [`STEP_MAX`], because each flush has some of it merged.
+//! - The step grows with the database, from [`STEP_MIN`] to [`STEP_MAX`], because each flush has
+//!   some of it merged.
 
 use std::path::{Path, PathBuf};
 
 use ethrex_storage::Store;
 use tokio::task::JoinHandle;
 
-/// Gas for which a byte comes to lie in memory: a transfer of 21,000 leaves some 450, its receipt, place and state
-/// included (measured).
+/// Gas for which a byte comes to lie in memory: a transfer of 21,000 leaves some 450, its receipt,
+/// place and state included (measured).
 const GAS_PER_BYTE: u64 = 48;
 /// Bytes in memory between two flushes at least.
 const STEP_MIN: u64 = 2 * 1024 * 1024;

@@ -1,13 +1,16 @@
 //! The genesis block: 10^27 base units of OPEN, the CREATE2 deployer, Cancun rules.
 //!
-//! Written as the genesis JSON that every Ethereum client reads, so that any of them could replay the chain.
+//! Written as the genesis JSON that every Ethereum client reads, so that any of them could replay
+//! the chain.
 //!
 //! # Invariants
 //!
 //! - The balances sum to exactly [`TOTAL_SUPPLY`].
-//! - The same configuration gives the same genesis hash; the order of the seeded accounts does not matter.
+//! - The same configuration gives the same genesis hash; the order of the seeded accounts does not
+//!   matter.
 //!
-//! Not here: our contracts. They are deployed by CREATE2 at the same addresses as on every other network.
+//! Not here: our contracts. They are deployed by CREATE2 at the same addresses as on every other
+//! network.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +25,8 @@ use crate::contracts::{CREATE2_DEPLOYER, CREATE2_DEPLOYER_CODE};
 ///
 /// # Errors
 ///
-/// [`EmbeddedError::TooMuchSeeded`] and [`EmbeddedError::SeededTwice`] when the accounts do not add up.
+/// [`EmbeddedError::TooMuchSeeded`] and [`EmbeddedError::SeededTwice`] when the accounts do not add
+/// up.
 pub fn genesis_json(config: &ChainConfig) -> Result<Value, EmbeddedError> {
     let mut balances: BTreeMap<Address, U256> = BTreeMap::new();
     let mut left = U256::from(TOTAL_SUPPLY);
@@ -56,7 +60,8 @@ pub fn genesis_json(config: &ChainConfig) -> Result<Value, EmbeddedError> {
         "alloc": alloc,
         "coinbase": format!("{:#x}", Address::ZERO),
         "difficulty": "0x0",
-        // The chain id is no part of a block's hash; said here, it tells directories of two chains apart.
+        // The chain id is no part of a block's hash; said here, it tells directories of two chains
+        // apart.
         "extraData": alloy_primitives::hex::encode_prefixed(format!("openledger/{}", config.chain_id)),
         "gasLimit": format!("{:#x}", config.block_gas_limit),
         "nonce": "0x0",

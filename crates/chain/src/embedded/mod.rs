@@ -2,47 +2,55 @@
 //!
 //! # Place in the flow
 //!
-//! `node` opens it when no external network is configured and hands it on as a [`ChainRpc`]; everything above sees
-//! JSON-RPC only. Wallets and explorers reach the same methods at `/rpc` through [`EmbeddedChain::router`].
+//! `node` opens it when no external network is configured and hands it on as a [`ChainRpc`];
+//! everything above sees JSON-RPC only. Wallets and explorers reach the same methods at `/rpc`
+//! through [`EmbeddedChain::router`].
 //!
 //! # Invariants
 //!
-//! - What was acknowledged (a receipt, a head) survives `kill -9`: see `producer`. Against loss of power only what
-//!   `flush` and [`EmbeddedChain::shutdown`] wrote is certain, because the database does not sync each write.
+//! - What was acknowledged (a receipt, a head) survives `kill -9`: see `producer`. Against loss of
+//!   power only what `flush` and [`EmbeddedChain::shutdown`] wrote is certain, because the database
+//!   does not sync each write.
 //! - No block without a transaction.
-//! - **Bounded.** Requests, batches, filters, subscriptions and what waits for a slow reader have limits.
+//! - **Bounded.** Requests, batches, filters, subscriptions and what waits for a slow reader have
+//!   limits.
 //! - No key lives here: `eth_accounts` is empty and nothing is ever signed.
 //!
 //! # Not here
 //!
-//! Peers, consensus, other nodes: one process makes the blocks. Historical state: `eth_call` and `eth_getProof` answer
-//! for the last 64 blocks.
+//! Peers, consensus, other nodes: one process makes the blocks. Historical state: `eth_call` and
+//! `eth_getProof` answer for the last 64 blocks.
 
 mod admission;
+mod block_ref;
 mod clock;
 mod config;
+mod database;
 mod dispatch;
 mod error;
 mod filters;
 mod flush;
 mod genesis;
+mod logs;
+mod params;
+mod pool;
 mod producer;
 mod recovery;
 mod router;
 mod state;
 mod subscriptions;
+mod wire;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use alloy_primitives::B256;
 use axum::Router;
 use ethrex_blockchain::{Blockchain, BlockchainOptions};
 use ethrex_common::types::{GLOBAL_SIGNER_CACHE, Genesis};
+use ethrex_storage::Store;
 use ethrex_storage::error::StoreError;
-use ethrex_storage::{EngineType, Store, StoreConfig};
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -60,16 +68,12 @@ pub use self::error::EmbeddedError;
 pub use self::genesis::genesis_json;
 pub use self::recovery::Recovered;
 
-/// What the database keeps in memory of its files, at most; the storage crate's own bound is made for a server: 12 GiB.
-const FILE_CACHE_BYTES: usize = 8 * 1024 * 1024;
-/// Transactions whose recovered senders are remembered: enough for those that wait in a busy pool. The client keeps 100,000.
+/// Transactions whose recovered senders are remembered: enough for those that wait in a busy pool.
+/// The client keeps 100,000.
 const SENDERS_KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
-/// How long opening waits for a lock, each time.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// How often it waits; then somebody else uses the directory.
-const LOCK_PAUSES: u32 = 60;
 
-/// A running embedded chain. Clones are handles to the same chain; it stops making blocks when the last one is dropped.
+/// A running embedded chain. Clones are handles to the same chain; it stops making blocks when the
+/// last one is dropped.
 #[derive(Clone)]
 pub struct EmbeddedChain {
     inner: Arc<Inner>,
@@ -86,21 +90,24 @@ struct Inner {
 }
 
 impl EmbeddedChain {
-    /// Opens the chain in `dir`, or creates it there, and starts making blocks on the current tokio runtime.
+    /// Opens the chain in `dir`, or creates it there, and starts making blocks on the current tokio
+    /// runtime.
     ///
-    /// Blocks whose state had not reached the disk are executed again first: at most about 64 of them.
+    /// Blocks whose state had not reached the disk are executed again first: at most about 64 of
+    /// them.
     ///
     /// # Errors
     ///
     /// [`EmbeddedError::OtherGenesis`] when `dir` holds a chain made with another configuration,
-    /// [`EmbeddedError::Open`] when another process holds it, [`EmbeddedError::Damaged`] when blocks are missing.
+    /// [`EmbeddedError::Open`] when another process holds it, [`EmbeddedError::NewerDatabase`] when
+    /// a newer RocksDB wrote it, [`EmbeddedError::Damaged`] when blocks are missing.
     pub async fn open(dir: &Path, config: &ChainConfig) -> Result<Self, EmbeddedError> {
         let genesis: Genesis = serde_json::from_value(genesis_json(config)?)?;
         let genesis_hash = B256::new(genesis.get_block().hash().0);
         let open = |source| EmbeddedError::Open { dir: dir.to_path_buf(), source };
         // One for the whole process; a poisoned lock only means that some entry is missing.
         GLOBAL_SIGNER_CACHE.lock().unwrap_or_else(PoisonError::into_inner).resize(SENDERS_KEPT);
-        let mut store = open_store(dir).await?;
+        let mut store = database::open(dir).await?;
         store.add_initial_state(genesis).await.map_err(|error| match error {
             StoreError::IncompatibleChainConfig => EmbeddedError::OtherGenesis { dir: dir.to_path_buf() },
             other => open(other),
@@ -160,20 +167,23 @@ impl EmbeddedChain {
         *self.inner.dispatch.head.borrow()
     }
 
-    /// Answers one JSON-RPC request or a batch of them, as the HTTP endpoint would.
-    pub async fn rpc(&self, request: Value) -> Value {
+    /// Answers one JSON-RPC request or a batch of them, as the HTTP endpoint would; nothing where
+    /// all are notifications.
+    pub async fn rpc(&self, request: Value) -> Option<Value> {
         self.inner.dispatch.answer(request).await
     }
 
-    /// The routes to serve: `/rpc` by POST and as a WebSocket, open to pages of any origin (there is no key here).
+    /// The routes to serve: `/rpc` by POST and as a WebSocket, open to pages of any origin (there
+    /// is no key here).
     pub fn router(&self) -> Router {
         router::router(Arc::clone(&self.inner.dispatch), self.inner.limits)
     }
 
     /// Finishes the block in the making, flushes everything to disk and stops.
     ///
-    /// Call it once; requests made afterwards through other handles fail. A chain that is dropped without it is opened
-    /// again without loss, only its blocks may not have outlived a loss of power.
+    /// Call it once; requests made afterwards through other handles fail. A chain that is dropped
+    /// without it is opened again without loss, only its blocks may not have outlived a loss of
+    /// power.
     ///
     /// # Errors
     ///
@@ -186,22 +196,6 @@ impl EmbeddedChain {
     }
 }
 
-/// Opens the database, waiting a little for one that is just being closed: its threads let go of the lock last.
-async fn open_store(dir: &Path) -> Result<Store, EmbeddedError> {
-    let config = StoreConfig { rocksdb_block_cache_size: FILE_CACHE_BYTES, ..StoreConfig::default() };
-    let mut pauses = 0;
-    loop {
-        match Store::new_with_config(dir, EngineType::RocksDB, config) {
-            Ok(store) => return Ok(store),
-            Err(source) if pauses < LOCK_PAUSES && format!("{source:?}").to_lowercase().contains("lock") => {
-                pauses += 1;
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-            Err(source) => return Err(EmbeddedError::Open { dir: dir.to_path_buf(), source }),
-        }
-    }
-}
-
 impl ChainRpc for EmbeddedChain {
     fn call<'a>(&'a self, method: &'a str, params: Value) -> RpcFuture<'a, Value> {
         Box::pin(self.inner.dispatch.call(method, params))
@@ -211,7 +205,8 @@ impl ChainRpc for EmbeddedChain {
         Box::pin(async move {
             let mut head = self.inner.dispatch.head.clone();
             let wait = head.wait_for(|&number| number > after);
-            // The limit lets callers look for other reasons why nothing happens; a closed channel means shutdown.
+            // The limit lets callers look for other reasons why nothing happens; a closed channel
+            // means shutdown.
             let _ = tokio::time::timeout(crate::rpc::POLL, wait).await;
         })
     }

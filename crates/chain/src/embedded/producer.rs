@@ -1,10 +1,13 @@
-//! Makes blocks when there are transactions and the clock allows it: woken by every accepted one, asleep otherwise.
+//! Makes blocks when there are transactions and the clock allows it: woken by every accepted one,
+//! asleep otherwise.
 //!
 //! # Invariants
 //!
-//! - **Never an empty block.** What is built without transactions (only future nonces wait, say) is thrown away.
-//! - **Durable before visible.** A block is handed to the database and waited for before fork choice makes it the
-//!   head, and receipts are served of canonical blocks only: what was acknowledged survives a kill of the process.
+//! - **Never an empty block.** What is built without transactions (only future nonces wait, say) is
+//!   thrown away.
+//! - **Durable before visible.** A block is handed to the database and waited for before fork
+//!   choice makes it the head, and receipts are served of canonical blocks only: what was
+//!   acknowledged survives a kill of the process.
 //! - **One producer.** Nothing else writes to the chain.
 
 use std::sync::Arc;
@@ -74,7 +77,8 @@ impl Producer {
                         backoff
                     }
                 };
-                // A finished block must not be cut off, so stopping is only looked at between two of them.
+                // A finished block must not be cut off, so stopping is only looked at between two
+                // of them.
                 if *stop.borrow() || stop.has_changed().is_err() {
                     return;
                 }

@@ -1,7 +1,8 @@
 //! Brings the state up to the stored head when a chain is opened.
 //!
-//! The database keeps every block but writes the state trie only up to [`LAYERS_MAX`] blocks below the head; the newer
-//! layers live in memory and are gone after any restart. So the blocks above the last state on disk are executed again.
+//! The database keeps every block but writes the state trie only up to [`LAYERS_MAX`] blocks below
+//! the head; the newer layers live in memory and are gone after any restart. So the blocks above
+//! the last state on disk are executed again.
 
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use ethrex_storage::Store;
 
 use super::error::EmbeddedError;
 
-/// Blocks whose trie layers are held in memory: as many states besides the one on disk can be asked for, and as many blocks
-/// are executed again after a restart. The storage crate's own depth, 128, is for chains that may fork; this one cannot.
+/// Blocks whose trie layers are held in memory: as many states besides the one on disk can be asked
+/// for, and as many blocks are executed again after a restart. The storage crate's own depth, 128,
+/// is for chains that may fork; this one cannot.
 pub(super) const LAYERS_MAX: usize = 64;
 
 /// What opening found.
@@ -27,8 +29,8 @@ pub struct Recovered {
 ///
 /// # Errors
 ///
-/// [`EmbeddedError::Damaged`] when a block is missing or no state is found, [`EmbeddedError::Block`] when a stored
-/// block does not execute.
+/// [`EmbeddedError::Damaged`] when a block is missing or no state is found,
+/// [`EmbeddedError::Block`] when a stored block does not execute.
 pub(crate) async fn regenerate_state(store: &Store, chain: &Arc<Blockchain>) -> Result<Recovered, EmbeddedError> {
     let head = store.get_latest_block_number().await?;
     let mut state_on_disk = head;

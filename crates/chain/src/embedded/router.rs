@@ -1,6 +1,8 @@
-//! Serves the chain's JSON-RPC at `/rpc`: POST, and WebSocket where the request asks for an upgrade.
+//! Serves the chain's JSON-RPC at `/rpc`: POST, and WebSocket where the request asks for an
+//! upgrade.
 //!
-//! Pages of any origin may call it, because browser wallets do, and because nothing here holds a key.
+//! Pages of any origin may call it, because browser wallets do, and because nothing here holds a
+//! key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +10,16 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::Value;
 use tower_http::cors::CorsLayer;
 
-use super::dispatch::{Dispatch, envelope, refuse};
+use super::dispatch::Dispatch;
 use super::subscriptions;
+use super::wire::{NOT_JSON, envelope, refuse};
 
 /// What one client may take.
 #[derive(Clone, Copy)]
@@ -41,8 +45,11 @@ pub(super) fn router(dispatch: Arc<Dispatch>, limits: Limits) -> Router {
         .with_state(Served { dispatch, limits })
 }
 
-async fn by_post(State(served): State<Served>, body: Bytes) -> Json<Value> {
-    Json(answer_text(&served.dispatch, &body).await)
+async fn by_post(State(served): State<Served>, body: Bytes) -> Response {
+    match answer_text(&served.dispatch, &body).await {
+        Some(answer) => Json(answer).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
 async fn by_websocket(State(served): State<Served>, upgrade: WebSocketUpgrade) -> Response {
@@ -52,9 +59,9 @@ async fn by_websocket(State(served): State<Served>, upgrade: WebSocketUpgrade) -
         .on_upgrade(move |socket| subscriptions::serve(socket, dispatch, limits.reader_patience))
 }
 
-async fn answer_text(dispatch: &Dispatch, body: &[u8]) -> Value {
+async fn answer_text(dispatch: &Dispatch, body: &[u8]) -> Option<Value> {
     match serde_json::from_slice(body) {
         Ok(request) => dispatch.answer(request).await,
-        Err(error) => envelope(Value::Null, Err(refuse(-32700, &format!("the body is not JSON: {error}")))),
+        Err(error) => Some(envelope(Value::Null, Err(refuse(NOT_JSON, &format!("the body is not JSON: {error}"))))),
     }
 }

@@ -1,11 +1,14 @@
-//! One WebSocket connection: the same methods as by POST, and `eth_subscribe` to `newHeads` and `logs`.
+//! One WebSocket connection: the same methods as by POST, and `eth_subscribe` to `newHeads` and
+//! `logs`.
 //!
 //! # Invariants
 //!
-//! - Each connection follows the head's number by itself and sends every block in between, so none is skipped.
-//! - **Bounded.** There is no queue: the news of one block are made when those of the block before are written. A reader
-//!   that takes longer than its patience for one message, or is more than [`BEHIND_MAX`] blocks behind, is dropped;
-//!   it connects again and reads what it missed by `eth_getLogs`.
+//! - Each connection follows the head's number by itself and sends every block in between, so none
+//!   is skipped.
+//! - **Bounded.** There is no queue: the news of one block are made when those of the block before
+//!   are written. A reader that takes longer than its patience for one message, or is more than
+//!   [`BEHIND_MAX`] blocks behind, is dropped; it connects again and reads what it missed by
+//!   `eth_getLogs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +17,10 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket};
 use serde_json::{Value, json};
 
-use super::dispatch::{Dispatch, envelope, refuse};
+use super::dispatch::Dispatch;
+use super::logs::LogFilter;
+use super::params::drop_nulls;
+use super::wire::{INVALID_PARAMS, NOT_JSON, REFUSED, Request, envelope, refuse};
 use crate::rpc::RpcError;
 
 /// Most subscriptions of one connection.
@@ -26,8 +32,8 @@ const BEHIND_MAX: u64 = 1_024;
 enum Topic {
     /// Headers of new blocks.
     NewHeads,
-    /// Logs of new blocks, by the `address` and `topics` of this filter object.
-    Logs(Value),
+    /// Logs of new blocks by this filter, whatever range it names.
+    Logs(LogFilter),
 }
 
 struct Connection {
@@ -46,8 +52,8 @@ pub(super) async fn serve(mut socket: WebSocket, dispatch: Arc<Dispatch>, patien
     loop {
         let messages = tokio::select! {
             message = socket.recv() => match message {
-                Some(Ok(Message::Text(text))) => vec![connection.answer(text.as_bytes()).await],
-                Some(Ok(Message::Binary(bytes))) => vec![connection.answer(&bytes).await],
+                Some(Ok(Message::Text(text))) => connection.answer(text.as_bytes()).await.into_iter().collect(),
+                Some(Ok(Message::Binary(bytes))) => connection.answer(&bytes).await.into_iter().collect(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
@@ -81,34 +87,41 @@ pub(super) async fn serve(mut socket: WebSocket, dispatch: Arc<Dispatch>, patien
 }
 
 impl Connection {
-    async fn answer(&mut self, text: &[u8]) -> Value {
+    /// Answers a message; nothing where all of it is notifications.
+    async fn answer(&mut self, text: &[u8]) -> Option<Value> {
         let request: Value = match serde_json::from_slice(text) {
             Ok(request) => request,
             Err(error) => {
-                return envelope(Value::Null, Err(refuse(-32700, &format!("the message is not JSON: {error}"))));
+                let refused = refuse(NOT_JSON, &format!("the message is not JSON: {error}"));
+                return Some(envelope(Value::Null, Err(refused)));
             }
         };
-        let id = request.get("id").cloned().unwrap_or_default();
-        let params = request.get("params");
-        match request.get("method").and_then(Value::as_str) {
-            Some("eth_subscribe") => envelope(id, self.subscribe(params)),
-            Some("eth_unsubscribe") => {
-                let name = params.and_then(|params| params.get(0)).and_then(Value::as_str);
-                envelope(id, Ok(json!(name.is_some_and(|name| self.subscriptions.remove(name).is_some()))))
-            }
-            _ => self.dispatch.answer(request).await,
+        if !matches!(method(&request), Some("eth_subscribe" | "eth_unsubscribe")) {
+            return self.dispatch.answer(request).await;
         }
+        let Request { id, method, params } = match Request::read(request) {
+            Ok(request) => request,
+            Err(answer) => return Some(answer),
+        };
+        let mut params = if let Value::Array(params) = params { params } else { Vec::new() };
+        drop_nulls(&mut params);
+        if method == "eth_unsubscribe" {
+            let name = params.first().and_then(Value::as_str);
+            let removed = name.is_some_and(|name| self.subscriptions.remove(name).is_some());
+            return Some(envelope(id?, Ok(json!(removed))));
+        }
+        // Without an answer the client could not tell what it has subscribed to.
+        Some(envelope(id?, self.subscribe(&params)))
     }
 
-    fn subscribe(&mut self, params: Option<&Value>) -> Result<Value, RpcError> {
+    fn subscribe(&mut self, params: &[Value]) -> Result<Value, RpcError> {
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return Err(refuse(-32000, &format!("a connection holds at most {SUBSCRIPTIONS_MAX} subscriptions")));
+            return Err(refuse(REFUSED, &format!("a connection holds at most {SUBSCRIPTIONS_MAX} subscriptions")));
         }
-        let param = |index: usize| params.and_then(|params| params.get(index));
-        let topic = match param(0).and_then(Value::as_str) {
+        let topic = match params.first().and_then(Value::as_str) {
             Some("newHeads") => Topic::NewHeads,
-            Some("logs") => Topic::Logs(param(1).cloned().unwrap_or_else(|| json!({}))),
-            _ => return Err(refuse(-32602, "what can be subscribed to is `newHeads` and `logs`")),
+            Some("logs") => Topic::Logs(LogFilter::read(params.get(1))?),
+            _ => return Err(refuse(INVALID_PARAMS, "what can be subscribed to is `newHeads` and `logs`")),
         };
         self.made += 1;
         let name = format!("{:#x}", self.made);
@@ -123,13 +136,7 @@ impl Connection {
         for (name, topic) in &self.subscriptions {
             let found = match topic {
                 Topic::NewHeads => self.dispatch.call("eth_getBlockByNumber", json!([tag, false])).await.map(header),
-                Topic::Logs(filter) => {
-                    let filter = json!({
-                        "fromBlock": tag, "toBlock": tag,
-                        "address": filter.get("address"), "topics": filter.get("topics"),
-                    });
-                    self.dispatch.call("eth_getLogs", json!([filter])).await
-                }
+                Topic::Logs(filter) => self.dispatch.logs_within(filter, number, number).await,
             };
             let items = match found {
                 Ok(Value::Array(logs)) => logs,
@@ -148,6 +155,10 @@ impl Connection {
         }
         news
     }
+}
+
+fn method(request: &Value) -> Option<&str> {
+    request.get("method").and_then(Value::as_str)
 }
 
 /// A block as `newHeads` shows it: without its transactions.

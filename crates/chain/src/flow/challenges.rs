@@ -1,16 +1,17 @@
 //! Challenges: what is wrong with the pending proposal, encoded as the judge takes it.
 //!
-//! A [`Challenge`] is made from the generated struct of its fault (`contracts::bindings::verifier`), which says what the
-//! proof is made of. **Not here:** finding faults and making proofs (`ledger`).
+//! A [`Challenge`] is made from the generated struct of its fault
+//! (`contracts::bindings::verifier`), which says what the proof is made of. **Not here:** finding
+//! faults and making proofs (`ledger`).
 
 use alloy_primitives::{Address, Bytes};
 use alloy_sol_types::{SolCall, SolValue};
 
-use super::{Done, Flow, FlowError, event};
+use super::{Done, FlowError, PayoutsContract};
 use crate::contracts::bindings::payouts::Payouts;
 use crate::contracts::bindings::verifier::Verifier::{
-    DuplicateFault, EntryFault, OmissionFault, OrderFault, PayeeFault, RecordFault, SignatureFault, SpanFault,
-    SplitFault, TotalFault,
+    DuplicateFault, EntryFault, LinesFault, NoteFault, OmissionFault, OrderFault, PayeeFault, RecordFault,
+    SignatureFault, SpanFault, SplitFault, TotalFault,
 };
 use openledger_protocol::Amount;
 
@@ -24,10 +25,14 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The call of `Payouts` that makes it: anyone may send it, and whoever does is paid for it.
+    /// The call of `Payouts` that makes it. Any account may send it and is paid for it.
     #[must_use]
     pub fn call_data(&self) -> Bytes {
-        Payouts::challengeCall { fault: self.fault, proof: self.proof.clone() }.abi_encode().into()
+        self.call().abi_encode().into()
+    }
+
+    fn call(&self) -> Payouts::challengeCall {
+        Payouts::challengeCall { fault: self.fault, proof: self.proof.clone() }
     }
 }
 
@@ -51,6 +56,8 @@ challenge! {
     PayeeFault = 7,
     OrderFault = 8,
     EntryFault = 9,
+    LinesFault = 10,
+    NoteFault = 11,
 }
 
 /// What became of a challenge that held: the proposal is gone.
@@ -62,20 +69,20 @@ pub struct Rejected {
     pub proposer: Address,
     /// Who gets the part of the harmed; insurance where it was nobody in particular.
     pub harmed: Address,
-    /// What the proposer lost: 30 % of it to the challenger, 30 % to the harmed, the rest is burned. Where insurance is the
-    /// harmed, its part and what is to be burned wait for [`Flow::sweep`].
+    /// What the proposer lost: 30 % of it to the challenger, 30 % to the harmed, the rest is
+    /// burned. Where insurance is the harmed, its part and what is to be burned wait for
+    /// [`PayoutsContract::sweep`].
     pub bond: Amount,
 }
 
-impl Flow {
+impl PayoutsContract<'_> {
     /// Tries a challenge of the pending proposal without sending it.
     ///
     /// # Errors
     ///
     /// [`FlowError::Refused`] with the judge's error when the proof does not hold.
-    pub async fn try_challenge(&self, challenge: &Challenge) -> Result<(), FlowError> {
-        let call = Payouts::challengeCall { fault: challenge.fault, proof: challenge.proof.clone() };
-        self.view(self.at.payouts, call).await.map(drop)
+    pub async fn try_challenge(self, challenge: &Challenge) -> Result<(), FlowError> {
+        self.0.view(challenge.call()).await.map(drop)
     }
 
     /// Refutes the pending proposal; the account is paid out of the proposer's bond.
@@ -83,10 +90,9 @@ impl Flow {
     /// # Errors
     ///
     /// [`FlowError::Send`], with the judge's error when the proof does not hold, or `WindowClosed`.
-    pub async fn challenge(&self, key: &str, challenge: &Challenge) -> Result<Done<Rejected>, FlowError> {
-        let call = Payouts::challengeCall { fault: challenge.fault, proof: challenge.proof.clone() };
-        let mined = self.send(key, self.at.payouts, call).await?;
-        let rejected: Payouts::EpochRejected = event(&mined, self.at.payouts)?;
+    pub async fn challenge(self, key: &str, challenge: &Challenge) -> Result<Done<Rejected>, FlowError> {
+        let mined = self.0.send(key, challenge.call()).await?;
+        let rejected: Payouts::EpochRejected = self.0.event(&mined)?;
         let value = Rejected {
             epoch: rejected.epoch,
             proposer: rejected.proposer,

@@ -1,10 +1,11 @@
-//! Contributions: commit first, register in a later block, so that nobody registers somebody else's file before them.
+//! Contributions: commit first, register in a later block, so that nobody registers somebody else's
+//! file before them.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use openledger_protocol::{ContributionId, DatanetId, Signature};
 
-use super::{Done, Flow, FlowError, bytes, event, events};
+use super::{Contract, Done, FlowError, bytes};
 use crate::contracts::bindings::contributions::{Contributions, IContributions};
 use crate::sender::{Mined, SendError};
 
@@ -35,7 +36,8 @@ pub struct NewContribution {
 }
 
 impl NewContribution {
-    /// What is committed beforehand: `H(abi.encode(chainId, Contributions, registrant, datanet, root, salt))`.
+    /// What is committed beforehand: `H(abi.encode(chainId, Contributions, registrant, datanet,
+    /// root, salt))`.
     #[must_use]
     pub fn commitment(&self, chain_id: u64, contributions: Address) -> B256 {
         use openledger_protocol::{keccak_words, word};
@@ -63,70 +65,69 @@ impl NewContribution {
     }
 }
 
-impl Flow {
+/// The contract of contributions.
+#[derive(Clone, Copy)]
+pub struct ContributionsContract<'a>(pub(super) Contract<'a>);
+
+impl ContributionsContract<'_> {
     /// Commits to batches in one transaction. Committing again changes nothing.
     ///
     /// # Errors
     ///
     /// [`FlowError::Send`].
-    pub async fn commit(&self, key: &str, batches: &[NewContribution]) -> Result<Mined, FlowError> {
-        let of = |batch: &NewContribution| batch.commitment(self.sender.chain_id(), self.at.contributions);
-        let call = Contributions::commitManyCall { commitments: batches.iter().map(of).collect() };
-        self.send(key, self.at.contributions, call).await
+    pub async fn commit(self, key: &str, batches: &[NewContribution]) -> Result<Mined, FlowError> {
+        let commitments = batches.iter().map(|batch| self.commitment(batch)).collect();
+        let call = Contributions::commitManyCall { commitments };
+        self.0.send(key, call).await
     }
 
-    /// Registers a batch committed in an earlier block.
+    /// Registers batches committed in an earlier block, in one transaction, all or none; the ids
+    /// come in the order of `batches`.
     ///
     /// # Errors
     ///
-    /// [`FlowError::Send`], with `NotCommitted`, `MalformedBatch` or `NotSignedByRegistrant` where they apply.
-    pub async fn register(&self, key: &str, batch: &NewContribution) -> Result<Done<ContributionId>, FlowError> {
-        let call = Contributions::registerCall { r: batch.members() };
-        let mined = self.send_committed(key, call, std::slice::from_ref(batch)).await?;
-        let registered: Contributions::ContributionRegistered = event(&mined, self.at.contributions)?;
-        Ok(Done { value: id(registered.contribution), mined })
-    }
-
-    /// Registers several batches in one transaction, all or none; the ids come in the order of `batches`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Flow::register`].
-    pub async fn register_many(
-        &self,
+    /// [`FlowError::Send`], with `NotCommitted`, `MalformedBatch` or `NotSignedByRegistrant` where
+    /// they apply.
+    pub async fn register(
+        self,
         key: &str,
         batches: &[NewContribution],
     ) -> Result<Done<Vec<ContributionId>>, FlowError> {
         let call = Contributions::registerManyCall { rs: batches.iter().map(NewContribution::members).collect() };
         let mined = self.send_committed(key, call, batches).await?;
-        let registered: Vec<Contributions::ContributionRegistered> = events(&mined, self.at.contributions);
+        let registered: Vec<Contributions::ContributionRegistered> = self.0.events(&mined);
         Ok(Done { value: registered.iter().map(|event| id(event.contribution)).collect(), mined })
     }
 
-    /// Sends a registration. Where the commitment stands in the newest block, estimating refuses what the next block
-    /// will take, because it runs as if it stood in the newest block itself; then the gas is reckoned here.
+    fn commitment(self, batch: &NewContribution) -> B256 {
+        batch.commitment(self.0.sender.chain_id(), self.0.address)
+    }
+
+    /// Sends a registration. Where the commitment stands in the newest block, estimating refuses
+    /// what the next block will take, because it runs as if it stood in the newest block itself;
+    /// then the gas is reckoned here.
     async fn send_committed<C: SolCall>(
-        &self,
+        self,
         key: &str,
         call: C,
         batches: &[NewContribution],
     ) -> Result<Mined, FlowError> {
         let data: Bytes = call.abi_encode().into();
-        let to = self.at.contributions;
-        let refused = match self.sender.send(key, to, data.clone(), U256::ZERO).await {
+        let Contract { sender, address: to } = self.0;
+        let refused = match sender.send(key, to, data.clone(), U256::ZERO).await {
             Err(SendError::Refused { key, revert }) if revert.is("NotCommitted") => SendError::Refused { key, revert },
             done => return Ok(done?),
         };
         for batch in batches {
-            let commitment = batch.commitment(self.sender.chain_id(), to);
-            let committed = self.view(to, Contributions::committedAtCall { commitment }).await?;
+            let commitment = self.commitment(batch);
+            let committed = self.0.view(Contributions::committedAtCall { commitment }).await?;
             if committed.is_zero() {
                 return Err(refused.into());
             }
         }
         let contributors: usize = batches.iter().map(|batch| batch.contributors.len()).sum();
         let gas = batches.len() as u64 * GAS_PER_BATCH + contributors as u64 * GAS_PER_CONTRIBUTOR;
-        Ok(self.sender.send_with_gas(key, to, data, gas).await?)
+        Ok(sender.send_with_gas(key, to, data, gas).await?)
     }
 
     /// Batches that `registrant` has registered: the nonce of the next one.
@@ -134,34 +135,8 @@ impl Flow {
     /// # Errors
     ///
     /// [`FlowError`] of the view.
-    pub async fn contribution_nonce(&self, registrant: Address) -> Result<u64, FlowError> {
-        self.view(self.at.contributions, Contributions::noncesCall { registrant }).await
-    }
-
-    /// Who holds the title of a contribution now, and so is paid for it.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Refused`] when there is no such contribution.
-    pub async fn contribution_holder(&self, contribution: ContributionId) -> Result<Address, FlowError> {
-        let call = Contributions::ownerOfCall { tokenId: U256::from_be_bytes(contribution.0.0) };
-        self.view(self.at.contributions, call).await
-    }
-
-    /// Sells or gives a contribution of the account's: `to` is paid for it from the next receipt on.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Send`] when the account does not hold it.
-    pub async fn transfer_contribution(
-        &self,
-        key: &str,
-        contribution: ContributionId,
-        to: Address,
-    ) -> Result<Mined, FlowError> {
-        let token_id = U256::from_be_bytes(contribution.0.0);
-        let call = Contributions::transferFromCall { from: self.account(), to, tokenId: token_id };
-        self.send(key, self.at.contributions, call).await
+    pub async fn nonce(self, registrant: Address) -> Result<u64, FlowError> {
+        self.0.view(Contributions::noncesCall { registrant }).await
     }
 }
 

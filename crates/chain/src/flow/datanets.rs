@@ -1,9 +1,9 @@
 //! Datanets: creating, publishing versions, granting.
 
 use alloy_primitives::{Address, B256};
-use openledger_protocol::{DatanetId, Grant, Publication, Purpose, Purposes, Signature};
+use openledger_protocol::{DatanetId, Grant, Publication, Purpose, Signature};
 
-use super::{Done, Flow, FlowError, bytes, event};
+use super::{Contract, Done, FlowError, bytes};
 use crate::contracts::bindings::datanets::{Datanets, IDatanets};
 use crate::sender::Mined;
 
@@ -18,42 +18,32 @@ pub struct DatanetState {
     pub terms: B256,
 }
 
-impl Flow {
+/// The contract of datanets.
+#[derive(Clone, Copy)]
+pub struct DatanetsContract<'a>(pub(super) Contract<'a>);
+
+impl DatanetsContract<'_> {
     /// Creates a datanet owned by the account; `uri` tells where its terms and description are.
     ///
     /// # Errors
     ///
     /// [`FlowError::Send`].
-    pub async fn create_datanet(&self, key: &str, terms: B256, uri: &str) -> Result<Done<DatanetId>, FlowError> {
+    pub async fn create(self, key: &str, terms: B256, uri: &str) -> Result<Done<DatanetId>, FlowError> {
         let call = Datanets::createCall { terms, uri: uri.to_owned() };
-        let mined = self.send(key, self.at.datanets, call).await?;
-        let created: Datanets::DatanetCreated = event(&mined, self.at.datanets)?;
+        let mined = self.0.send(key, call).await?;
+        let created: Datanets::DatanetCreated = self.0.event(&mined)?;
         Ok(Done { value: DatanetId(created.datanet), mined })
     }
 
-    /// Publishes version `publication.expected_version`, the next one; the account owns the datanet. The result is its
-    /// number.
+    /// Publishes version `publication.expected_version`, the next one, for the owner who signed it.
+    /// The result is its number.
     ///
     /// # Errors
     ///
-    /// [`FlowError::Send`], with `WrongVersion` when the datanet moved on.
-    pub async fn publish(&self, key: &str, publication: &Publication) -> Result<Done<u64>, FlowError> {
-        let call = Datanets::publishCall {
-            datanet: publication.datanet.0,
-            expectedVersion: publication.expected_version,
-            root: publication.root,
-            records: publication.records,
-        };
-        self.published(self.send(key, self.at.datanets, call).await?)
-    }
-
-    /// As [`Flow::publish`], for an owner who signed it.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Send`], with `NotSignedByOwner` when somebody else signed.
+    /// [`FlowError::Send`], with `WrongVersion` when the datanet moved on and `NotSignedByOwner`
+    /// when another account signed.
     pub async fn publish_signed(
-        &self,
+        self,
         key: &str,
         publication: &Publication,
         signature: &Signature,
@@ -65,47 +55,20 @@ impl Flow {
             records: publication.records,
             signature: bytes(signature),
         };
-        self.published(self.send(key, self.at.datanets, call).await?)
-    }
-
-    fn published(&self, mined: Mined) -> Result<Done<u64>, FlowError> {
-        let published: Datanets::VersionPublished = event(&mined, self.at.datanets)?;
+        let mined = self.0.send(key, call).await?;
+        let published: Datanets::VersionPublished = self.0.event(&mined)?;
         Ok(Done { value: published.version, mined })
     }
 
-    /// Puts a grant on chain; the account owns the datanet.
+    /// Puts a grant on chain for the owner who signed it.
     ///
     /// # Errors
     ///
-    /// [`FlowError::Send`], with `WrongTerms` or `GrantExpired` where they apply.
-    pub async fn grant(&self, key: &str, grant: &Grant) -> Result<Mined, FlowError> {
-        self.send(key, self.at.datanets, Datanets::grantCall { g: members(grant) }).await
-    }
-
-    /// As [`Flow::grant`], for an owner who signed it.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Send`], with `NotSignedByOwner` or `GrantStale` where they apply.
-    pub async fn grant_signed(&self, key: &str, grant: &Grant, signature: &Signature) -> Result<Mined, FlowError> {
+    /// [`FlowError::Send`], with `NotSignedByOwner`, `WrongTerms`, `GrantExpired` or `GrantStale`
+    /// where they apply.
+    pub async fn grant_signed(self, key: &str, grant: &Grant, signature: &Signature) -> Result<Mined, FlowError> {
         let call = Datanets::grantForCall { g: members(grant), signature: bytes(signature) };
-        self.send(key, self.at.datanets, call).await
-    }
-
-    /// Ends what was granted for `purposes` at once; the account owns the datanet.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Send`].
-    pub async fn revoke(
-        &self,
-        key: &str,
-        datanet: DatanetId,
-        grantee: Address,
-        purposes: Purposes,
-    ) -> Result<Mined, FlowError> {
-        let call = Datanets::revokeCall { datanet: datanet.0, grantee, purposes: purposes.0 };
-        self.send(key, self.at.datanets, call).await
+        self.0.send(key, call).await
     }
 
     /// A datanet as it stands.
@@ -113,33 +76,20 @@ impl Flow {
     /// # Errors
     ///
     /// [`FlowError`] of the view.
-    pub async fn datanet(&self, datanet: DatanetId) -> Result<DatanetState, FlowError> {
-        let state = self.view(self.at.datanets, Datanets::datanetsCall { datanet: datanet.0 }).await?;
+    pub async fn state(self, datanet: DatanetId) -> Result<DatanetState, FlowError> {
+        let state = self.0.view(Datanets::datanetsCall { datanet: datanet.0 }).await?;
         Ok(DatanetState { version: state.version, records: state.records, terms: state.terms })
     }
 
-    /// Root of a published version; zero when it was never published.
+    /// Until when, in seconds since 1970, `grantee` may use the datanet for `purpose`; 0 when it
+    /// may not.
     ///
     /// # Errors
     ///
     /// [`FlowError`] of the view.
-    pub async fn version_root(&self, datanet: DatanetId, version: u64) -> Result<B256, FlowError> {
-        self.view(self.at.datanets, Datanets::rootOfCall { datanet: datanet.0, version }).await
-    }
-
-    /// Until when, in seconds since 1970, `grantee` may use the datanet for `purpose`; 0 when it may not.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError`] of the view.
-    pub async fn granted_until(
-        &self,
-        datanet: DatanetId,
-        grantee: Address,
-        purpose: Purpose,
-    ) -> Result<u64, FlowError> {
+    pub async fn granted_until(self, datanet: DatanetId, grantee: Address, purpose: Purpose) -> Result<u64, FlowError> {
         let call = Datanets::grantedUntilCall { datanet: datanet.0, grantee, purpose: purpose as u32 };
-        self.view(self.at.datanets, call).await
+        self.0.view(call).await
     }
 }
 

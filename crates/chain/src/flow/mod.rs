@@ -1,9 +1,9 @@
-//! What the product does on chain, noun by noun: one function, one transaction, one typed result.
+//! What the product does on chain: a typed handle for each contract.
 //!
 //! # Place in the flow
 //!
-//! `node::pipeline` calls these; they encode the call, send it through [`Sender`] under the caller's key, and read the
-//! result from the events. Views are read from the newest block.
+//! `node` and the command line call these. A write encodes its call, sends it through [`Sender`]
+//! under the caller's key and reads its result from the events. A view reads the newest block.
 //!
 //! # Invariants
 //!
@@ -12,34 +12,36 @@
 //!
 //! # Not here
 //!
-//! Which account pays, and when to do what (`node`).
+//! Which account pays, and when to do what (`node`). Calls that the product does not make: tests
+//! make them through [`Flow::contract`].
 
 mod challenges;
 mod channels;
+mod contract;
 mod contributions;
 mod datanets;
 mod models;
+mod params;
 mod payouts;
-mod titles;
 mod token;
 
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::{SolCall, SolEvent};
 
 use crate::contracts::{Addresses, Revert};
-use crate::rpc::{CallRequest, Client, RpcError};
+use crate::rpc::{Client, RpcError};
 use crate::sender::{Mined, SendError, Sender};
 
 pub use self::challenges::{Challenge, Rejected};
-pub use self::channels::{ChannelState, Withdrawal};
-pub use self::contributions::NewContribution;
-pub use self::datanets::DatanetState;
-pub use self::models::{ModelState, NewModel};
-pub use self::payouts::{EpochTops, OperatorState, PayoutsHead, PendingEpoch};
-pub use self::titles::{Royalty, Title};
-pub use self::token::Authorization;
+pub use self::channels::{ChannelState, ChannelsContract, Withdrawal};
+pub use self::contract::Contract;
+pub use self::contributions::{ContributionsContract, NewContribution};
+pub use self::datanets::{DatanetState, DatanetsContract};
+pub use self::models::{ModelState, ModelsContract, NewModel};
+pub use self::params::{ParamsContract, ParamsPeriod};
+pub use self::payouts::{EpochTops, OperatorState, PayoutsContract, PayoutsHead, PendingEpoch};
+pub use self::token::TokenContract;
 
 /// Why something could not be done on chain.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,8 @@ pub enum FlowError {
     /// A view was refused by the contract.
     #[error("the contract refuses the question: {0}")]
     Refused(Revert),
-    /// What is at the address does not answer as our contract does; the addresses are of another network or version.
+    /// What is at the address does not answer as our contract does; the addresses are of another
+    /// network or version.
     #[error("{address} does not answer {call} as our contract does; check the addresses")]
     NotOurs {
         /// The address asked.
@@ -127,38 +130,53 @@ impl Flow {
         &self.sender
     }
 
-    /// Sends a call of the contract `to`.
-    async fn send<C: SolCall>(&self, key: &str, to: Address, call: C) -> Result<Mined, FlowError> {
-        Ok(self.sender.send(key, to, call.abi_encode().into(), U256::ZERO).await?)
+    /// Any contract of the network, without types of its own.
+    #[must_use]
+    pub fn contract(&self, address: Address) -> Contract<'_> {
+        Contract { sender: &self.sender, address }
     }
 
-    /// Asks the contract `to`.
-    async fn view<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, FlowError> {
-        let request = CallRequest { from: Some(self.account()), to, value: U256::ZERO, data: call.abi_encode().into() };
-        let answer = self.client().call(&request).await.map_err(|error| match Revert::of(&error) {
-            Some(revert) => FlowError::Refused(revert),
-            None => error.into(),
-        })?;
-        C::abi_decode_returns(&answer).map_err(|_| FlowError::NotOurs { address: to, call: C::SIGNATURE })
+    /// OPEN as contracts see it.
+    #[must_use]
+    pub fn token(&self) -> TokenContract<'_> {
+        TokenContract(self.contract(self.at.wopen))
     }
-}
 
-/// All events of type `E` that `contract` emitted in a transaction, in order.
-fn events<E: SolEvent>(mined: &Mined, contract: Address) -> Vec<E> {
-    let ours = mined.logs.iter().filter(|log| log.address == contract);
-    ours.filter_map(|log| E::decode_raw_log(&log.topics, &log.data).ok()).collect()
-}
+    /// Datanets: titles, versions, grants.
+    #[must_use]
+    pub fn datanets(&self) -> DatanetsContract<'_> {
+        DatanetsContract(self.contract(self.at.datanets))
+    }
 
-/// The first event of type `E` that `contract` emitted in a transaction.
-fn event<E: SolEvent>(mined: &Mined, contract: Address) -> Result<E, FlowError> {
-    let missing = FlowError::NoEvent { hash: mined.hash, event: E::SIGNATURE };
-    events(mined, contract).into_iter().next().ok_or(missing)
-}
+    /// Contributions to datanets.
+    #[must_use]
+    pub fn contributions(&self) -> ContributionsContract<'_> {
+        ContributionsContract(self.contract(self.at.contributions))
+    }
 
-/// A signature of ours in the three parts that tokens take: v, r, s.
-fn parts(signature: &openledger_protocol::Signature) -> (u8, B256, B256) {
-    let (r, rest) = signature.0.split_at(32);
-    (signature.0[64], B256::from_slice(r), B256::from_slice(&rest[..32]))
+    /// Models and their prices.
+    #[must_use]
+    pub fn models(&self) -> ModelsContract<'_> {
+        ModelsContract(self.contract(self.at.models))
+    }
+
+    /// The governed numbers.
+    #[must_use]
+    pub fn params(&self) -> ParamsContract<'_> {
+        ParamsContract(self.contract(self.at.params))
+    }
+
+    /// Prepaid channels.
+    #[must_use]
+    pub fn channels(&self) -> ChannelsContract<'_> {
+        ChannelsContract(self.contract(self.at.channels))
+    }
+
+    /// Operators, epochs, claims and challenges.
+    #[must_use]
+    pub fn payouts(&self) -> PayoutsContract<'_> {
+        PayoutsContract(self.contract(self.at.payouts))
+    }
 }
 
 /// A signature of ours as contracts take it.

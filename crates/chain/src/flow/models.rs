@@ -3,9 +3,8 @@
 use alloy_primitives::{Address, B256, aliases::U96};
 use openledger_protocol::{Amount, ModelId};
 
-use super::{Done, Flow, FlowError, event};
+use super::{Contract, Done, FlowError};
 use crate::contracts::bindings::models::{IModels, Models};
-use crate::sender::Mined;
 
 /// A model to register. Prices are per 1,000 tokens, in base units, below 2^96.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +42,18 @@ pub struct ModelState {
     pub depth: u8,
 }
 
-impl Flow {
+/// The contract of models.
+#[derive(Clone, Copy)]
+pub struct ModelsContract<'a>(pub(super) Contract<'a>);
+
+impl ModelsContract<'_> {
     /// Registers a model owned by the account; `uri` tells where its card is.
     ///
     /// # Errors
     ///
-    /// [`FlowError::TooLarge`] for a price of 2^96 or more; [`FlowError::Send`], with `SplitOutOfBounds` or
-    /// `BadParent` where they apply.
-    pub async fn register_model(&self, key: &str, model: &NewModel, uri: &str) -> Result<Done<ModelId>, FlowError> {
+    /// [`FlowError::TooLarge`] for a price of 2^96 or more; [`FlowError::Send`], with
+    /// `SplitOutOfBounds` or `BadParent` where they apply.
+    pub async fn register(self, key: &str, model: &NewModel, uri: &str) -> Result<Done<ModelId>, FlowError> {
         let m = IModels::NewModel {
             weights: model.weights,
             manifest: model.manifest,
@@ -64,31 +67,9 @@ impl Flow {
             parentBps: model.parent_bps,
             stakeVault: model.stake_vault,
         };
-        let mined = self.send(key, self.at.models, Models::registerCall { m, uri: uri.to_owned() }).await?;
-        let registered: Models::ModelRegistered = event(&mined, self.at.models)?;
+        let mined = self.0.send(key, Models::registerCall { m, uri: uri.to_owned() }).await?;
+        let registered: Models::ModelRegistered = self.0.event(&mined)?;
         Ok(Done { value: ModelId(registered.model), mined })
-    }
-
-    /// Sets the prices of a model of the account's.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::TooLarge`] for a price of 2^96 or more; [`FlowError::Send`].
-    pub async fn set_price(
-        &self,
-        key: &str,
-        model: ModelId,
-        price_in: Amount,
-        price_out: Amount,
-        price_flat: Amount,
-    ) -> Result<Mined, FlowError> {
-        let call = Models::setPriceCall {
-            model: model.0,
-            priceIn: price(price_in)?,
-            priceOut: price(price_out)?,
-            priceFlat: price(price_flat)?,
-        };
-        self.send(key, self.at.models, call).await
     }
 
     /// A model as it stands.
@@ -96,8 +77,8 @@ impl Flow {
     /// # Errors
     ///
     /// [`FlowError::Refused`] with `NoSuchModel` when there is none.
-    pub async fn model(&self, model: ModelId) -> Result<ModelState, FlowError> {
-        let state = self.view(self.at.models, Models::modelsCall { model: model.0 }).await?;
+    pub async fn state(self, model: ModelId) -> Result<ModelState, FlowError> {
+        let state = self.0.view(Models::modelsCall { model: model.0 }).await?;
         let model = NewModel {
             weights: state.weights,
             manifest: state.manifest,

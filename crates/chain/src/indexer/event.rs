@@ -26,7 +26,8 @@ pub enum ChainEvent {
 }
 
 impl ChainEvent {
-    /// Decodes a log by the contract that emitted it; none when it is not one of ours or not in its ABI.
+    /// Decodes a log by the contract that emitted it; none when it is not one of ours or not in its
+    /// ABI.
     #[must_use]
     pub fn decode(addresses: &Addresses, log: &Log) -> Option<Self> {
         let (topics, data) = (&log.topics, &log.data);

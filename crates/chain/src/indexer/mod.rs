@@ -2,19 +2,21 @@
 //!
 //! # Place in the flow
 //!
-//! `node` polls it and keeps what it finds in the store; epochs, titles and claims are read from there. The same code
-//! reads the embedded chain and any other network.
+//! `node` polls it and keeps what it finds in the store; epochs, titles and claims are read from
+//! there. The same code reads the embedded chain and any other network.
 //!
 //! # Invariants
 //!
 //! - **Rebuildable.** Reading from the first block again gives the same events in the same order.
-//! - **One history.** When the block at the cursor was replaced, everything above the last common block is forgotten
-//!   before more is read; a range that was replaced while it was read is not kept.
+//! - **One history.** When the block at the cursor was replaced, everything above the last common
+//!   block is forgotten before more is read; a range that was replaced while it was read is not
+//!   kept.
 //! - **Nothing skipped.** A log of ours that does not decode stops the indexer.
 //!
 //! # Not here
 //!
-//! What events mean for the product (`node`); old state of contracts, which many networks no longer have.
+//! What events mean for the product (`node`); old state of contracts, which many networks no longer
+//! have.
 
 mod event;
 mod sink;
@@ -61,8 +63,8 @@ pub enum IndexError {
         /// The block.
         block: u64,
     },
-    /// The network's head is below what was read, and what it has below is different: it is another chain. Use the
-    /// network the sink was filled from, or an empty sink.
+    /// The network's head is below what was read, and what it has below is different: it is another
+    /// chain. Use the network the sink was filled from, or an empty sink.
     #[error("the network does not reach block {block}, which was read before, and differs below it")]
     OtherChain {
         /// The cursor's block.
@@ -101,7 +103,8 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// An indexer of the contracts at `addresses`, beginning at block `from` (that of their deployment, or 0).
+    /// An indexer of the contracts at `addresses`, beginning at block `from` (that of their
+    /// deployment, or 0).
     #[must_use]
     pub fn new(client: Client, addresses: Addresses, from: u64, until: Until) -> Self {
         Self { client, addresses, from, until, batch: BATCH_MAX }
@@ -138,7 +141,8 @@ impl Indexer {
         let Some(to) = self.client.block(last).await? else { return Ok(Progress::Moved) };
         let filter = LogFilter { from, to: last, addresses: self.addresses.indexed() };
         let logs = self.client.logs(&filter).await?;
-        // The logs came without proof of their history: they count if both ends still stand after they were read.
+        // The logs came without proof of their history: they count if both ends still stand after
+        // they were read.
         if !self.stands(to.block()).await? || !self.follows(cursor, from, &to).await? {
             return Ok(Progress::Moved);
         }
@@ -191,7 +195,8 @@ impl Indexer {
         Ok(Progress::RolledBack { to: shared })
     }
 
-    /// The network has no block at the cursor: it lags and will have it again, unless it is another chain altogether.
+    /// The network has no block at the cursor: it lags and will have it again, unless it is another
+    /// chain altogether.
     async fn behind(&self, sink: &mut dyn EventSink, cursor: BlockRef) -> Result<Progress, IndexError> {
         let head = self.client.block_number().await?;
         match sink.known_below(head.saturating_add(1)).await? {

@@ -1,7 +1,7 @@
 //! Where indexed events go.
 //!
-//! A trait, because the tables belong to the database: `node` implements it over the store. [`MemorySink`] serves
-//! tests and programs that rebuild everything from the chain each time.
+//! A trait, because the tables belong to the database: `node` implements it over the store.
+//! [`MemorySink`] serves tests and programs that rebuild everything from the chain each time.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -12,7 +12,8 @@ use crate::rpc::{ChainRpc, RpcFuture};
 
 const OURS: Address = Address::repeat_byte(0xd);
 
-/// A network of blocks that each hold one `DatanetCreated`; the seed of a block tells it from its replacements.
+/// A network of blocks that each hold one `DatanetCreated`; the seed of a block tells it from its
+/// replacements.
 #[derive(Default)]
 struct Scripted {
     seeds: Mutex<BTreeMap<u64, u8>>,
@@ -92,6 +93,7 @@ fn indexer(network: &Arc<Scripted>, batch: u64) -> Indexer {
         channels: Address::repeat_byte(3),
         payouts: Address::repeat_byte(4),
         verifier: Address::repeat_byte(5),
+        params: Address::repeat_byte(6),
     };
     let client = Client::new(Arc::clone(network) as Arc<dyn ChainRpc>);
     Indexer::new(client, addresses, 0, Until::Latest).with_batch(batch)

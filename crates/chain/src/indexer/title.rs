@@ -1,6 +1,7 @@
 //! Who held a title when: pure bookkeeping over its Transfer events.
 //!
-//! Receipts pay whoever held a contribution at their holder block, so the history is kept, not only the last holder.
+//! Receipts pay whoever held a contribution at their holder block, so the history is kept, not only
+//! the last holder.
 
 use alloy_primitives::Address;
 

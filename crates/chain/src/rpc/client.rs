@@ -1,6 +1,7 @@
 //! Types on the JSON-RPC methods this crate uses.
 //!
-//! Unknown fields are ignored, missing ones refused by name, so that a wrong endpoint is told from a strange one.
+//! Unknown fields are ignored, missing ones refused by name, so that a wrong endpoint is told from
+//! a strange one.
 
 use std::sync::Arc;
 
@@ -263,7 +264,8 @@ impl Client {
         self.get("eth_call", json!([call, "latest"])).await
     }
 
-    /// As [`Client::call`], on the state after block `number`. Old states are gone on many networks.
+    /// As [`Client::call`], on the state after block `number`. Old states are gone on many
+    /// networks.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! JSON-RPC over HTTP: any Ethereum network by its URL.
 //!
-//! Reads are tried again when the connection failed; `eth_sendRawTransaction` is not, because the sender decides about
-//! that with its outbox.
+//! Reads are tried again when the connection failed; `eth_sendRawTransaction` is not, because the
+//! sender decides about that with its outbox.
 
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ struct ReplyError {
 }
 
 impl HttpRpc {
-    /// A client of the network at `url` (`http://` or, where the build has TLS, `https://`). Nothing is sent yet.
+    /// A client of the network at `url` (`http://` or, where the build has TLS, `https://`).
+    /// Nothing is sent yet.
     ///
     /// # Errors
     ///
@@ -66,7 +67,8 @@ impl HttpRpc {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let mut response = self.client.post(&self.url).json(&request).send().await.map_err(transport)?;
         let status = response.status();
-        // An overloaded or restarting network is as good as no answer; other statuses may still carry a JSON-RPC error.
+        // An overloaded or restarting network is as good as no answer; other statuses may still
+        // carry a JSON-RPC error.
         if status.is_server_error() || status.as_u16() == 429 {
             return match response.error_for_status() {
                 Err(error) => Err(transport(error)),

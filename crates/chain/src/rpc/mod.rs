@@ -1,4 +1,5 @@
-//! JSON-RPC as everything in this crate sees it: one trait, implemented by the embedded chain and by [`HttpRpc`].
+//! JSON-RPC as everything in this crate sees it: one trait, implemented by the embedded chain and
+//! by [`HttpRpc`].
 //!
 //! [`Client`] puts types on the methods we use. Not here: signing (`sender`), ABI (`contracts`).
 
@@ -29,7 +30,8 @@ pub trait ChainRpc: Send + Sync {
 
     /// Returns when a block above `after` may exist, or after [`POLL`] at the latest.
     ///
-    /// A hint, not a promise: ask for the head afterwards. Where nothing announces blocks it is a pause.
+    /// A hint, not a promise: ask for the head afterwards. Where nothing announces blocks it is a
+    /// pause.
     fn next_block(&self, after: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let _ = after;
         Box::pin(tokio::time::sleep(POLL))

@@ -10,8 +10,8 @@ use crate::rpc::RpcError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The contract refuses the call, found by estimating it: nothing was signed, no gas was spent. Send it again
-    /// under the same key once its cause is gone.
+    /// The contract refuses the call, found by estimating it: nothing was signed, no gas was spent.
+    /// Send it again under the same key once its cause is gone.
     #[error("the contract refuses {key}: {revert}")]
     Refused {
         /// The caller's key.
@@ -19,8 +19,8 @@ pub enum SendError {
         /// The contract's reason.
         revert: Box<Revert>,
     },
-    /// The transaction stands in a block and reverted: gas was spent, and the key is used up. Choose a new key to try
-    /// again.
+    /// The transaction stands in a block and reverted: gas was spent, and the key is used up.
+    /// Choose a new key to try again.
     #[error("{key} reverted in block {block} (transaction {hash}): {revert}")]
     Reverted {
         /// The caller's key.
@@ -32,8 +32,8 @@ pub enum SendError {
         /// The contract's reason, as far as it could be found.
         revert: Box<Revert>,
     },
-    /// Another program used the sender's account, so the nonce of this transaction is gone and it can never be mined.
-    /// Keep each account to one sender; choose a new key to try again.
+    /// Another program used the sender's account, so the nonce of this transaction is gone and it
+    /// can never be mined. Keep each account to one sender; choose a new key to try again.
     #[error("nonce {nonce} of {key} was used by another transaction; keep the account to one sender")]
     NonceTaken {
         /// The caller's key.
@@ -41,7 +41,8 @@ pub enum SendError {
         /// The nonce.
         nonce: u64,
     },
-    /// It was sent and is not in a block yet; call again with the same key to go on waiting. Nothing is sent twice.
+    /// It was sent and is not in a block yet; call again with the same key to go on waiting.
+    /// Nothing is sent twice.
     #[error("{key} (transaction {hash}) is not in a block after {waited_s} s; ask again with the same key")]
     NotMined {
         /// The caller's key.
@@ -51,7 +52,8 @@ pub enum SendError {
         /// How long this call waited, in seconds.
         waited_s: u64,
     },
-    /// So many transactions of the account wait for a block already that this one was not even signed; call again.
+    /// So many transactions of the account wait for a block already that this one was not even
+    /// signed; call again.
     #[error("{key} was not sent: {waiting} transactions of the account wait for a block; ask again")]
     Crowded {
         /// The caller's key.
@@ -59,8 +61,9 @@ pub enum SendError {
         /// How many wait.
         waiting: u64,
     },
-    /// The network does not take the transaction, for lack of coins or because it costs more than the fee policy's ceiling. It
-    /// stays in the outbox; call again with the same key once the cause is gone.
+    /// The network does not take the transaction, for lack of coins or because it costs more than
+    /// the fee policy's ceiling. It stays in the outbox; call again with the same key once the
+    /// cause is gone.
     #[error("the network does not take {key}: {source}")]
     NotTaken {
         /// The caller's key.

@@ -2,12 +2,15 @@
 //!
 //! A transaction can wait for ever for three reasons, and each has its remedy here:
 //!
-//! - **The network forgot it**, or never heard of it because the process stopped between writing it down and sending it:
-//!   its bytes are sent again. So a gap in the nonces heals, whoever waits behind it.
+//! - **The network forgot it**, or never heard of it because the process stopped between writing it
+//!   down and sending it: its bytes are sent again. So a gap in the nonces heals, whoever waits
+//!   behind it.
 //! - **The base fee rose above what it pays**: the first in line is offered again for more.
-//! - **Others tip more**: when [`BLOCKS_PASSED`] blocks went by without the first in line, likewise.
+//! - **Others tip more**: when [`BLOCKS_PASSED`] blocks went by without the first in line,
+//!   likewise.
 //!
-//! Offering for more replaces nothing but fee and tip: see `transaction::rung`. The key means what it meant.
+//! Offering for more replaces nothing but fee and tip: see `transaction::rung`. The key means what
+//! it meant.
 //!
 //! # Invariants
 //!
@@ -23,25 +26,16 @@ use crate::rpc::{Receipt, RpcError};
 /// Blocks that may go by without the first in line before it is offered for more.
 const BLOCKS_PASSED: u64 = 8;
 
-/// What is known of the first transaction in line.
-#[derive(Default)]
-pub(super) struct Line {
-    looked: Option<Instant>,
-    nonce: u64,
-    /// The head when it became the first, or was last offered for more.
-    since: u64,
-    /// What it was last offered for.
-    rung: u32,
-}
-
 impl Sender {
-    /// Sends what waits and the network does not know, and offers the first in line for more when it is stuck.
+    /// Sends what waits and the network does not know, and offers the first in line for more when
+    /// it is stuck.
     ///
     /// Does something once per patience, however many callers wait.
     ///
     /// # Errors
     ///
-    /// [`SendError::Rpc`] and [`SendError::Outbox`]; what the network does not take is left for its own key to report.
+    /// [`SendError::Rpc`] and [`SendError::Outbox`]; what the network does not take is left for its
+    /// own key to report.
     pub(super) async fn look_after(&self) -> Result<(), SendError> {
         let Ok(mut line) = self.line.try_lock() else { return Ok(()) };
         if line.looked.is_some_and(|looked| looked.elapsed() < self.patience) {
@@ -72,7 +66,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Offers a transaction that was refused for more, if the base fee is above what it pays; whether it was taken.
+    /// Offers a transaction that was refused for more, if the base fee is above what it pays;
+    /// whether it was taken.
     pub(super) async fn offer_for_more(&self, signed: &SignedTransaction) -> Result<bool, SendError> {
         match self.wanted_rung(signed, 0).await? {
             0 => Ok(false),
@@ -80,7 +75,8 @@ impl Sender {
         }
     }
 
-    /// The receipt of a transaction, whichever of its rungs was mined; none while its nonce is free.
+    /// The receipt of a transaction, whichever of its rungs was mined; none while its nonce is
+    /// free.
     ///
     /// # Errors
     ///
@@ -103,7 +99,8 @@ impl Sender {
         Err(SendError::NonceTaken { key: signed.key.clone(), nonce: signed.nonce })
     }
 
-    /// The rung a transaction should be offered on: `least`, or more when the base fee asks for it, within the ceiling.
+    /// The rung a transaction should be offered on: `least`, or more when the base fee asks for it,
+    /// within the ceiling.
     async fn wanted_rung(&self, signed: &SignedTransaction, least: u32) -> Result<u32, SendError> {
         let Some(transaction) = read(&signed.raw) else {
             return Err(SendError::Damaged { key: signed.key.clone(), raw: signed.raw.clone() });

@@ -2,22 +2,26 @@
 //!
 //! # Place in the flow
 //!
-//! Every write of the product to a chain goes through [`Sender::send`], under a key that names what it does
-//! (`epoch/7/propose`). `flow` builds the calls; `node` keeps the [`Outbox`] in its database.
+//! Every write of the product to a chain goes through [`Sender::send`], under a key that names what
+//! it does (`epoch/7/propose`). `flow` builds the calls; `node` keeps the [`Outbox`] in its
+//! database.
 //!
 //! # Invariants
 //!
-//! - **One transaction for each key.** The signed bytes are durable before the first broadcast: after a crash they are
-//!   sent again, or their receipt is found. A stuck one is offered again for more (`line`), as the same call with the
-//!   same nonce, so that at most one of the two is ever mined; its bytes follow from those written down, so nothing else
-//!   has to be remembered, and its receipt is found after a crash too.
-//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox together. Whoever waits sees
-//!   to it that what stands before it is with the network.
-//! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are deterministic: as long
-//!   as the first fee is enough, runs repeat bit for bit.
-//! - **Bounded.** At most [`IN_FLIGHT_MAX`] transactions of the account wait for a block; more callers wait their turn.
+//! - **One transaction for each key.** The signed bytes are durable before the first broadcast:
+//!   after a crash they are sent again, or their receipt is found. A stuck one is offered again for
+//!   more (`line`), as the same call with the same nonce, so that at most one of the two is ever
+//!   mined; its bytes follow from those written down, so nothing else has to be remembered, and its
+//!   receipt is found after a crash too.
+//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox
+//!   together. Whoever waits sees to it that what stands before it is with the network.
+//! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are
+//!   deterministic: as long as the first fee is enough, runs repeat bit for bit.
+//! - **Bounded.** At most [`IN_FLIGHT_MAX`] transactions of the account wait for a block; more
+//!   callers wait their turn.
 
 mod error;
+mod first;
 mod line;
 mod outbox;
 mod transaction;
@@ -32,7 +36,7 @@ use tokio::sync::Mutex;
 use crate::contracts::Revert;
 use crate::rpc::{CallRequest, Client, Log, Receipt, RpcError};
 
-use self::line::Line;
+use self::first::Line;
 
 pub use self::error::SendError;
 pub use self::outbox::{MemoryOutbox, Outbox, OutboxEntry, OutboxError, OutboxFuture, SignedTransaction};
@@ -42,7 +46,8 @@ pub use self::transaction::FeePolicy;
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Transactions of one account that may wait for a block at a time; pools take 64 at most.
 pub const IN_FLIGHT_MAX: u64 = 48;
-/// How long a waiting transaction is left alone before it is looked for, sent again, or offered for more.
+/// How long a waiting transaction is left alone before it is looked for, sent again, or offered for
+/// more.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A transaction that stands in a block and succeeded.
@@ -69,19 +74,21 @@ pub struct Sender {
     fees: FeePolicy,
     wait: Duration,
     patience: Duration,
-    /// Held from choosing a nonce until the bytes are with the network, so that nonces arrive in order.
+    /// Held from choosing a nonce until the bytes are with the network, so that nonces arrive in
+    /// order.
     turn: Mutex<()>,
     /// Held by whoever looks after the transactions that wait.
     line: Mutex<Line>,
 }
 
 impl Sender {
-    /// A sender of `key`'s account. Broadcasts again what an earlier process left without a receipt.
+    /// A sender of `key`'s account. Broadcasts again what an earlier process left without a
+    /// receipt.
     ///
     /// # Errors
     ///
-    /// [`SendError::Rpc`] and [`SendError::Outbox`]; what the network does not take again is left for
-    /// [`Sender::send`] to report under its key.
+    /// [`SendError::Rpc`] and [`SendError::Outbox`]; what the network does not take again is left
+    /// for [`Sender::send`] to report under its key.
     pub async fn new(client: Client, outbox: Arc<dyn Outbox>, key: Key, fees: FeePolicy) -> Result<Self, SendError> {
         let chain_id = client.chain_id().await?;
         let sender = Self {
@@ -139,8 +146,8 @@ impl Sender {
 
     /// Calls `to` with `data`, sending `value` base units along, and waits for the block.
     ///
-    /// `key` names the effect: calling again with it never sends a second transaction, whatever the other arguments
-    /// are then; it gives the same result, from the chain.
+    /// `key` names the effect: calling again with it never sends a second transaction, whatever the
+    /// other arguments are then; it gives the same result, from the chain.
     ///
     /// # Errors
     ///
@@ -151,8 +158,8 @@ impl Sender {
 
     /// As [`Sender::send`], with a gas limit of the caller's instead of an estimate.
     ///
-    /// For calls that the state after the newest block still refuses and the next block will take. What the contract
-    /// refuses costs gas then.
+    /// For calls that the state after the newest block still refuses and the next block will take.
+    /// What the contract refuses costs gas then.
     ///
     /// # Errors
     ///
@@ -192,7 +199,8 @@ impl Sender {
         gas_limit: Option<u64>,
     ) -> Result<SignedTransaction, SendError> {
         let _turn = self.turn.lock().await;
-        // Two callers with the same key may have come here together; the second finds what the first wrote.
+        // Two callers with the same key may have come here together; the second finds what the
+        // first wrote.
         if let Some(entry) = self.outbox.get(key).await? {
             return Ok(entry.transaction);
         }
@@ -237,13 +245,15 @@ impl Sender {
         }
     }
 
-    /// Hands the bytes to the network; that it has them already, or a dearer form of them, is as good.
+    /// Hands the bytes to the network; that it has them already, or a dearer form of them, is as
+    /// good.
     async fn broadcast(&self, signed: &SignedTransaction) -> Result<(), SendError> {
         match self.client.send_raw(&signed.raw).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_transient() => Err(error.into()),
             Err(error) => {
-                // Networks word "I know it already" and "it is mined already" in many ways, so ask instead of reading.
+                // Networks word "I know it already" and "it is mined already" in many ways, so ask
+                // instead of reading.
                 if self.client.knows(signed.hash).await? || self.offer_for_more(signed).await? {
                     return Ok(());
                 }
@@ -259,7 +269,8 @@ impl Sender {
         let started = Instant::now();
         let mut looked = started;
         loop {
-            // The head is read before the receipt, so that a block between the two ends the waiting at once.
+            // The head is read before the receipt, so that a block between the two ends the waiting
+            // at once.
             let head = self.client.block_number().await?;
             if let Some(receipt) = self.client.receipt(signed.hash).await? {
                 return self.conclude(signed, receipt).await;
@@ -296,7 +307,8 @@ impl Sender {
         Err(SendError::Reverted { key: signed.key.clone(), hash: signed.hash, block: receipt.block_number, revert })
     }
 
-    /// Executes the call again on the state before its block, because receipts do not carry the reason.
+    /// Executes the call again on the state before its block, because receipts do not carry the
+    /// reason.
     async fn why_reverted(&self, signed: &SignedTransaction, block: u64) -> Result<Revert, SendError> {
         let Some(transaction) = transaction::read(&signed.raw) else {
             return Err(SendError::Damaged { key: signed.key.clone(), raw: signed.raw.clone() });

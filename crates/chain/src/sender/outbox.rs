@@ -1,7 +1,7 @@
 //! Where signed transactions are written down before anyone sees them.
 //!
-//! A trait, because the table belongs to the database: `node` implements it over the store. [`MemoryOutbox`] is for
-//! tests and for programs whose sending may be forgotten.
+//! A trait, because the table belongs to the database: `node` implements it over the store.
+//! [`MemoryOutbox`] is for tests and for programs whose sending may be forgotten.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -44,8 +44,8 @@ pub type OutboxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, OutboxError
 
 /// Durable memory of what was signed.
 ///
-/// Each method must be durable when it returns. One [`crate::sender::Sender`] at a time may use an account; the
-/// outbox of a chain must not outlive that chain.
+/// Each method must be durable when it returns. One [`crate::sender::Sender`] at a time may use an
+/// account; the outbox of a chain must not outlive that chain.
 pub trait Outbox: Send + Sync {
     /// What is known of `key`.
     fn get<'a>(&'a self, key: &'a str) -> OutboxFuture<'a, Option<OutboxEntry>>;
@@ -53,10 +53,12 @@ pub trait Outbox: Send + Sync {
     /// One more than the highest nonce written down for `sender`; 0 before the first.
     fn next_nonce(&self, sender: Address) -> OutboxFuture<'_, u64>;
 
-    /// Writes a signed transaction down. Must fail when its key, or its sender and nonce, are taken.
+    /// Writes a signed transaction down. Must fail when its key, or its sender and nonce, are
+    /// taken.
     fn put_signed(&self, transaction: SignedTransaction) -> OutboxFuture<'_, ()>;
 
-    /// Notes that the transaction of `key` stands in block `block`, having used `gas`, and whether it `succeeded`.
+    /// Notes that the transaction of `key` stands in block `block`, having used `gas`, and whether
+    /// it `succeeded`.
     fn mark_mined<'a>(&'a self, key: &'a str, block: u64, gas: u64, succeeded: bool) -> OutboxFuture<'a, ()>;
 
     /// All transactions of `sender` that were not seen in a block, by nonce.

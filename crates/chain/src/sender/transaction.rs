@@ -1,6 +1,7 @@
 //! Builds, signs and reads EIP-1559 transactions.
 //!
-//! **Invariant:** signing is deterministic, so the same key, nonce and call give the same bytes and hash.
+//! **Invariant:** signing is deterministic, so the same key, nonce and call give the same bytes and
+//! hash.
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
@@ -14,13 +15,14 @@ pub struct FeePolicy {
     pub max_fee: u128,
     /// Tip per gas to whoever makes the block, at first, in base units.
     pub tip: u128,
-    /// Most that is ever paid per gas, when a transaction is stuck and offered again for more, in base units.
+    /// Most that is ever paid per gas, when a transaction is stuck and offered again for more, in
+    /// base units.
     pub ceiling: u128,
 }
 
 impl Default for FeePolicy {
-    /// 100, 1 and 1,000 thousand-millionths of an OPEN: room for a hundredfold base fee, and the same bytes on every run
-    /// of a network that has it.
+    /// 100, 1 and 1,000 thousand-millionths of an OPEN: room for a hundredfold base fee, and the
+    /// same bytes on every run of a network that has it.
     fn default() -> Self {
         Self { max_fee: 100_000_000_000, tip: 1_000_000_000, ceiling: 1_000_000_000_000 }
     }
@@ -46,8 +48,8 @@ pub(super) fn sign(draft: Draft, fees: FeePolicy, key: &Key) -> (Bytes, B256) {
 
 /// The same transaction as `raw`, same nonce and same call, offered for `2^rung` times fee and tip.
 ///
-/// A function of `raw` and `rung` alone, so what was written down once names all of them; at most one can be mined.
-/// None when `raw` is not a transaction of ours.
+/// A function of `raw` and `rung` alone, so what was written down once names all of them; at most
+/// one can be mined. None when `raw` is not a transaction of ours.
 pub(super) fn rung(raw: &Bytes, rung: u32, key: &Key) -> Option<(Bytes, B256)> {
     let mut transaction = read(raw)?;
     transaction.max_fee_per_gas = raised(transaction.max_fee_per_gas, rung);
@@ -55,8 +57,8 @@ pub(super) fn rung(raw: &Bytes, rung: u32, key: &Key) -> Option<(Bytes, B256)> {
     Some(seal(transaction, key))
 }
 
-/// The lowest rung that pays twice the `base_fee` and is under the `ceiling`; where there is none, the highest under it
-/// that pays the base fee at all.
+/// The lowest rung that pays twice the `base_fee` and is under the `ceiling`; where there is none,
+/// the highest under it that pays the base fee at all.
 ///
 /// Twice, because the base fee may rise by an eighth a block while the transaction waits.
 pub(super) fn rung_for(base_fee: u128, max_fee: u128, ceiling: u128) -> Option<u32> {
@@ -100,8 +102,8 @@ pub(super) fn read(raw: &Bytes) -> Option<TxEip1559> {
     }
 }
 
-/// The gas limit for an estimate: a fifth more, rounded up to ten thousands, so that small differences of state do not
-/// change the bytes.
+/// The gas limit for an estimate: a fifth more, rounded up to ten thousands, so that small
+/// differences of state do not change the bytes.
 pub(super) fn gas_limit(estimate: u64) -> u64 {
     const STEP: u64 = 10_000;
     (estimate.saturating_add(estimate / 5)).div_ceil(STEP).saturating_mul(STEP)

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{B256, Bytes, U256};
 use openledger_chain::embedded::{BlockClock, ChainConfig, EmbeddedChain, EmbeddedError, Now, TOTAL_SUPPLY, TREASURY};
 use openledger_chain::rpc::{ChainRpc, Client};
@@ -39,7 +41,8 @@ async fn a_transaction_from_the_future_makes_no_empty_block_and_is_mined_when_it
     let network = network().await;
     let raw = |nonce| signed_transfer(nonce);
     network.client.send_raw(&raw(1)).await.unwrap();
-    // The second transaction of another account proves that the producer has looked at the pool since.
+    // The second transaction of another account proves that the producer has looked at the pool
+    // since.
     let other = sender(&network.client, "night-desk").await;
     let mined = other.send("gift", address("stranger"), Bytes::new(), U256::ONE).await.unwrap();
     assert_eq!((mined.block, network.chain.head()), (1, 1));
@@ -146,8 +149,8 @@ async fn with_clock(clock: BlockClock) -> (tempfile::TempDir, EmbeddedChain, Cli
     (dir, chain, client, after)
 }
 
-/// Hands a transfer in and gives the time of its block after genesis; none when the clock lets no block be made within
-/// a long wait of several looks at it.
+/// Hands a transfer in and gives the time of its block after genesis; none when the clock lets no
+/// block be made within a long wait of several looks at it.
 async fn block_time(chain: &EmbeddedChain, client: &Client, nonce: u64, clock: BlockClock) -> Option<u64> {
     let hash = client.send_raw(&signed_transfer(nonce)).await.unwrap();
     for _ in 0..4 {
@@ -210,7 +213,7 @@ async fn a_receipt_that_is_asked_for_before_its_block_is_answered_with_it_and_wh
     after.store(5_000, Ordering::SeqCst);
     let receipt = async |hash: B256| {
         let asked = json!({ "id": 1, "method": "eth_getTransactionReceipt", "params": [hash] });
-        chain.rpc(asked).await["result"].clone()
+        chain.rpc(asked).await.unwrap()["result"].clone()
     };
     client.send_raw(&signed_transfer(0)).await.unwrap();
     while chain.head() < 1 {
@@ -232,18 +235,20 @@ async fn a_receipt_that_is_asked_for_before_its_block_is_answered_with_it_and_wh
     // One of a later nonce has no block to come; a batch waits for all its receipts together.
     let gap = client.send_raw(&signed_transfer(9)).await.unwrap();
     let asked = json!({ "id": 1, "method": "eth_getTransactionReceipt", "params": [gap] });
-    let answers = chain.rpc(Value::Array(vec![asked; 20])).await;
+    let answers = chain.rpc(Value::Array(vec![asked; 20])).await.unwrap();
     assert!(answers.as_array().unwrap().iter().all(|answer| answer["result"].is_null()), "{answers}");
     assert!(since.elapsed() < Duration::from_secs(10));
 }
 
 /// A signed transfer of river-gauge's.
 pub(crate) fn signed_transfer(nonce: u64) -> Bytes {
-    use alloy_consensus::{SignableTransaction, TxEip1559};
-    use alloy_eips::eip2718::Encodable2718;
-    let transaction = TxEip1559 {
+    signed("river-gauge", |transaction| transaction.nonce = nonce)
+}
+
+/// A transfer of one unit to `stranger`, changed and then signed by an account.
+pub(crate) fn signed(by: &str, change: impl FnOnce(&mut TxEip1559)) -> Bytes {
+    let mut transaction = TxEip1559 {
         chain_id: 2626,
-        nonce,
         gas_limit: 30_000,
         max_fee_per_gas: 100_000_000_000,
         max_priority_fee_per_gas: 1_000_000_000,
@@ -251,7 +256,8 @@ pub(crate) fn signed_transfer(nonce: u64) -> Bytes {
         value: U256::ONE,
         ..TxEip1559::default()
     };
-    let bytes = key("river-gauge").sign(transaction.signature_hash()).0;
+    change(&mut transaction);
+    let bytes = key(by).sign(transaction.signature_hash()).0;
     let signature = alloy_primitives::Signature::from_bytes_and_parity(&bytes[..64], bytes[64] == 28);
     transaction.into_signed(signature).encoded_2718().into()
 }

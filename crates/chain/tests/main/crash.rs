@@ -1,9 +1,10 @@
 //! `kill -9` in the middle of the work.
 //!
-//! The test starts itself again as a child that sends as fast as it can and prints what was acknowledged; the parent
-//! kills it at another moment in each round, opens what it left, and looks for everything that was printed: the same
-//! transaction in the same block. Three accounts give coins away, one creates datanets, whose events are indexed as the
-//! rounds go; each keeps its outbox in a file and goes on with the key it was killed at.
+//! The test starts itself again as a child that sends as fast as it can and prints what was
+//! acknowledged; the parent kills it at another moment in each round, opens what it left, and looks
+//! for everything that was printed: the same transaction in the same block. Three accounts give
+//! coins away, one creates datanets, whose events are indexed as the rounds go; each keeps its
+//! outbox in a file and goes on with the key it was killed at.
 //!
 //! Ten rounds; a hundred with `OPENLEDGER_LONG=1`.
 
@@ -48,7 +49,8 @@ fn nothing_acknowledged_is_lost_or_done_twice_by_kill_9_under_load() {
         let seen = run_and_kill(dir.path(), allowed);
         assert!(seen.len() >= allowed, "the child ended by itself");
         for (key, done) in seen {
-            // A key that was acknowledged before the kill may be asked for again; it must be the same transaction.
+            // A key that was acknowledged before the kill may be asked for again; it must be the
+            // same transaction.
             let before = acknowledged.insert(key.clone(), done);
             assert!(before.is_none_or(|before| before == done), "{key} was done twice");
         }
@@ -89,7 +91,8 @@ fn outbox_file(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.outbox"))
 }
 
-/// Runs a child until it has printed `allowed` acknowledgements, kills it, and gives all it printed.
+/// Runs a child until it has printed `allowed` acknowledgements, kills it, and gives all it
+/// printed.
 fn run_and_kill(dir: &Path, allowed: usize) -> Acknowledged {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::nothing_acknowledged_is_lost_or_done_twice_by_kill_9_under_load", "--nocapture"])
@@ -142,7 +145,7 @@ async fn work_of(dir: PathBuf, client: Client, name: &'static str) {
         let flow = Flow::new(sender, deployment().addresses);
         for number in first.. {
             let key = format!("datanet/{number}");
-            let created = flow.create_datanet(&key, B256::ZERO, "").await.unwrap();
+            let created = flow.datanets().create(&key, B256::ZERO, "").await.unwrap();
             told(key, &created.mined);
         }
     } else {

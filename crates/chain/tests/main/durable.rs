@@ -1,6 +1,8 @@
-//! An outbox in a file, for senders that are killed: each call is one appended line, written before it returns.
+//! An outbox in a file, for senders that are killed: each call is one appended line, written before
+//! it returns.
 //!
-//! A killed process loses nothing that was written; the last line may be cut, and is then as good as not written.
+//! A killed process loses nothing that was written; the last line may be cut, and is then as good
+//! as not written.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

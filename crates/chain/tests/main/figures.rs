@@ -1,4 +1,5 @@
-//! Figures of the embedded chain, printed; the bounds are far above them and catch only what is broken.
+//! Figures of the embedded chain, printed; the bounds are far above them and catch only what is
+//! broken.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use crate::support::{Network, SEEDED, address, network, reopen, sender};
 /// Transfers of the throughput figure, from all seeded accounts together.
 const TRANSFERS: u64 = 2_000;
 
-/// Hands a transaction in, as often as the pool says that it holds too many of the account's: a block makes room.
+/// Hands a transaction in, as often as the pool says that it holds too many of the account's: a
+/// block makes room.
 async fn taken(network: &Network, raw: &Bytes) -> B256 {
     for _ in 0..100 {
         match network.client.send_raw(raw).await {

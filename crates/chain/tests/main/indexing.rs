@@ -18,7 +18,7 @@ async fn rebuilding_from_genesis_gives_the_same_events_whatever_the_ranges() {
     let (network, flow) = deployed().await;
     for round in 0..6 {
         let terms = B256::repeat_byte(round);
-        flow.create_datanet(&format!("create/{round}"), terms, "ipfs://terms").await.unwrap();
+        flow.datanets().create(&format!("create/{round}"), terms, "ipfs://terms").await.unwrap();
     }
     let mut logs = Vec::new();
     for (until, batch) in [(Until::Latest, 1_000), (Until::Finalized, 1), (Until::Latest, 3)] {
@@ -38,9 +38,9 @@ async fn the_indexer_goes_on_where_it_stopped_and_transfers_tell_the_holder() {
     let (network, flow) = deployed().await;
     let indexer = Indexer::new(network.client.clone(), *flow.addresses(), 0, Until::Latest);
     let mut sink = MemorySink::default();
-    flow.create_datanet("create/0", B256::ZERO, "").await.unwrap();
+    flow.datanets().create("create/0", B256::ZERO, "").await.unwrap();
     assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 2);
-    let created = flow.create_datanet("create/1", B256::ZERO, "").await.unwrap();
+    let created = flow.datanets().create("create/1", B256::ZERO, "").await.unwrap();
     assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 2);
     assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 0);
 
@@ -67,7 +67,7 @@ async fn after_a_reorganisation_the_index_equals_a_rebuild() {
     let node = Arc::new(sender(&client, "node").await);
     deployment().deploy(&node).await.unwrap();
     let flow = Flow::new(node, deployment().addresses);
-    flow.create_datanet("before", B256::repeat_byte(1), "").await.unwrap();
+    flow.datanets().create("before", B256::repeat_byte(1), "").await.unwrap();
     let at = *flow.addresses();
     let mut sink = MemorySink::default();
     let short = Indexer::new(client.clone(), at, 0, Until::Latest).with_batch(2);
@@ -76,16 +76,17 @@ async fn after_a_reorganisation_the_index_equals_a_rebuild() {
 
     let snapshot = anvil.ask("evm_snapshot", json!([])).await;
     for round in 0..3 {
-        flow.create_datanet(&format!("replaced/{round}"), B256::repeat_byte(2), "").await.unwrap();
+        flow.datanets().create(&format!("replaced/{round}"), B256::repeat_byte(2), "").await.unwrap();
     }
     short.catch_up(&mut sink).await.unwrap();
     let replaced = logs(&sink);
     assert_eq!(replaced.len(), shared.len() + 6);
     anvil.ask("evm_revert", json!([snapshot])).await;
-    // Another account, so that the history is another one; more blocks, so that the old head has a successor.
+    // Another account, so that the history is another one; more blocks, so that the old head has a
+    // successor.
     let other = Flow::new(Arc::new(sender(&client, "night-desk").await), at);
     for round in 0..5 {
-        other.create_datanet(&format!("instead/{round}"), B256::repeat_byte(3), "").await.unwrap();
+        other.datanets().create(&format!("instead/{round}"), B256::repeat_byte(3), "").await.unwrap();
     }
 
     // A process that was stopped in the middle of it goes on from what its sink holds.
@@ -113,7 +114,7 @@ impl ChainRpc for Counted {
 async fn a_poll_costs_a_handful_of_calls_however_long_the_chain_and_two_when_nothing_is_new() {
     let (network, flow) = deployed().await;
     for round in 0..20 {
-        flow.create_datanet(&format!("create/{round}"), B256::ZERO, "").await.unwrap();
+        flow.datanets().create(&format!("create/{round}"), B256::ZERO, "").await.unwrap();
     }
     let asked = Arc::new(AtomicUsize::new(0));
     let client = Client::new(Arc::new(Counted(network.client.clone(), Arc::clone(&asked))));

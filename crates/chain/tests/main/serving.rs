@@ -5,12 +5,13 @@ use futures::{SinkExt, StreamExt};
 use openledger_chain::embedded::{ChainConfig, EmbeddedChain};
 use openledger_chain::rpc::{ChainRpc, Client, HttpRpc, RpcError};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Network, address, config, deployed, network, sender};
 
 /// Serves the network's routes on a free port; the result is `127.0.0.1:port`.
-async fn serve(network: &Network) -> String {
+pub(crate) async fn serve(network: &Network) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let router = network.chain.router();
@@ -54,8 +55,8 @@ async fn reads_are_tried_again_when_the_network_is_down_and_transactions_are_not
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_errors_and_pages_of_other_origins_are_answered() {
     let network = network().await;
-    let url = format!("http://{}/rpc", serve(&network).await);
-    let http = reqwest::Client::new();
+    let at = serve(&network).await;
+    let (url, http) = (format!("http://{at}/rpc"), reqwest::Client::new());
     let post = |body: String| http.post(&url).header("origin", "https://wallet.example").body(body).send();
 
     let batch = post(
@@ -92,8 +93,16 @@ async fn batches_errors_and_pages_of_other_origins_are_answered() {
     assert_eq!(full.as_array().unwrap().len(), 1_000);
     let over: Value = post(format!("[{}]", [call; 1_001].join(","))).await.unwrap().json().await.unwrap();
     assert_eq!(over["error"]["code"], json!(-32600));
-    let too_long = post(" ".repeat(6 * 1024 * 1024)).await.unwrap();
-    assert_eq!(too_long.status().as_u16(), 413);
+    // One byte more than is taken, and no more: a client that is still writing may not get to read
+    // the refusal.
+    let head = "POST /rpc HTTP/1.1\r\nhost: chain\r\ncontent-length: 6291456\r\n\r\n";
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; 5 * 1024 * 1024 + 1]).await.unwrap();
+    let mut status = [0; 12];
+    let read = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_exact(&mut status)).await;
+    read.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,10 +178,10 @@ async fn log_filters_report_each_log_once_and_the_oldest_makes_room() {
     };
     let wanted = json!([{ "address": flow.addresses().wopen }]);
     let filter = ask("eth_newFilter", wanted.clone()).await.unwrap();
-    let wrapped = flow.wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
+    let wrapped = flow.token().wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
     let found = ask("eth_getFilterChanges", json!([filter])).await.unwrap();
     assert_eq!(found[0]["transactionHash"], json!(wrapped.hash));
-    flow.create_datanet("create", Default::default(), "").await.unwrap();
+    flow.datanets().create("create", Default::default(), "").await.unwrap();
     assert_eq!(ask("eth_getFilterChanges", json!([filter])).await.unwrap(), json!([]));
     let range = json!([{ "address": flow.addresses().wopen, "fromBlock": "0x0" }]);
     let whole = ask("eth_newFilter", range.clone()).await.unwrap();
@@ -201,7 +210,8 @@ async fn a_subscriber_that_does_not_read_is_dropped_and_the_others_go_on() {
     let (mut idle, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
     let (mut reader, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
     let request = json!({ "id": 1, "method": "eth_subscribe", "params": ["newHeads"] }).to_string();
-    // Many subscriptions, so that what is not read fills the system's buffers within some dozens of blocks.
+    // Many subscriptions, so that what is not read fills the system's buffers within some dozens of
+    // blocks.
     for _ in 0..128 {
         idle.send(Message::text(request.clone())).await.unwrap();
         next(&mut idle).await;
@@ -217,7 +227,8 @@ async fn a_subscriber_that_does_not_read_is_dropped_and_the_others_go_on() {
         let news = next(&mut reader).await;
         assert_eq!(news["params"]["result"]["number"], json!(format!("{number:#x}")));
     }
-    // The reader that was not idle is served still; the idle one finds its connection ended short of the news.
+    // The reader that was not idle is served still; the idle one finds its connection ended short
+    // of the news.
     let mut received = 0;
     while let Some(Ok(Message::Text(_))) = idle.next().await {
         received += 1;
@@ -237,7 +248,7 @@ async fn what_could_change_the_chain_from_outside_is_not_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_methods_that_wallets_and_explorers_need_answer() {
     let (network, flow) = deployed().await;
-    let wrapped = flow.wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
+    let wrapped = flow.token().wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
     let hash = json!(wrapped.hash);
     let call = |method: &'static str, params: Value| {
         let chain = network.chain.clone();
@@ -295,7 +306,7 @@ async fn the_methods_that_wallets_and_explorers_need_answer() {
     assert_eq!(traces.as_array().unwrap().len(), 1);
 
     let filter = call("eth_newBlockFilter", json!([])).await;
-    flow.wrap("wrap/2", openledger_protocol::Amount(5)).await.unwrap();
+    flow.token().wrap("wrap/2", openledger_protocol::Amount(5)).await.unwrap();
     let latest = network.client.latest().await.unwrap().unwrap();
     assert_eq!(call("eth_getFilterChanges", json!([filter])).await, json!([latest.hash]));
     assert_eq!(call("eth_uninstallFilter", json!([filter])).await, json!(true));
@@ -313,8 +324,8 @@ async fn a_websocket_hears_of_new_heads_and_of_the_logs_it_asked_for() {
         let answer = next(&mut socket).await;
         assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": id, "result": format!("{id:#x}") }));
     }
-    flow.create_datanet("create", Default::default(), "").await.unwrap();
-    let wrapped = flow.wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
+    flow.datanets().create("create", Default::default(), "").await.unwrap();
+    let wrapped = flow.token().wrap("wrap", openledger_protocol::Amount(5)).await.unwrap();
 
     let first = next(&mut socket).await;
     assert_eq!(first["params"]["result"]["number"], json!(format!("{:#x}", wrapped.block - 1)));
@@ -335,9 +346,9 @@ async fn a_websocket_hears_of_new_heads_and_of_the_logs_it_asked_for() {
     assert_eq!(answer["result"], json!(format!("{:#x}", wrapped.block)));
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn next(socket: &mut Socket) -> Value {
+pub(crate) async fn next(socket: &mut Socket) -> Value {
     let message = tokio::time::timeout(std::time::Duration::from_secs(20), socket.next()).await;
     serde_json::from_str(message.unwrap().unwrap().unwrap().to_text().unwrap()).unwrap()
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use openledger_protocol::{Purpose, Purposes, Rights};
+use openledger_protocol::{Purposes, Rights};
 
-/// Sizes beyond which a file or a record is refused. All in bytes but where the name says otherwise.
+/// Sizes beyond which a file or a record is refused. All in bytes but where the name says
+/// otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// The largest file. Default 4 GiB.
+    pub file_bytes: u64,
     /// The longest line, without its line end; a longer one refuses the file. Default 512 KiB.
     pub line_bytes: usize,
     /// The longest record id. Default 256.
@@ -28,6 +31,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            file_bytes: 4 << 30,
             line_bytes: 512 << 10,
             id_bytes: 256,
             name_bytes: 128,
@@ -43,7 +47,7 @@ impl Default for Limits {
 /// What a datanet asks of the licences it takes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The purposes every record must allow. Default: fine-tune and infer, without which no model can use it.
+    /// The purposes every record must allow. Default: [`crate::REQUIRED_PURPOSES`].
     pub required: Purposes,
     /// The owner's own statement for licences without known rights, by their `LicenseRef-…` name.
     pub explicit: BTreeMap<String, Rights>,
@@ -51,6 +55,6 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { required: Purposes::of(&[Purpose::Finetune, Purpose::Infer]), explicit: BTreeMap::new() }
+        Self { required: Purposes::of(&crate::REQUIRED_PURPOSES), explicit: BTreeMap::new() }
     }
 }

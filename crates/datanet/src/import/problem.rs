@@ -108,6 +108,12 @@ pub enum ProblemReason {
         /// Where it stands first.
         first: u64,
     },
+    /// The file goes on for too long.
+    #[error("a file of more than {limit} bytes")]
+    FileTooLarge {
+        /// The most.
+        limit: u64,
+    },
     /// The file has more records than one import takes.
     #[error("more than {limit} records in one file")]
     TooManyRecords {
@@ -132,6 +138,7 @@ impl ProblemReason {
             Self::NumberTooLarge => "number-too-large",
             Self::NotAnObject { .. } => "not-an-object",
             Self::DuplicateId { .. } => "duplicate-id",
+            Self::FileTooLarge { .. } => "file-too-large",
             Self::TooManyRecords { .. } => "too-many-records",
         }
     }
@@ -151,7 +158,7 @@ impl ProblemReason {
             Self::NumberTooLarge => "write the number as a string",
             Self::NotAnObject { .. } => "write one JSON object a line",
             Self::DuplicateId { .. } => "give each record an id of its own",
-            Self::TooManyRecords { .. } => "split the file",
+            Self::FileTooLarge { .. } | Self::TooManyRecords { .. } => "split the file",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is wrong with a record by a rule: it is listed and left out, and the rest of its file goes on.
+//! What is wrong with a record by a rule: it is listed and left out, and the rest of its file goes
+//! on.
 
 use std::fmt;
 
@@ -89,6 +90,16 @@ pub enum RefusalReason {
         /// What it does not allow.
         missing: Purposes,
     },
+    /// The tokens of a record end before the first one that would be learned.
+    #[error("`{field}` is {from}, which is no place among {tokens} tokens after the first")]
+    NothingLearned {
+        /// The field that says where learning starts.
+        field: &'static str,
+        /// Its value; one where the line has none.
+        from: u64,
+        /// The number of tokens.
+        tokens: usize,
+    },
     /// Nothing that can be seen is said: an empty text or an empty answer.
     #[error("`{field}` is empty")]
     Empty {
@@ -130,6 +141,7 @@ impl RefusalReason {
             Self::NoLicence => "no-licence",
             Self::UnknownLicence { .. } => "unknown-licence",
             Self::RightsTooNarrow { .. } => "rights-too-narrow",
+            Self::NothingLearned { .. } => "nothing-learned",
             Self::Empty { .. } => "empty",
             Self::Duplicate { .. } => "duplicate",
         }

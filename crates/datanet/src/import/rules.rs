@@ -1,7 +1,9 @@
 //! From a JSON object to a record under a policy: fields, names, licence, emptiness.
 //!
-//! **Invariant:** a record that passes prints as a line that passes again and gives an equal record.
-//! **Not here:** what spans records (ids and copies, in `importer`).
+//! **Invariant:** a record that passes prints as a line that passes again and gives an equal
+//! record. **Invariant:** an import and a plain reader understand a line alike; a datanet asks for
+//! more, never for something else. **Not here:** what spans records (ids in `lines`, copies in
+//! `importer`).
 
 use openledger_protocol::{Body, Record, Rights};
 use serde_json::{Map, Value};
@@ -11,7 +13,24 @@ use super::policy::{Limits, Policy};
 use super::refusal::RefusalReason;
 use super::strict::kind;
 use crate::licence;
-use crate::name::{is_blank, is_unprintable};
+use crate::name::{is_blank, is_unprintable, one_spelling};
+
+/// The fields of which a record needs one form.
+const SOME_TEXT: &str = "text` or `prompt` with `response";
+
+/// What a line says, before it is asked whether a datanet may take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Running text, or a question with its answer.
+    Body(Body),
+    /// Token ids, taken as they are.
+    Ids {
+        /// The ids; at least `loss_from + 1` of them.
+        ids: Vec<u32>,
+        /// The first id that is learned; at least 1, since the first id has nothing before it.
+        loss_from: usize,
+    },
+}
 
 /// The record that an object spells, and the rights its licence gives.
 pub(super) fn record(
@@ -19,13 +38,40 @@ pub(super) fn record(
     limits: &Limits,
     policy: &Policy,
 ) -> Result<(Record, Rights), RefusalReason> {
-    let id = text(&mut fields, "id")?.ok_or(RefusalReason::Missing { field: "id" })?;
-    check_name("id", &id, limits.id_bytes)?;
+    let id = id(&mut fields, limits)?.ok_or(RefusalReason::Missing { field: "id" })?;
     let contributors = contributors(&mut fields, limits)?;
+    if contributors.is_empty() {
+        return Err(RefusalReason::Missing { field: "contributor" });
+    }
     let (license, rights) = licence_of(&mut fields, limits, policy)?;
-    let body = body(&mut fields)?;
+    let Content::Body(body) = content(&mut fields)? else {
+        return Err(RefusalReason::Missing { field: SOME_TEXT });
+    };
     let meta = meta(fields)?;
     Ok((Record { id, contributors, license, body, meta }, rights))
+}
+
+/// Id, contributors and content of an object under the same rules; only content must be there, and
+/// no licence is judged.
+pub(super) fn plain(
+    mut fields: Map<String, Value>,
+    limits: &Limits,
+) -> Result<(Option<String>, Vec<String>, Content), RefusalReason> {
+    let id = id(&mut fields, limits)?;
+    let contributors = contributors(&mut fields, limits)?;
+    licence_name(&mut fields, limits)?;
+    let content = content(&mut fields)?;
+    meta(fields)?;
+    Ok((id, contributors, content))
+}
+
+/// The record's name in NFC, so that one spelling counts.
+fn id(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Option<String>, RefusalReason> {
+    let Some(raw) = text(fields, "id")? else { return Ok(None) };
+    check_name("id", &raw, limits.id_bytes)?;
+    let id: String = raw.nfc().collect();
+    check_name("id", &id, limits.id_bytes)?; // NFC can lengthen a text
+    Ok(Some(id))
 }
 
 /// A field that must be a string where it stands; `null` counts as absent.
@@ -50,15 +96,26 @@ fn check_name(field: &'static str, name: &str, limit: usize) -> Result<(), Refus
     Ok(())
 }
 
+/// A contributor's handle in the spelling in which handles are kept and compared, as an import
+/// makes it.
+///
+/// # Errors
+/// [`RefusalReason`] when it is longer than [`Limits::name_bytes`], blank, or holds characters that
+/// are not shown.
+pub fn handle(raw: &str) -> Result<String, RefusalReason> {
+    contributor_name("contributor", raw, &Limits::default())
+}
+
 /// A contributor's name in the one form that is compared: NFC, trimmed.
 fn contributor_name(field: &'static str, raw: &str, limits: &Limits) -> Result<String, RefusalReason> {
     check_name(field, raw, limits.name_bytes)?;
-    let name: String = raw.nfc().collect::<String>().trim().to_owned();
+    let name = one_spelling(raw);
     check_name(field, &name, limits.name_bytes)?; // NFC can lengthen a text
     Ok(name)
 }
 
-/// Who wrote it, each once, in the order of `contributors` where it stands.
+/// Who wrote it, each once, in the order of `contributors` where it stands; empty where nobody is
+/// named.
 fn contributors(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Vec<String>, RefusalReason> {
     let first = text(fields, "contributor")?.map(|name| contributor_name("contributor", &name, limits)).transpose()?;
     let mut names: Vec<String> = Vec::new();
@@ -92,7 +149,20 @@ fn contributors(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Vec<
         }
         _ => {}
     }
-    if names.is_empty() { Err(RefusalReason::Missing { field: "contributor" }) } else { Ok(names) }
+    Ok(names)
+}
+
+/// The licence as the line names it, if it does, in either spelling of the field.
+fn licence_name(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Option<String>, RefusalReason> {
+    let named = match (text(fields, "license")?, text(fields, "licence")?) {
+        (Some(one), Some(other)) if licence::normalise(&one) != licence::normalise(&other) => {
+            return Err(RefusalReason::Contradiction { one: "license".into(), other: "licence".into() });
+        }
+        (one, other) => one.or(other),
+    };
+    let named = named.filter(|name| !is_blank(name));
+    named.iter().try_for_each(|name| check_name("license", name, limits.licence_bytes))?;
+    Ok(named)
 }
 
 /// The SPDX name and the rights, after the datanet's owner had a say in what is not known.
@@ -101,15 +171,7 @@ fn licence_of(
     limits: &Limits,
     policy: &Policy,
 ) -> Result<(String, Rights), RefusalReason> {
-    let named = match (text(fields, "license")?, text(fields, "licence")?) {
-        (Some(one), Some(other)) if licence::normalise(&one) != licence::normalise(&other) => {
-            return Err(RefusalReason::Contradiction { one: "license".into(), other: "licence".into() });
-        }
-        (one, other) => one.or(other),
-    };
-    let named = named.filter(|name| !is_blank(name)).ok_or(RefusalReason::NoLicence)?;
-    check_name("license", &named, limits.licence_bytes)?;
-
+    let named = licence_name(fields, limits)?.ok_or(RefusalReason::NoLicence)?;
     let licence = licence::normalise(&named);
     let rights = match policy.explicit.get(&licence.spdx) {
         Some(stated) if !licence.known => Rights { license: licence.spdx.clone(), ..stated.clone() },
@@ -121,13 +183,22 @@ fn licence_of(
     Ok((licence.spdx, rights))
 }
 
-fn body(fields: &mut Map<String, Value>) -> Result<Body, RefusalReason> {
+/// What the line says, in the one form that it uses; two forms at once are a contradiction.
+fn content(fields: &mut Map<String, Value>) -> Result<Content, RefusalReason> {
+    let ids = fields.remove("input_ids").filter(|ids| !ids.is_null());
     let running = text(fields, "text")?;
     let prompt = text(fields, "prompt")?;
     let response = text(fields, "response")?;
     let context = text(fields, "context")?;
     let contradiction = |one: &str, other: &str| RefusalReason::Contradiction { one: one.into(), other: other.into() };
-    match (running, prompt, response, context) {
+    if let Some(ids) = ids {
+        let others = [("text", &running), ("prompt", &prompt), ("response", &response), ("context", &context)];
+        return match others.into_iter().find(|(_, other)| other.is_some()) {
+            Some((other, _)) => Err(contradiction("input_ids", other)),
+            None => token_ids(&ids, fields),
+        };
+    }
+    let body = match (running, prompt, response, context) {
         (Some(_), Some(_), ..) => Err(contradiction("text", "prompt")),
         (Some(_), _, Some(_), _) => Err(contradiction("text", "response")),
         (Some(_), _, _, Some(_)) => Err(contradiction("text", "context")),
@@ -135,9 +206,39 @@ fn body(fields: &mut Map<String, Value>) -> Result<Body, RefusalReason> {
         (Some(text), ..) => Ok(Body::Text { text }),
         (None, Some(_), None, _) => Err(RefusalReason::Missing { field: "response" }),
         (None, None, Some(_), _) => Err(RefusalReason::Missing { field: "prompt" }),
-        (None, None, None, _) => Err(RefusalReason::Missing { field: "text` or `prompt` with `response" }),
+        (None, None, None, _) => Err(RefusalReason::Missing { field: SOME_TEXT }),
         (None, Some(_), Some(answer), _) if is_blank(&answer) => Err(RefusalReason::Empty { field: "response" }),
         (None, Some(prompt), Some(response), context) => Ok(Body::Dialog { prompt, response, context }),
+    };
+    body.map(Content::Body)
+}
+
+/// Ids and where learning starts: `loss_from`, or `loss_start` as queries call it.
+fn token_ids(ids: &Value, fields: &mut Map<String, Value>) -> Result<Content, RefusalReason> {
+    let wrong = |found: &Value| RefusalReason::WrongType {
+        field: "input_ids",
+        expected: "a list of whole numbers below 2^32",
+        found: kind(found),
+    };
+    let list = ids.as_array().ok_or_else(|| wrong(ids))?;
+    let id = |item: &Value| item.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(item));
+    let ids: Vec<u32> = list.iter().map(id).collect::<Result<_, _>>()?;
+    let mut place = |field: &'static str| match fields.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(from) => Ok(Some((field, from))),
+            None => Err(RefusalReason::WrongType { field, expected: "a whole number", found: kind(&value) }),
+        },
+    };
+    let (field, from) = match (place("loss_from")?, place("loss_start")?) {
+        (Some((_, one)), Some((_, other))) if one != other => {
+            return Err(RefusalReason::Contradiction { one: "loss_from".into(), other: "loss_start".into() });
+        }
+        (one, other) => one.or(other).unwrap_or(("loss_from", 1)),
+    };
+    match usize::try_from(from) {
+        Ok(loss_from) if (1..ids.len()).contains(&loss_from) => Ok(Content::Ids { ids, loss_from }),
+        _ => Err(RefusalReason::NothingLearned { field, from, tokens: ids.len() }),
     }
 }
 
@@ -158,4 +259,19 @@ fn meta(mut fields: Map<String, Value>) -> Result<Map<String, Value>, RefusalRea
         meta.insert(key, value);
     }
     Ok(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_handle_in_two_spellings_is_one_handle() {
+        let (composed, apart) = ("Zofia Świętek", "Zofia S\u{301}wie\u{328}tek ");
+        assert_ne!(composed, apart);
+        assert_eq!(handle(apart).unwrap(), handle(composed).unwrap());
+        assert_eq!(handle(" \u{200d}").unwrap_err().code(), "empty");
+        assert_eq!(handle("a\u{202e}b").unwrap_err().code(), "unprintable-name");
+        assert_eq!(handle(&"x".repeat(129)).unwrap_err().code(), "name-too-long");
+    }
 }

@@ -1,7 +1,8 @@
 //! JSON without forgiveness: what two readers could understand differently is refused.
 //!
-//! `serde_json` checks the grammar and lone surrogates; this adds duplicate keys, NUL characters, depth, and whole numbers that
-//! would be kept as other numbers. **Not here:** what the fields mean (`rules`).
+//! `serde_json` checks the grammar and lone surrogates; this adds duplicate keys, NUL characters,
+//! depth, and whole numbers that would be kept as other numbers. **Not here:** what the fields mean
+//! (`rules`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -86,7 +87,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(value.into())
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // From 2^64 on a float has no fraction: it was a whole number that lost digits, or is written like one.
+        // From 2^64 on a float has no fraction: it was a whole number that lost digits, or is
+        // written like one.
         const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
         match Number::from_f64(value) {
             Some(number) if value.abs() < BEYOND_U64 => Ok(Value::Number(number)),

@@ -1,11 +1,12 @@
-//! SPDX expressions: `OR`, `AND`, `WITH` and parentheses over licences of the table. `WITH` binds closest, `OR` least.
+//! SPDX expressions: `OR`, `AND`, `WITH` and parentheses over licences of the table. `WITH` binds
+//! closest, `OR` least.
 //!
-//! **Invariant:** the printed form reads back as itself. An operand that is not known makes the whole not known.
+//! **Invariant:** the printed form reads back as itself. An operand that is not known makes the
+//! whole not known.
 
 use openledger_protocol::Rights;
 
-use super::Licence;
-use super::table;
+use super::table::{self, Licence};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Token<'t> {
@@ -119,7 +120,8 @@ fn words(tokens: &[Token<'_>], at: &mut usize) -> String {
     name.join(" ")
 }
 
-/// What whoever may choose between two licences can do: the wider one, the lighter one where both reach equally far.
+/// What whoever may choose between two licences can do: the wider one, the lighter one where both
+/// reach equally far.
 fn wider(left: Rights, right: Rights) -> Rights {
     let (mine, yours) = (left.purposes, right.purposes);
     if mine == yours {
@@ -130,7 +132,8 @@ fn wider(left: Rights, right: Rights) -> Rights {
     } else if yours.allow(mine) {
         right
     } else {
-        // Each reaches where the other does not: together they reach everywhere, under what either asks.
+        // Each reaches where the other does not: together they reach everywhere, under what either
+        // asks.
         let (attribution, share_alike) = (left.attribution || right.attribution, left.share_alike || right.share_alike);
         Rights { purposes: openledger_protocol::Purposes(mine.0 | yours.0), attribution, share_alike, ..left }
     }

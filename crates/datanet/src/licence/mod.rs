@@ -2,36 +2,33 @@
 //!
 //! # Place in the flow
 //!
-//! Imports call [`normalise`] on each record's `license`. `table` knows names and classes, `expression` reads OR, AND and WITH.
+//! Imports call [`normalise`] on each record's `license`. `table` knows names and classes,
+//! `expression` reads OR, AND and WITH.
 //!
 //! # Invariants
 //!
 //! - **Stable.** Normalising a normal form changes nothing.
-//! - **No rights by guess.** What is not in the table becomes `LicenseRef-<slug>` without any purpose.
+//! - **No rights by guess.** What is not in the table becomes `LicenseRef-<slug>` without any
+//!   purpose.
 //!
 //! # Not here
 //!
-//! Legal advice: the classes below say how this system treats a licence, not what a court would say.
+//! Legal advice: the classes below say how this system treats a licence, not what a court would
+//! say.
 
 mod expression;
 mod table;
 
 use openledger_protocol::{Purposes, Rights, sha256};
 
-/// A licence as the system knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Licence {
-    /// The SPDX expression, or `LicenseRef-…`.
-    pub spdx: String,
-    /// What it allows; nothing when it is not known.
-    pub rights: Rights,
-    /// Whether the rights come from the table. If not, the datanet's owner must state them.
-    pub known: bool,
-}
+pub use table::Licence;
+use table::slug;
 
-/// The SPDX form and rights of a licence as people write it, such as `CC BY 4.0`, `MIT or Apache 2.0`, `public domain (own work)`.
+/// The SPDX form and rights of a licence as people write it, such as `CC BY 4.0`,
+/// `MIT or Apache 2.0`, `public domain (own work)`.
 ///
-/// An `OR` gives the wider rights of its sides, an `AND` what both allow. Anything else becomes `LicenseRef-<slug>` without rights.
+/// An `OR` gives the wider rights of its sides, an `AND` what both allow. Anything else becomes
+/// `LicenseRef-<slug>` without rights.
 #[must_use]
 pub fn normalise(written: &str) -> Licence {
     let written = written.trim();
@@ -61,21 +58,8 @@ fn is_reference(text: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)))
 }
 
-/// Lower-case ASCII letters and digits with single hyphens between.
-fn slug(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c.to_ascii_lowercase());
-        } else if !out.is_empty() && !out.ends_with('-') {
-            out.push('-');
-        }
-    }
-    out.truncate(out.trim_end_matches('-').len());
-    out
-}
-
-/// A slug that keeps texts apart whose letters ASCII does not have: then eight digits of their hash follow.
+/// A slug that keeps texts apart whose letters ASCII does not have: then eight digits of their hash
+/// follow.
 fn reference_slug(text: &str) -> String {
     let plain = slug(text);
     if !plain.is_empty() && text.chars().all(|c| c.is_ascii() || !c.is_alphanumeric()) {

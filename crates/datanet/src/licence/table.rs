@@ -1,8 +1,32 @@
-//! The licences that are known: their SPDX names, how people write them, and what each class allows.
+//! The licences that are known: their SPDX names, how people write them, and what each class
+//! allows.
 
 use openledger_protocol::{Purpose, Purposes, Rights};
 
-use super::{Licence, slug};
+/// A licence as the system knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Licence {
+    /// The SPDX expression, or `LicenseRef-…`.
+    pub spdx: String,
+    /// What it allows; nothing when it is not known.
+    pub rights: Rights,
+    /// Whether the rights come from the table. If not, the datanet's owner must state them.
+    pub known: bool,
+}
+
+/// Lower-case ASCII letters and digits with single hyphens between.
+pub(super) fn slug(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if !out.is_empty() && !out.ends_with('-') {
+            out.push('-');
+        }
+    }
+    out.truncate(out.trim_end_matches('-').len());
+    out
+}
 
 /// What a licence allows, as far as the system tells licences apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +183,8 @@ fn without_remark(written: &str) -> &str {
     }
 }
 
-/// The six Creative Commons licences in all versions, by the words of their slug in any of the usual orders.
+/// The six Creative Commons licences in all versions, by the words of their slug in any of the
+/// usual orders.
 fn creative_commons(name: &str) -> Option<(String, Class)> {
     const LEADS: [&str; 4] =
         ["https-creativecommons-org-licenses-", "http-creativecommons-org-licenses-", "creative-commons-", "cc-"];

@@ -1,4 +1,5 @@
-//! MinHash: 128 hashes of a set, whose agreement estimates the Jaccard index; 32 bands of 4 rows as bucket keys.
+//! MinHash: 128 hashes of a set, whose agreement estimates the Jaccard index; 32 bands of 4 rows as
+//! bucket keys.
 //!
 //! A pair of Jaccard index 0.8 misses all bands with a chance of (1 − 0.8⁴)³² ≈ 5·10⁻⁸.
 

@@ -1,23 +1,29 @@
-//! Near copies: clusters of records that say nearly the same, and the share of a record that is its own.
+//! Near copies: clusters of records that say nearly the same, and the share of a record that is its
+//! own.
 //!
 //! # Place in the flow
 //!
-//! `node` feeds accepted records in order of registration; clusters are reported to reviewers, and a record's
-//! [`Placement::multiplier`] scales its training weight. `shingles` makes sets of word sequences, `minhash` finds candidates.
+//! `node` feeds accepted records in order of registration; clusters are reported to reviewers, and
+//! a record's [`Placement::multiplier`] scales its training weight. `shingles` makes sets of word
+//! sequences, `minhash` finds candidates.
 //!
 //! # Invariants
 //!
-//! - **First registrant wins.** A record joins the cluster of its earliest near copy; no later record moves an earlier one.
-//! - **Exact.** MinHash only proposes; a pair counts when its Jaccard index over 5-word shingles is at least 4/5, in integers.
+//! - **First registrant wins.** A record joins the cluster of its earliest near copy; no later
+//!   record moves an earlier one.
+//! - **Exact.** MinHash only proposes; a pair counts when its Jaccard index over 5-word shingles is
+//!   at least 4/5, in integers.
 //! - **Deterministic.** No randomness: the same texts in the same order give the same clusters.
 //!
 //! # Not here
 //!
-//! Exact copies (refused before, by [`crate::Dedup`]); paraphrases, which share no words in order and are left to review.
+//! Exact copies (refused before, by [`crate::Dedup`]); paraphrases, which share no words in order
+//! and are left to review.
 //!
 //! # Source
 //!
-//! `docs/formats.md` for the canonical text; method and numbers: 128 hashes, 32 bands of 4 rows, threshold 0.8.
+//! `docs/formats.md` for the canonical text; method and numbers: 128 hashes, 32 bands of 4 rows,
+//! threshold 0.8.
 
 mod minhash;
 mod shingles;
@@ -31,7 +37,8 @@ use shingles::{NEAR_WORDS, SPAN_WORDS, grams, words};
 /// A multiplier of one: the whole record is its own.
 pub const WHOLE: u16 = u16::MAX;
 
-/// A bucket keeps its earliest members only, so that a flood of equal texts cannot make an import quadratic.
+/// A bucket keeps its earliest members only, so that a flood of equal texts cannot make an import
+/// quadratic.
 const BUCKET_MEMBERS: usize = 32;
 
 /// Where a record stands among those before it.
@@ -41,9 +48,11 @@ pub struct Placement {
     pub owner: u32,
     /// The near copy that brought it into the cluster.
     pub near: Option<Near>,
-    /// The share of its words outside spans of 12 or more words of earlier records, in 1/65,535, rounded down.
+    /// The share of its words outside spans of 12 or more words of earlier records, in 1/65,535,
+    /// rounded down.
     pub multiplier: u16,
-    /// The record that said most of the other words first (of equals the earliest); itself when all are its own.
+    /// The record that said most of the other words first (of equals the earliest); itself when all
+    /// are its own.
     pub source: u32,
 }
 
@@ -128,8 +137,8 @@ impl Clusters {
         })
     }
 
-    /// The share of words that no earlier record's spans cover, and who said most of the others first; then remembers this
-    /// record's spans.
+    /// The share of words that no earlier record's spans cover, and who said most of the others
+    /// first; then remembers this record's spans.
     fn take_spans(&mut self, words: &[String], place: u32) -> (u16, u32) {
         let spans = grams(words, SPAN_WORDS);
         let (mut covered, mut end) = (0, 0);

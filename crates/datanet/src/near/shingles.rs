@@ -1,7 +1,8 @@
 //! Words and sequences of words, as sets of 64-bit hashes.
 //!
-//! Words are lower-cased runs of letters and digits, so case and punctuation hide nothing. Hashes are the first eight
-//! bytes of SHA-256, so that nobody can cheaply craft a text whose shingles collide with another's.
+//! Words are lower-cased runs of letters and digits, so case and punctuation hide nothing. Hashes
+//! are the first eight bytes of SHA-256, so that nobody can cheaply craft a text whose shingles
+//! collide with another's.
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-/// The hash of each sequence of `length` words, in order; of all the words when there are fewer; nothing for no words.
+/// The hash of each sequence of `length` words, in order; of all the words when there are fewer;
+/// nothing for no words.
 pub(super) fn grams(words: &[String], length: usize) -> Vec<u64> {
     if words.is_empty() {
         return Vec::new();

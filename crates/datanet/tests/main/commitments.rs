@@ -1,8 +1,8 @@
 //! Batches, contributions and the proofs that open them.
 
 use openledger_datanet::{
-    Batch, Limits, PrepareError, PreparedContribution, Registering, Salting, batches, chunk_proofs, contribution_proof,
-    parse_jsonl, prepare, record_proof, record_salt, version_root,
+    Batch, Limits, PrepareError, PreparedContribution, Registering, Salting, Title, batches, chunk_proofs,
+    contribution_proof, next_publication, parse_jsonl, prepare, publication, record_proof, record_salt, version_root,
 };
 use openledger_protocol::{Address, B256, DatanetId, Record, content_hash, contribution_id, merkle, record_leaf};
 use proptest::prelude::*;
@@ -63,13 +63,33 @@ fn every_record_is_proven_under_the_root_and_the_version() {
     }
     assert_eq!(record_proof(&made, made.contribution.count), None);
 
-    let versions =
+    let registered =
         [made.contribution.clone(), openledger_protocol::Contribution { nonce: 1, count: 1, ..made.contribution }];
-    let root = version_root(&versions);
-    for (at, contribution) in versions.iter().enumerate() {
-        assert!(merkle::verify(root, contribution.leaf(), &contribution_proof(&versions, at).unwrap()));
+    let titles = registered.each_ref().map(Title::from);
+    let root = version_root(DatanetId(3), &titles);
+    for (at, contribution) in registered.iter().enumerate() {
+        let proof = contribution_proof(DatanetId(3), &titles, at).unwrap();
+        assert!(merkle::verify(root, contribution.leaf(), &proof));
     }
-    assert_eq!(contribution_proof(&versions, 2), None);
+    assert_eq!(contribution_proof(DatanetId(3), &titles, 2), None);
+}
+
+#[test]
+fn an_owner_publishes_all_titles_or_none() {
+    let title = |byte| Title {
+        contribution: contribution_id(1, Address::repeat_byte(9), Address::repeat_byte(byte), 0),
+        root: B256::repeat_byte(byte),
+        count: u32::from(byte),
+    };
+    let (one, two) = ([title(1)], [title(1), title(2)]);
+    let datanet = DatanetId(3);
+    let first = next_publication(datanet, None, &one).unwrap();
+    assert_eq!((first.expected_version, first.records, first.root), (1, 1, version_root(datanet, &one)));
+    assert_eq!(next_publication(datanet, Some((1, 1)), &one), None);
+    let second = next_publication(datanet, Some((1, 1)), &two).unwrap();
+    assert_eq!((second.expected_version, second.records), (2, 3));
+    assert_eq!(second, publication(datanet, 2, &two));
+    assert_eq!(next_publication(datanet, None, &[]), None);
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn planted_exact_copies_are_refused_and_nothing_else() {
     }
 }
 
-/// Counts made by an independent script (Python's `json` and `unicodedata` over the definitions of `docs/formats.md`).
+/// Counts made by an independent script (Python's `json` and `unicodedata` over the definitions of
+/// `docs/formats.md`).
 #[test]
 fn real_files_give_the_counts_of_an_independent_script() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");

@@ -1,11 +1,13 @@
 //! The rules of datanets from outside: on the sample files, on real files, and on anything at all.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod commitments;
 mod files;
 mod grants;
 mod imports;
+mod intake;
 mod near;
+mod plain;
 
 use openledger_protocol::{Body, Record};
 

@@ -1,95 +1,30 @@
 //! Causal attention over pages of keys and values, forward.
 //!
-//! Place in the flow: `forward` writes keys and values to the pages of a [`KvCache`](crate::KvCache) and calls [`attend`]
-//! once a layer for the rows of all sequences; `backward` recomputes the same probabilities with `gemm` and `elementwise`.
+//! Place in the flow: `forward` writes keys and values to the pages of a
+//! [`KvCache`](crate::KvCache) and calls [`attend`] once a layer for the rows of all sequences;
+//! `backward` recomputes the same probabilities with `gemm` and `elementwise`.
 //!
-//! Invariants: a score is summed over the head's width in order; the mix of values is summed over positions in four
-//! sums by position modulo 4, folded `(0+1)+(2+3)`. Pages are walked in order and hold a multiple of 4 positions, so that
-//! where they lie changes nothing. A query sees exactly its own limit of positions, so that neither the chunking of a
-//! prefill nor what else is in the batch can change a bit.
+//! Invariants: a score is summed over the head's width in order; the mix of values is summed over
+//! positions in four sums by position modulo 4, folded `(0+1)+(2+3)`. Pages are walked in order and
+//! hold a multiple of 4 positions, so that where they lie changes nothing. A query sees exactly its
+//! own limit of positions, so that neither the chunking of a prefill nor what else is in the batch
+//! can change a bit.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::elementwise::{exponentials, softmax_row};
-use super::gemm::Into;
+use super::gemm::Accumulate;
 use super::lanes::Lanes;
 use super::pairs::{dispatch_pairs, rounded};
 use super::product::store;
 use super::tile::{Floats, Left, Step, added, sums};
 use super::{Runtime, dispatch};
 use crate::kv::Page;
-use crate::model::Model;
+use crate::kv_page::{PAGE, PageShape, pair};
 
-/// Positions in a page.
-pub(crate) const PAGE: usize = 16;
 /// Products below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 19;
-
-/// How a layer's keys and values lie in a page, head by head: the keys `[head_dim][16]`, 16 positions side by side, then the
-/// values `[16][head_dim rounded up to 16]`, all f32.
-///
-/// In pairs of bf16, the even one in the low half, two neighbours of a key share a word, `[head_dim / 2][16]`, and two
-/// neighbouring positions of a value, `[8][head_dim rounded up to 16]`: what [`pairs`](super::pairs) multiplies as it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PageShape {
-    /// Key/value heads.
-    pub(crate) kv_heads: usize,
-    /// Width of a head; even, since rotary embedding has two halves.
-    pub(crate) head_dim: usize,
-    /// Whether in pairs; what is written must be rounded then.
-    pub(crate) pairs: bool,
-}
-
-impl PageShape {
-    /// The shape for that model.
-    pub(crate) fn of(model: &Model) -> Self {
-        let config = model.config();
-        Self { kv_heads: config.kv_heads, head_dim: config.head_dim, pairs: model.mode().by_pairs() }
-    }
-
-    /// Words of one head's keys, which its values follow.
-    fn keys(self) -> usize {
-        PAGE * self.head_dim / self.per_word()
-    }
-
-    /// Words of one head.
-    fn head(self) -> usize {
-        self.keys() + PAGE * self.head_dim.next_multiple_of(PAGE) / self.per_word()
-    }
-
-    /// Numbers in a word.
-    fn per_word(self) -> usize {
-        if self.pairs { 2 } else { 1 }
-    }
-
-    /// Words of one layer.
-    pub(crate) fn layer(self) -> usize {
-        self.kv_heads * self.head()
-    }
-
-    /// Writes keys and values `[kv_heads, head_dim]` of place `at` into a layer of a page; places are written in order.
-    pub(crate) fn write(self, layer: &mut [u32], at: usize, keys: &[f32], values: &[f32]) {
-        let (d, padded) = (self.head_dim, self.head_dim.next_multiple_of(PAGE));
-        let heads = layer.chunks_exact_mut(self.head());
-        for ((head, key), value) in heads.zip(keys.chunks_exact(d)).zip(values.chunks_exact(d)) {
-            let (to_keys, to_values) = head.split_at_mut(self.keys());
-            let to_keys = to_keys[at..].iter_mut().step_by(PAGE);
-            let to_values = to_values[at / self.per_word() * padded..].iter_mut().zip(value);
-            if !self.pairs {
-                to_keys.zip(key).for_each(|(to, x)| *to = x.to_bits());
-                to_values.for_each(|(to, x)| *to = x.to_bits());
-                continue;
-            }
-            to_keys.zip(key.as_chunks::<2>().0).for_each(|(to, [even, odd])| *to = pair(*even, *odd));
-            if at.is_multiple_of(2) {
-                to_values.for_each(|(to, x)| *to = pair(*x, 0.0));
-            } else {
-                to_values.for_each(|(to, x)| *to = *to & 0xffff | x.to_bits());
-            }
-        }
-    }
-}
 
 /// The rows of one sequence in an attention call.
 pub(crate) struct Query<'a> {
@@ -103,8 +38,8 @@ pub(crate) struct Query<'a> {
     pub(crate) rows: usize,
 }
 
-/// Attention of the rows of all `queries`, each row at its position, over all earlier positions of its own sequence; by
-/// pairs of bf16 where `shape` has them, for which queries must be rounded.
+/// Attention of the rows of all `queries`, each row at its position, over all earlier positions of
+/// its own sequence; by pairs of bf16 where `shape` has them, for which queries must be rounded.
 ///
 /// **Shapes:** `q` and `out` `[all rows, heads·head_dim]`; an even `head_dim`.
 pub(crate) fn attend(rt: &Runtime, shape: PageShape, heads: usize, queries: &[Query<'_>], q: &[f32], out: &mut [f32]) {
@@ -175,14 +110,15 @@ struct Job<'a> {
     layer: usize,
 }
 
-// SAFETY: `q` is only read, and threads write the columns of different heads or rows of different jobs; `attend` waits for
-// all of them while it holds the borrows the pointers came from.
+// SAFETY: `q` is only read, and threads write the columns of different heads or rows of different
+// jobs; `attend` waits for all of them while it holds the borrows the pointers came from.
 unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
 impl Job<'_> {
-    /// Where query `i` of the heads that share key/value head `kv` begins in `q` and `out`; in order of rows.
+    /// Where query `i` of the heads that share key/value head `kv` begins in `q` and `out`; in
+    /// order of rows.
     fn offset(&self, kv: usize, i: usize) -> usize {
         i / self.group * self.width + (kv * self.group + i % self.group) * self.head_dim
     }
@@ -220,7 +156,8 @@ fn fit(buffer: &mut Vec<u32>, len: usize) {
     }
 }
 
-/// All queries of the heads that share key/value head `kv`, whose part of a page begins at `head`, in f32.
+/// All queries of the heads that share key/value head `kv`, whose part of a page begins at `head`,
+/// in f32.
 #[inline(always)]
 unsafe fn floats_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch) {
     let Scratch { q, weights, .. } = scratch;
@@ -256,7 +193,8 @@ unsafe fn floats_body<L: Lanes>(job: &Job<'_>, head: usize, kv: usize, scratch: 
     }
 }
 
-/// Scores of queries `first..first + count`, which stand in `q`, against all pages that the last of them sees.
+/// Scores of queries `first..first + count`, which stand in `q`, against all pages that the last of
+/// them sees.
 #[inline(always)]
 unsafe fn score<L: Lanes, S: Step<L>>(
     job: &Job<'_>,
@@ -305,7 +243,7 @@ unsafe fn scores<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     // SAFETY: the caller's contract.
     unsafe {
         let acc = sums::<L, S, M, V>(left, keys, PAGE, words, next);
-        store::<L, M, V>(&acc, c, job.stride(), V * PAGE, Into::Set);
+        store::<L, M, V>(&acc, c, job.stride(), V * PAGE, Accumulate::Set);
     }
 }
 
@@ -316,8 +254,8 @@ unsafe fn mix<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, f
     let stride = job.stride();
     let together = job.limit(first) / 4 * 4;
     let padded = job.head_dim.next_multiple_of(PAGE);
-    // SAFETY (all blocks): offsets lie within out; pages and positions below the limits exist in the cache; `weights` has
-    // `Q` rows of `stride` values.
+    // SAFETY (all blocks): offsets lie within out; pages and positions below the limits exist in
+    // the cache; `weights` has `Q` rows of `stride` values.
     unsafe {
         for block in (0..padded).step_by(PAGE) {
             let mut sums = [[L::splat(0.0); 4]; Q];
@@ -354,14 +292,14 @@ unsafe fn mix<L: Lanes, const Q: usize>(job: &Job<'_>, head: usize, kv: usize, f
                 }
                 let [a, b, c, d] = std::array::from_fn(|u| L::load(kept[u].as_ptr()));
                 let out = job.out.add(job.offset(kv, first + i) + block);
-                store::<L, 1, 1>(&[[a.add(b).add(c.add(d))]], out, 0, job.head_dim - block, Into::Set);
+                store::<L, 1, 1>(&[[a.add(b).add(c.add(d))]], out, 0, job.head_dim - block, Accumulate::Set);
             }
         }
     }
 }
 
-/// As [`floats_body`], by pairs. Positions beyond a query's limit have probability 0, which adds nothing: no sum of
-/// [`pairs`](super::pairs) is ever a negative zero.
+/// As [`floats_body`], by pairs. Positions beyond a query's limit have probability 0, which adds
+/// nothing: no sum of [`pairs`](super::pairs) is ever a negative zero.
 #[inline(always)]
 unsafe fn pairs_body<L: Lanes, S: Step<L>>(job: &Job<'_>, head: usize, kv: usize, scratch: &mut Scratch) {
     let Scratch { q, weights, weight_pairs } = scratch;
@@ -406,13 +344,8 @@ unsafe fn pairs_body<L: Lanes, S: Step<L>>(job: &Job<'_>, head: usize, kv: usize
     }
 }
 
-/// Two values that are rounded already in one word.
-#[inline(always)]
-fn pair(even: f32, odd: f32) -> u32 {
-    even.to_bits() >> 16 | odd.to_bits() & 0xffff_0000
-}
-
-/// Mixes values for `Q` queries from the `first`-th on, whose pairs of probabilities begin at `weights`.
+/// Mixes values for `Q` queries from the `first`-th on, whose pairs of probabilities begin at
+/// `weights`.
 #[inline(always)]
 unsafe fn mix_pairs<L: Lanes, S: Step<L>, const Q: usize>(
     job: &Job<'_>,
@@ -449,7 +382,8 @@ unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
 ) {
     let (words, padded) = (PAGE / 2, job.head_dim.next_multiple_of(PAGE));
     let at = head + words * job.head_dim + block;
-    // SAFETY: pages and probabilities are there for all positions that these queries see; offsets lie within out.
+    // SAFETY: pages and probabilities are there for all positions that these queries see; offsets
+    // lie within out.
     unsafe {
         let mut acc = [[L::splat(0.0); V]; Q];
         for page in 0..job.limit(first + Q - 1).div_ceil(PAGE) {
@@ -460,7 +394,7 @@ unsafe fn mix_block<L: Lanes, S: Step<L>, const Q: usize, const V: usize>(
         }
         for (i, acc) in acc.iter().enumerate() {
             let out = job.out.add(job.offset(kv, first + i) + block);
-            store::<L, 1, V>(&[*acc], out, 0, job.head_dim - block, Into::Set);
+            store::<L, 1, V>(&[*acc], out, 0, job.head_dim - block, Accumulate::Set);
         }
     }
 }

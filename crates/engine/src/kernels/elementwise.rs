@@ -1,8 +1,9 @@
 //! Row-wise and element-wise kernels: norms, SiLU, rotary embedding, softmax, optimiser update.
 //!
-//! Place in the flow: between the products of `forward` and `backward`. Invariants: sums run in 16 strided lanes and
-//! are folded in a fixed tree; the code is plain Rust that the compiler vectorises, and IEEE forbids it to
-//! change a bit by doing so. Not here: products (`gemm`), attention.
+//! Place in the flow: between the products of `forward` and `backward`. Invariants: sums run in 16
+//! strided lanes and are folded in a fixed tree; the code is plain Rust that the compiler
+//! vectorises, and IEEE forbids it to change a bit by doing so. Not here: products (`gemm`),
+//! attention.
 
 use super::lanes::Lanes;
 use super::math::exp_f32;
@@ -38,7 +39,8 @@ fn lane_dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// RMS norm of each row: `out = x · w / sqrt(mean(x²) + eps)`; `inverse` keeps the factor of each row.
+/// RMS norm of each row: `out = x · w / sqrt(mean(x²) + eps)`; `inverse` keeps the factor of each
+/// row.
 ///
 /// **Shapes:** `x`, `out` `[rows, w.len()]`, `inverse` `[rows]`.
 pub(crate) fn rms_norm(isa: Isa, x: &[f32], w: &[f32], eps: f32, out: &mut [f32], inverse: &mut [f32]) {
@@ -148,9 +150,11 @@ unsafe fn add_body<L: Lanes>(a: &mut [f32], b: &[f32]) {
     }
 }
 
-/// Rotates the halves of each head by the angles of its position (the layout of Hugging Face's Llama).
+/// Rotates the halves of each head by the angles of its position (the layout of Hugging Face's
+/// Llama).
 ///
-/// **Shapes:** `x` is one row of whole heads of width `2·cos.len()`. `turn` is 1 forward, -1 backward.
+/// **Shapes:** `x` is one row of whole heads of width `2·cos.len()`. `turn` is 1 forward, -1
+/// backward.
 pub(crate) fn rope(isa: Isa, x: &mut [f32], cos: &[f32], sin: &[f32], turn: f32) {
     assert!(cos.len() == sin.len() && x.len().is_multiple_of(2 * cos.len()));
     dispatch!(isa, rope_body(x: &mut [f32], cos: &[f32], sin: &[f32], turn: f32));
@@ -185,8 +189,8 @@ pub(super) fn exponentials(x: &mut [f32], limit: usize, scale: f32) -> f32 {
     let (live, dead) = x.split_at_mut(limit);
     dead.fill(0.0);
     let (chunks, tail) = live.as_chunks_mut::<16>();
-    // What the loops carry is a copy apart from what the tail indexes, so that it stays in a register; and no closures,
-    // which would be compiled without the wide instructions.
+    // What the loops carry is a copy apart from what the tail indexes, so that it stays in a
+    // register; and no closures, which would be compiled without the wide instructions.
     let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in chunks.iter_mut() {
         for i in 0..16 {
@@ -215,7 +219,8 @@ pub(super) fn exponentials(x: &mut [f32], limit: usize, scale: f32) -> f32 {
     1.0 / fold(last)
 }
 
-/// Causal softmax of the rows of `x` `[rows, width]`: row i keeps `first + i` values, scaled by `scale`.
+/// Causal softmax of the rows of `x` `[rows, width]`: row i keeps `first + i` values, scaled by
+/// `scale`.
 pub(crate) fn softmax_rows(isa: Isa, x: &mut [f32], width: usize, first: usize, scale: f32) {
     assert!(x.len().is_multiple_of(width) && first + x.len() / width <= width + 1);
     dispatch!(isa, softmax_rows_body(x: &mut [f32], width: usize, first: usize, scale: f32));

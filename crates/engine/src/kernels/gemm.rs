@@ -1,10 +1,11 @@
 //! Matrix products: `C = A·B` with every element summed over k in index order.
 //!
-//! Place in the flow: under every linear layer, forward and backward. `A` has any strides (so that it may be a
-//! transpose), `B` is either packed once (weights) or row-major (activations); `C` is row-major.
+//! Place in the flow: under every linear layer, forward and backward. `A` has any strides (so that
+//! it may be a transpose), `B` is either packed once (weights) or row-major (activations); `C` is
+//! row-major.
 //!
-//! Invariants: `C[i][j]` is `fma` over k = 0, 1, .. from zero, whatever the tile it falls in; lanes are different j.
-//! Threads split columns of `C`, never k.
+//! Invariants: `C[i][j]` is `fma` over k = 0, 1, .. from zero, whatever the tile it falls in; lanes
+//! are different j. Threads split columns of `C`, never k.
 
 use super::lanes::Lanes;
 use super::{Runtime, dispatch};
@@ -23,7 +24,8 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs the transpose of row-major `w` `[n, k]`: what a linear layer with weight `w` multiplies by.
+    /// Packs the transpose of row-major `w` `[n, k]`: what a linear layer with weight `w`
+    /// multiplies by.
     pub(crate) fn transposed(w: &[f32], n: usize, k: usize) -> Self {
         let mut packed = Self { k, n, data: vec![0.0; n.div_ceil(PANEL) * PANEL * k] };
         packed.fill(w);
@@ -74,9 +76,9 @@ pub(crate) enum Right<'a> {
     Rows(&'a [f32], usize),
 }
 
-/// What happens to the sums.
+/// How the sums go into C.
 #[derive(Clone, Copy)]
-pub(crate) enum Into {
+pub(crate) enum Accumulate {
     /// `C = sum`.
     Set,
     /// `C = C + sum`.
@@ -101,7 +103,7 @@ pub(crate) struct Shape {
 /// # Panics
 ///
 /// When a slice is shorter than the shape needs; a mistake of this crate, never of input.
-pub(crate) fn gemm(rt: &Runtime, shape: Shape, a: Left<'_>, b: Right<'_>, c: &mut [f32], ldc: usize, into: Into) {
+pub(crate) fn gemm(rt: &Runtime, shape: Shape, a: Left<'_>, b: Right<'_>, c: &mut [f32], ldc: usize, into: Accumulate) {
     let Shape { m, n, k } = shape;
     if m == 0 || n == 0 {
         return;
@@ -173,11 +175,11 @@ struct Job {
     last: Option<*const f32>,
     c: *mut f32,
     ldc: usize,
-    into: Into,
+    into: Accumulate,
 }
 
-// SAFETY: A and B are only read, and threads write disjoint columns of C; `gemm` waits for all of them while it
-// holds the borrows the pointers came from.
+// SAFETY: A and B are only read, and threads write disjoint columns of C; `gemm` waits for all of
+// them while it holds the borrows the pointers came from.
 unsafe impl Send for Job {}
 // SAFETY: as above.
 unsafe impl Sync for Job {}
@@ -246,7 +248,8 @@ unsafe fn rows_body<L: Lanes, const N: usize>(job: &Job, b: *const f32, stride: 
 
 /// `M` rows from `i` against `N` panels.
 ///
-/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without debug assertions.
+/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without
+/// debug assertions.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     job: &Job,
@@ -261,8 +264,8 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     let panels: [usize; N] = std::array::from_fn(|j| j * stride);
     let col = p * PANEL;
     let c = job.c.wrapping_add(i * job.ldc + col);
-    // SAFETY: rows, panels and k are in range by the caller's contract; a panel that sticks out of C goes through a
-    // buffer.
+    // SAFETY: rows, panels and k are in range by the caller's contract; a panel that sticks out of
+    // C goes through a buffer.
     unsafe {
         let mut acc = [[L::splat(0.0); N]; M];
         for _ in 0..job.k {
@@ -290,9 +293,9 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
                 let row = std::slice::from_raw_parts_mut(c.wrapping_add(r * job.ldc), width);
                 for (c, sum) in row.iter_mut().zip(sums.as_flattened()) {
                     *c = match job.into {
-                        Into::Set => *sum,
-                        Into::Add => *c + sum,
-                        Into::Scaled(scale) => scale.mul_add(*sum, *c),
+                        Accumulate::Set => *sum,
+                        Accumulate::Add => *c + sum,
+                        Accumulate::Scaled(scale) => scale.mul_add(*sum, *c),
                     };
                 }
             }
@@ -303,19 +306,24 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
 /// Stores whole panels of sums at `c`, rows `ldc` apart.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
-unsafe fn store_all<L: Lanes, const M: usize, const N: usize>(acc: &[[L; N]; M], c: *mut f32, ldc: usize, into: Into) {
+unsafe fn store_all<L: Lanes, const M: usize, const N: usize>(
+    acc: &[[L; N]; M],
+    c: *mut f32,
+    ldc: usize,
+    into: Accumulate,
+) {
     let rows: [usize; M] = std::array::from_fn(|r| r * ldc);
     // SAFETY: the caller vouches for `M` rows of `N` panels at `c`.
     unsafe {
         match into {
-            Into::Set => {
+            Accumulate::Set => {
                 for r in 0..M {
                     for j in 0..N {
                         acc[r][j].store(c.wrapping_add(rows[r] + j * PANEL));
                     }
                 }
             }
-            Into::Add => {
+            Accumulate::Add => {
                 for r in 0..M {
                     for j in 0..N {
                         let c = c.wrapping_add(rows[r] + j * PANEL);
@@ -323,7 +331,7 @@ unsafe fn store_all<L: Lanes, const M: usize, const N: usize>(acc: &[[L; N]; M],
                     }
                 }
             }
-            Into::Scaled(scale) => {
+            Accumulate::Scaled(scale) => {
                 let scale = L::splat(scale);
                 for r in 0..M {
                     for j in 0..N {
@@ -346,15 +354,15 @@ mod tests {
         (0..len).map(|i| uniform(5, stream, i as u64) as f32 - 0.5).collect()
     }
 
-    fn oracle(shape: Shape, a: Left<'_>, b: &[f32], c: &mut [f32], into: Into) {
+    fn oracle(shape: Shape, a: Left<'_>, b: &[f32], c: &mut [f32], into: Accumulate) {
         for i in 0..shape.m {
             for j in 0..shape.n {
                 let sum = (0..shape.k).fold(0f32, |s, k| a.data[i * a.row + k * a.col].mul_add(b[k * shape.n + j], s));
                 let c = &mut c[i * shape.n + j];
                 *c = match into {
-                    Into::Set => sum,
-                    Into::Add => *c + sum,
-                    Into::Scaled(x) => x.mul_add(sum, *c),
+                    Accumulate::Set => sum,
+                    Accumulate::Add => *c + sum,
+                    Accumulate::Scaled(x) => x.mul_add(sum, *c),
                 };
             }
         }
@@ -372,7 +380,7 @@ mod tests {
             for isa in Isa::ALL {
                 let Some(rt) = rt.with_isa(isa) else { continue };
                 for left in lefts {
-                    for into in [Into::Set, Into::Add, Into::Scaled(0.3)] {
+                    for into in [Accumulate::Set, Accumulate::Add, Accumulate::Scaled(0.3)] {
                         let mut want = c0.clone();
                         oracle(shape, left, &b, &mut want, into);
                         for right in [Right::Packed(&packed), Right::Rows(&b, n)] {

@@ -1,8 +1,8 @@
 //! Sixteen f32 lanes on each instruction set.
 //!
-//! Place in the flow: under `gemm` and `attention`. Invariant: a type here always stands for 16 lanes (one AVX-512
-//! register, two AVX ones, four NEON ones, or an array), and its operations are IEEE single operations per lane; so a
-//! kernel written once gives the same bits on all of them.
+//! Place in the flow: under `gemm` and `attention`. Invariant: a type here always stands for 16
+//! lanes (one AVX-512 register, two AVX ones, four NEON ones, or an array), and its operations are
+//! IEEE single operations per lane; so a kernel written once gives the same bits on all of them.
 
 /// Sixteen independent f32 lanes.
 pub(super) trait Lanes: Copy {
@@ -20,7 +20,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn fma(self, b: Self, c: Self) -> Self;
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
-    /// Reads 16 pairs of bf16 and widens them: the lower halves, the upper halves; `p` must be valid for 16 words.
+    /// Reads 16 pairs of bf16 and widens them: the lower halves, the upper halves; `p` must be
+    /// valid for 16 words.
     unsafe fn widen(p: *const u32) -> (Self, Self);
     /// Hints that the line at `p` is needed soon; any `p` will do.
     unsafe fn prefetch(_p: *const u32) {}
@@ -54,7 +55,8 @@ impl Lanes for Scalar {
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller vouches for 16 readable values; an array of f32 needs no more than their alignment.
+        // SAFETY: the caller vouches for 16 readable values; an array of f32 needs no more than
+        // their alignment.
         Self(unsafe { p.cast::<[f32; 16]>().read_unaligned() })
     }
 
@@ -92,14 +94,14 @@ pub(super) use x86::{Avx2, Avx512};
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Lanes;
+    use crate::kernels::lanes::Lanes;
 
     /// Two AVX registers.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx2(pub(in super::super) __m256, pub(in super::super) __m256);
 
-    // SAFETY of every block below: the methods are inlined into functions that enable AVX2 and FMA, which run only
-    // after the processor was asked for them; pointers are the caller's promise.
+    // SAFETY of every block below: the methods are inlined into functions that enable AVX2 and FMA,
+    // which run only after the processor was asked for them; pointers are the caller's promise.
     impl Lanes for Avx2 {
         const TILE: usize = 4;
 
@@ -233,13 +235,14 @@ pub(super) use arm::Neon;
 mod arm {
     use std::arch::aarch64::*;
 
-    use super::Lanes;
+    use crate::kernels::lanes::Lanes;
 
     /// Four NEON registers.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Neon(pub(in super::super) [float32x4_t; 4]);
 
-    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the caller's promise.
+    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the
+    // caller's promise.
     impl Lanes for Neon {
         const TILE: usize = 4;
 

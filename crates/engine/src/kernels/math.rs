@@ -1,14 +1,15 @@
 //! Elementary functions built from IEEE add, multiply, fma, divide and square root only.
 //!
-//! Place in the flow: softmax, SiLU, rotary tables, sampling, learning-rate schedules. Invariant: no call reaches
-//! libm, whose last bits differ between platforms; these give the same bits everywhere. Not here: anything that
-//! runs over arrays (`elementwise`).
+//! Place in the flow: softmax, SiLU, rotary tables, sampling, learning-rate schedules. Invariant:
+//! no call reaches libm, whose last bits differ between platforms; these give the same bits
+//! everywhere. Not here: anything that runs over arrays (`elementwise`).
 
 use std::f64::consts::{FRAC_PI_2, LN_2, LOG2_E};
 
 /// e^x in f32, for any finite x; relative error below 2 units in the last place, 0 below -87.
 ///
-/// Branch-free, so that it vectorises. Source: Cephes `expf`, the exponent inserted through the bits of the rounding sum.
+/// Branch-free, so that it vectorises. Source: Cephes `expf`, the exponent inserted through the
+/// bits of the rounding sum.
 #[inline(always)]
 pub(crate) fn exp_f32(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };

@@ -1,11 +1,12 @@
 //! All arithmetic over arrays, and the only unsafe code of the engine.
 //!
-//! Place in the flow: `forward` and `backward` call [`Runtime`] methods; the runtime picks the instruction set once
-//! and, for large products, splits *output columns* among threads.
+//! Place in the flow: `forward` and `backward` call [`Runtime`] methods; the runtime picks the
+//! instruction set once and, for large products, splits *output columns* among threads.
 //!
-//! Invariants: every output element is summed over its inner dimension in index order by fused multiply-adds
-//! from zero (in mode `bf16dot-1` the odd one of each pair first), or in 16 strided lanes and a fixed tree; so that neither lane width, tiling, batch nor thread
-//! count can change a bit. Every function checks its slices before it takes pointers.
+//! Invariants: every output element is summed over its inner dimension in index order by fused
+//! multiply-adds from zero (in mode `bf16dot-1` the odd one of each pair first), or in 16 strided
+//! lanes and a fixed tree; so that neither lane width, tiling, batch nor thread count can change a
+//! bit. Every function checks its slices before it takes pointers.
 //!
 //! Not here: what the products mean (`forward`, `backward`).
 
@@ -31,7 +32,8 @@ pub use wide::{Wide, widest};
 
 /// Runs generic kernel `$body::<L>(args)` compiled for the runtime's instruction set.
 ///
-/// The wrappers carry the target features; the body is `#[inline(always)]`, so that it is compiled anew in each.
+/// The wrappers carry the target features; the body is `#[inline(always)]`, so that it is compiled
+/// anew in each.
 macro_rules! dispatch {
     ($isa:expr, $body:ident($($arg:ident: $ty:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
@@ -49,8 +51,8 @@ macro_rules! dispatch {
             unsafe { $body::<crate::kernels::lanes::Avx2>($($arg),*) }
         }
         match $isa {
-            // SAFETY: `Isa` holds these values only after the processor was asked for the features; the rest is the
-            // body's contract, which the calling function establishes.
+            // SAFETY: `Isa` holds these values only after the processor was asked for the features;
+            // the rest is the body's contract, which the calling function establishes.
             #[cfg(target_arch = "x86_64")]
             crate::kernels::Isa::Avx512 => unsafe { avx512($($arg),*) },
             #[cfg(target_arch = "x86_64")]

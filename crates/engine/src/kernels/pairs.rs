@@ -1,13 +1,16 @@
 //! Pairs of bf16: the arithmetic of mode `bf16dot-1`.
 //!
-//! Place in the flow: a [`Step`] of `product` and `attention`, and the rounding of all that such a step multiplies.
+//! Place in the flow: a [`Step`] of `product` and `attention`, and the rounding of all that such a
+//! step multiplies.
 //!
-//! **Definition.** Weights and activations are rounded to bf16, to nearest, ties to even; magnitudes below 2^-55 become
-//! zero. A sum takes inputs in pairs `(2i, 2i + 1)`: first the product of the odd ones, then that of the even ones, each
-//! by an f32 fused multiply-add from zero on; an odd last input is paired with zeros. That is what `vdpbf16ps` computes
-//! (Intel's Software Developer's Manual and, by the test below, AMD's Zen 4), apart from numbers below f32's normal range,
-//! which it flushes to zero. Here none can arise: factors of at least 2^-55 with 8 bits have products, and hence sums, that
-//! are whole multiples of 2^-124. So two plain multiply-adds give the instruction's bits on every processor.
+//! **Definition.** Weights and activations are rounded to bf16, to nearest, ties to even;
+//! magnitudes below 2^-55 become zero. A sum takes inputs in pairs `(2i, 2i + 1)`: first the
+//! product of the odd ones, then that of the even ones, each by an f32 fused multiply-add from zero
+//! on; an odd last input is paired with zeros. That is what `vdpbf16ps` computes (Intel's Software
+//! Developer's Manual and, by the test below, AMD's Zen 4), apart from numbers below f32's normal
+//! range, which it flushes to zero. Here none can arise: factors of at least 2^-55 with 8 bits have
+//! products, and hence sums, that are whole multiples of 2^-124. So two plain multiply-adds give
+//! the instruction's bits on every processor.
 //!
 //! Not here: what is multiplied when (`product`, `attention`).
 
@@ -111,8 +114,9 @@ mod x86 {
     /// Pairs by `vdpbf16ps`.
     pub(in super::super) struct Dot;
 
-    // SAFETY of every block below: the methods are inlined into functions that enable AVX-512 with BF16, which run only
-    // after the processor was asked for them; pointers are the caller's promise.
+    // SAFETY of every block below: the methods are inlined into functions that enable AVX-512 with
+    // BF16, which run only after the processor was asked for them; pointers are the caller's
+    // promise.
     impl Step<Avx512> for Dot {
         const HALVES: usize = 1;
         type Right = __m512bh;
@@ -203,7 +207,8 @@ mod tests {
         }
     }
 
-    /// One value for a draw: often plain, at times zero, the least, or as large as can be without overflow of a sum.
+    /// One value for a draw: often plain, at times zero, the least, or as large as can be without
+    /// overflow of a sum.
     #[cfg(target_arch = "x86_64")]
     fn value(draw: u64) -> f32 {
         let sign = (draw as u32 & 1) << 31;

@@ -1,16 +1,17 @@
 //! A small persistent pool of threads for one kind of work: run `f(0)..f(tasks)` and wait.
 //!
-//! Place in the flow: under `Runtime`. Invariants: [`Pool::run`] returns only when every task has ended; tasks never
-//! share an output, so that who runs them does not matter; a caller who finds the pool busy runs its tasks itself.
-//! Not here: what to split and when (`runtime`).
+//! Place in the flow: under `Runtime`. Invariants: [`Pool::run`] returns only when every task has
+//! ended; tasks never share an output, so that who runs them does not matter; a caller who finds
+//! the pool busy runs its tasks itself. Not here: what to split and when (`runtime`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// How often a thread looks again before it sleeps: some thirty microseconds, more than the pause between two products of a
-/// step; to be woken takes as long again. Longer would burn the time of whoever else needs the processor.
+/// How often a thread looks again before it sleeps: some thirty microseconds, more than the pause
+/// between two products of a step; to be woken takes as long again. Longer would burn the time of
+/// whoever else needs the processor.
 const SPINS: usize = 2000;
 
 /// The job of one `run`: a borrowed closure whose lifetime `run` guarantees by waiting.
@@ -21,7 +22,8 @@ struct Job {
     state: Arc<JobState>,
 }
 
-// SAFETY: the closure behind `call` is `Sync`, and `Pool::run` keeps it alive until no worker can call it any more.
+// SAFETY: the closure behind `call` is `Sync`, and `Pool::run` keeps it alive until no worker can
+// call it any more.
 unsafe impl Send for Job {}
 
 /// Counters of one job.
@@ -56,7 +58,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts `threads - 1` workers (the caller of `run` is the last one); fewer when the system refuses.
+    /// Starts `threads - 1` workers (the caller of `run` is the last one); fewer when the system
+    /// refuses.
     pub(super) fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared { desk: Mutex::default(), generation: AtomicU64::new(0), wake: Condvar::new() });
         let workers = (1..threads)
@@ -92,8 +95,9 @@ impl Pool {
             done: Condvar::new(),
             panicked: AtomicBool::new(false),
         });
-        // SAFETY: only the lifetime is changed. The closure is called for indices below `tasks` only, each counted
-        // in `left`, and this function returns only when `left` is 0; later claims see an index beyond `tasks`.
+        // SAFETY: only the lifetime is changed. The closure is called for indices below `tasks`
+        // only, each counted in `left`, and this function returns only when `left` is 0; later
+        // claims see an index beyond `tasks`.
         let call =
             unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync + 'static)>(f) };
         let job = Job { call, tasks, state: Arc::clone(&state) };
@@ -174,7 +178,8 @@ fn help(job: &Job) {
         if index >= job.tasks {
             return;
         }
-        // SAFETY: this index is below `tasks` and not yet counted down, so that `run` still waits and the closure lives.
+        // SAFETY: this index is below `tasks` and not yet counted down, so that `run` still waits
+        // and the closure lives.
         let call = unsafe { &*job.call };
         if catch_unwind(AssertUnwindSafe(|| call(index))).is_err() {
             job.state.panicked.store(true, Ordering::Release);

@@ -1,24 +1,25 @@
 //! Products by packed weights: `Y (op)= X·Wᵀ` for rows that decode and prefill alike.
 //!
-//! Place in the flow: `linear` hands one [`Acts`] (the rows, in the order the kernels read them) and the weights that
-//! share it; products by plain matrices stay in `gemm`.
+//! Place in the flow: `linear` hands one [`Acts`] (the rows, in the order the kernels read them)
+//! and the weights that share it; products by plain matrices stay in `gemm`.
 //!
-//! Invariants: with f32 rows `Y[i][j]` is `fma` over k = 0, 1, .. from zero, the order of `gemm`: so a weight that
-//! is bf16 gives the bits of its f32 twin; with rows in pairs it is the sum that `pairs` defines. Neither depends on the
-//! block a row falls in. Lanes are different outputs; threads split
-//! panels of outputs, never k. Not here: 8-bit weights (`quant`).
+//! Invariants: with f32 rows `Y[i][j]` is `fma` over k = 0, 1, .. from zero, the order of `gemm`:
+//! so a weight that is bf16 gives the bits of its f32 twin; with rows in pairs it is the sum that
+//! `pairs` defines. Neither depends on the block a row falls in. Lanes are different outputs;
+//! threads split panels of outputs, never k. Not here: 8-bit weights (`quant`).
 
-use super::gemm::Into;
+use super::gemm::Accumulate;
 use super::lanes::Lanes;
 use super::pairs::{dispatch_pairs, pair_row};
-use super::tile::{Floats, Later, Left, Step, Widened, sums};
+use super::tile::{Floats, Left, Prefetch, Step, Widened, sums};
 use super::weights::{Form, PANEL, Weight};
 use super::{Isa, Runtime, dispatch};
 
 /// Products (multiplications) below which a call stays on one thread.
 const SPLIT_FROM: usize = 1 << 19;
 
-/// Rows `[m, k]` in blocks of 16, 12, 8, 4, 2 and 1 rows, each block `[k][rows]` f32, or `[k/2][rows]` pairs of bf16.
+/// Rows `[m, k]` in blocks of 16, 12, 8, 4, 2 and 1 rows, each block `[k][rows]` f32, or
+/// `[k/2][rows]` pairs of bf16.
 #[derive(Default)]
 pub(crate) struct Acts {
     m: usize,
@@ -31,8 +32,9 @@ pub(crate) struct Acts {
     rows: Vec<u32>,
 }
 
-/// Sizes of the blocks that `m` rows fall into, each with the first row. Twelve rows and two panels fill the registers;
-/// 16 rows, a common step of decoding, go together, so that main memory is read at one pace.
+/// Sizes of the blocks that `m` rows fall into, each with the first row. Twelve rows and two panels
+/// fill the registers; 16 rows, a common step of decoding, go together, so that main memory is read
+/// at one pace.
 fn blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
@@ -92,7 +94,7 @@ pub(crate) struct Output<'a> {
     /// Distance of its rows.
     pub(crate) width: usize,
     /// What happens to the sums.
-    pub(crate) into: Into,
+    pub(crate) into: Accumulate,
 }
 
 /// A checked output as pointers.
@@ -103,18 +105,18 @@ struct Job<'a> {
     acts: *const u32,
     out: *mut f32,
     width: usize,
-    into: Into,
+    into: Accumulate,
 }
 
-// SAFETY: acts and weight are only read, and threads write disjoint columns of `out`; `multiply` waits for all of them
-// while it holds the borrows the pointers came from.
+// SAFETY: acts and weight are only read, and threads write disjoint columns of `out`; `multiply`
+// waits for all of them while it holds the borrows the pointers came from.
 unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form, pairs where `acts` are pairs. `later`
-/// is memory that will be read after that.
-pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], later: &[&[u32]]) {
+/// Multiplies the rows of `acts` by every weight; all have k inputs and a float form, pairs where
+/// `acts` are pairs. `prefetch` is memory that will be read after that.
+pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], prefetch: &[&[u32]]) {
     let (m, k, pairs) = (acts.m, acts.k, acts.pairs);
     if m == 0 {
         return;
@@ -127,7 +129,8 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], la
         assert!(output.width >= n && output.out.len() >= (m - 1) * output.width + n, "the output is too short");
         total += n.div_ceil(PANEL);
     }
-    // Lines that can be asked for while a panel is multiplied: one for each of its rows of words and each of our blocks.
+    // Lines that can be asked for while a panel is multiplied: one for each of its rows of words
+    // and each of our blocks.
     let steps = k.div_ceil(2) * blocks(m).count();
     let isa = rt.isa();
     let jobs: [Option<Job<'_>>; 3] = std::array::from_fn(|i| {
@@ -137,7 +140,7 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], la
     });
     assert!(outputs.len() <= jobs.len(), "at most three weights share their input");
     let part = |from: usize, to: usize, task: (usize, usize)| {
-        let later = &mut Later::part(later, task, (to - from) * steps);
+        let prefetch = &mut Prefetch::part(prefetch, task, (to - from) * steps);
         let mut before = 0;
         for job in jobs.into_iter().flatten() {
             let own = job.weight.n.div_ceil(PANEL);
@@ -145,10 +148,12 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], la
             if from < to {
                 match job.weight.form {
                     _ if pairs => {
-                        dispatch_pairs!(isa, panels(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>))
+                        dispatch_pairs!(isa, panels(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>))
                     }
-                    Form::F32 => dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>)),
-                    _ => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>)),
+                    Form::F32 => {
+                        dispatch!(isa, f32_body(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>))
+                    }
+                    _ => dispatch!(isa, bf16_body(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>)),
                 }
             }
             before += own;
@@ -163,20 +168,21 @@ pub(crate) fn multiply(rt: &Runtime, acts: &Acts, outputs: &mut [Output<'_>], la
 }
 
 #[inline(always)]
-unsafe fn bf16_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+unsafe fn bf16_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, Widened>(job, from, to, later) }
+    unsafe { panels::<L, Widened>(job, from, to, prefetch) }
 }
 
 #[inline(always)]
-unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+unsafe fn f32_body<L: Lanes>(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
     // SAFETY: the caller's contract.
-    unsafe { panels::<L, Floats>(job, from, to, later) }
+    unsafe { panels::<L, Floats>(job, from, to, prefetch) }
 }
 
-/// Panels `from..to` against all rows, four panels at a time so that few rows keep enough sums in flight.
+/// Panels `from..to` against all rows, four panels at a time so that few rows keep enough sums in
+/// flight.
 #[inline(always)]
-unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
     let words = S::halves(job.weight.k);
     let mut p = from;
     if job.m == 1 {
@@ -196,17 +202,17 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize, lat
             // SAFETY: blocks lie within acts and out, panels within the weight.
             unsafe {
                 match (L::TILE >= 16, rows, four) {
-                    (true, 16, _) => tiles::<L, S, 16, 1>(&job, at, take, later),
-                    (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take, later),
-                    (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take, later),
-                    (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take, later),
-                    (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take, later),
-                    (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take, later),
-                    (_, 4 | 8 | 12 | 16, _) => tiles::<L, S, 4, 1>(&job, at, take, later),
-                    (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take, later),
-                    (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take, later),
-                    (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take, later),
-                    (_, _, false) => tiles::<L, S, 1, 1>(&job, at, take, later),
+                    (true, 16, _) => tiles::<L, S, 16, 1>(&job, at, take, prefetch),
+                    (true, 12, true) => tiles::<L, S, 12, 2>(&job, at, take, prefetch),
+                    (true, 12, false) => tiles::<L, S, 12, 1>(&job, at, take, prefetch),
+                    (true, 8, true) => tiles::<L, S, 8, 2>(&job, at, take, prefetch),
+                    (true, 8, false) => tiles::<L, S, 8, 1>(&job, at, take, prefetch),
+                    (true, 4, true) => tiles::<L, S, 4, 4>(&job, at, take, prefetch),
+                    (_, 4 | 8 | 12 | 16, _) => tiles::<L, S, 4, 1>(&job, at, take, prefetch),
+                    (_, 2, true) => tiles::<L, S, 2, 2>(&job, at, take, prefetch),
+                    (_, 2, false) => tiles::<L, S, 2, 1>(&job, at, take, prefetch),
+                    (_, _, true) => tiles::<L, S, 1, 4>(&job, at, take, prefetch),
+                    (_, _, false) => tiles::<L, S, 1, 1>(&job, at, take, prefetch),
                 }
             }
         }
@@ -214,10 +220,11 @@ unsafe fn panels<L: Lanes, S: Step<L>>(job: Job<'_>, from: usize, to: usize, lat
     }
 }
 
-/// One row against four runs of neighbouring panels side by side; returns the first panel that is left over.
+/// One row against four runs of neighbouring panels side by side; returns the first panel that is
+/// left over.
 ///
-/// Memory is what a single row waits for, and the processor finds the pattern of every stretch of memory anew: so the
-/// four stretches are as long as can be.
+/// Memory is what a single row waits for, and the processor finds the pattern of every stretch of
+/// memory anew: so the four stretches are as long as can be.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn runs<L: Lanes, S: Step<L>>(job: &Job<'_>, from: usize, to: usize, words: usize) -> usize {
@@ -262,17 +269,18 @@ unsafe fn tiles<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     job: &Job<'_>,
     at: Place,
     take: usize,
-    later: &mut Later<'_>,
+    prefetch: &mut Prefetch<'_>,
 ) {
     for v in (0..take).step_by(V) {
         let w: [*const u32; V] = std::array::from_fn(|i| at.w.wrapping_add((v + i) * at.apart));
         for r in (0..at.rows).step_by(M) {
             let left = Left { at: at.left.at.wrapping_add(r), ..at.left };
             let c = at.c.wrapping_add(r * job.width + v * PANEL);
-            // SAFETY: within what the caller vouches for; a panel that sticks out of the output goes through a buffer,
-            // and what is read beyond a narrow panel is padding or the next step.
+            // SAFETY: within what the caller vouches for; a panel that sticks out of the output
+            // goes through a buffer, and what is read beyond a narrow panel is padding or the next
+            // step.
             unsafe {
-                let acc = sums::<L, S, M, V>(left, w, at.step, at.words, later.tile(at.words / S::HALVES, w));
+                let acc = sums::<L, S, M, V>(left, w, at.step, at.words, prefetch.tile(at.words / S::HALVES, w));
                 store::<L, M, V>(&acc, c, job.width, at.columns - v * PANEL, job.into);
             }
         }
@@ -287,7 +295,7 @@ pub(super) unsafe fn store<L: Lanes, const M: usize, const V: usize>(
     c: *mut f32,
     width: usize,
     left: usize,
-    into: Into,
+    into: Accumulate,
 ) {
     // SAFETY: the caller vouches for `M` rows of `min(left, 16·V)` columns at `c`.
     unsafe {
@@ -309,13 +317,13 @@ pub(super) unsafe fn store<L: Lanes, const M: usize, const V: usize>(
 }
 
 #[inline(always)]
-unsafe fn store_lanes<L: Lanes>(sum: L, to: *mut f32, into: Into) {
+unsafe fn store_lanes<L: Lanes>(sum: L, to: *mut f32, into: Accumulate) {
     // SAFETY: the caller vouches for 16 values at `to`.
     unsafe {
         match into {
-            Into::Set => sum.store(to),
-            Into::Add => L::load(to).add(sum).store(to),
-            Into::Scaled(scale) => L::splat(scale).fma(sum, L::load(to)).store(to),
+            Accumulate::Set => sum.store(to),
+            Accumulate::Add => L::load(to).add(sum).store(to),
+            Accumulate::Scaled(scale) => L::splat(scale).fma(sum, L::load(to)).store(to),
         }
     }
 }
@@ -338,7 +346,7 @@ pub(crate) struct Single<'a> {
     /// `[weight.n]`.
     pub(crate) out: &'a mut [f32],
     /// What happens to the sums.
-    pub(crate) into: Into,
+    pub(crate) into: Accumulate,
 }
 
 /// How strands multiply: those of one kind may go together.
@@ -366,11 +374,11 @@ struct Strand {
     w: *const u32,
     c: *mut f32,
     live: usize,
-    into: Into,
+    into: Accumulate,
 }
 
-/// Rows with weights of their own (one adapter each), four panels of the same kind at a time, so that no sum waits for
-/// itself.
+/// Rows with weights of their own (one adapter each), four panels of the same kind at a time, so
+/// that no sum waits for itself.
 pub(crate) fn multiply_each(rt: &Runtime, singles: &mut [Single<'_>]) {
     for single in singles.iter() {
         let Weight { n, k, form, .. } = single.weight;
@@ -400,7 +408,8 @@ pub(crate) fn multiply_each(rt: &Runtime, singles: &mut [Single<'_>]) {
 /// `S` is the step for pairs.
 #[inline(always)]
 unsafe fn singles_body<L: Lanes, S: Step<L>>(singles: &mut [Single<'_>]) {
-    let empty = Strand { x: std::ptr::null(), w: std::ptr::null(), c: std::ptr::null_mut(), live: 0, into: Into::Set };
+    let empty =
+        Strand { x: std::ptr::null(), w: std::ptr::null(), c: std::ptr::null_mut(), live: 0, into: Accumulate::Set };
     // Strands that wait for company, and what they have in common: kind, step and k.
     let (mut waiting, mut count, mut common) = ([empty; 4], 0, (Kind::Floats, 0, 0));
     for single in singles {
@@ -501,22 +510,22 @@ mod tests {
     }
 
     /// The plain loop: what every path must give bit for bit.
-    fn oracle(x: &[f32], w: &[f32], k: usize, c: &mut [f32], into: Into) {
+    fn oracle(x: &[f32], w: &[f32], k: usize, c: &mut [f32], into: Accumulate) {
         let n = w.len() / k;
         for (x, c) in x.chunks(k).zip(c.chunks_mut(n)) {
             for (w, c) in w.chunks(k).zip(c) {
                 let sum = x.iter().zip(w).fold(0f32, |s, (x, w)| x.mul_add(*w, s));
                 *c = match into {
-                    Into::Set => sum,
-                    Into::Add => *c + sum,
-                    Into::Scaled(scale) => scale.mul_add(sum, *c),
+                    Accumulate::Set => sum,
+                    Accumulate::Add => *c + sum,
+                    Accumulate::Scaled(scale) => scale.mul_add(sum, *c),
                 };
             }
         }
     }
 
     /// The plain loop over pairs: the odd input first.
-    fn pairs_oracle(x: &[f32], w: &[f32], k: usize, c: &mut [f32], into: Into) {
+    fn pairs_oracle(x: &[f32], w: &[f32], k: usize, c: &mut [f32], into: Accumulate) {
         let turned = |values: &[f32]| -> Vec<f32> {
             let rows =
                 values.chunks(k).flat_map(|row| row.chunks(2).flat_map(|pair| [pair.get(1).copied(), Some(pair[0])]));
@@ -549,7 +558,7 @@ mod tests {
                 let weight = spec.of(&words);
                 for isa in Isa::ALL {
                     let Some(rt) = rt.with_isa(isa) else { continue };
-                    for into in [Into::Set, Into::Add, Into::Scaled(0.3)] {
+                    for into in [Accumulate::Set, Accumulate::Add, Accumulate::Scaled(0.3)] {
                         let mut want = c0.clone();
                         let plain = if pairs { pairs_oracle } else { oracle };
                         plain(&x, &w, k, &mut want, into);

@@ -1,19 +1,20 @@
-//! Products by 8-bit weights: integer dot products in blocks of 32 inputs, combined in f32 in a fixed order.
+//! Products by 8-bit weights: integer dot products in blocks of 32 inputs, combined in f32 in a
+//! fixed order.
 //!
-//! Place in the flow: `linear` in mode `q8-2`, instead of `product`. Rows are quantised block by block as weights are
-//! ([`steps`]), with an f32 scale; a block's sum of products is an integer below 2^24, hence exact in f32 on every
-//! instruction set.
+//! Place in the flow: `linear` in mode `q8-2`, instead of `product`. Rows are quantised block by
+//! block as weights are ([`steps`]), with an f32 scale; a block's sum of products is an integer
+//! below 2^24, hence exact in f32 on every instruction set.
 //!
-//! Invariants: `Y[i][j]` is `fma(sum of block, scale of weight · scale of row, Y)` over blocks in order from zero; so
-//! the bits depend on row and weight only. Lanes are different outputs; threads split panels of outputs.
-//! Not here: float weights (`product`), adapters (always float).
+//! Invariants: `Y[i][j]` is `fma(sum of block, scale of weight · scale of row, Y)` over blocks in
+//! order from zero; so the bits depend on row and weight only. Lanes are different outputs; threads
+//! split panels of outputs. Not here: float weights (`product`), adapters (always float).
 
 use super::lanes::{Lanes, Scalar};
 use super::product::store;
-use super::tile::Later;
+use super::tile::Prefetch;
 use super::weights::{BLOCK, Form, PANEL, Weight, bytes, scale, steps, whole};
 use super::{Isa, Runtime, dispatch};
-use crate::kernels::gemm::Into;
+use crate::kernels::gemm::Accumulate;
 
 /// Blocks of a row of `k` inputs: an even number, the last one of zeros where need be.
 const fn blocks(k: usize) -> usize {
@@ -114,14 +115,15 @@ struct Job<'a> {
     out: *mut f32,
 }
 
-// SAFETY: acts and weight are only read, and threads write disjoint columns of `out`; `multiply` waits for all of them
-// while it holds the borrows the pointers came from.
+// SAFETY: acts and weight are only read, and threads write disjoint columns of `out`; `multiply`
+// waits for all of them while it holds the borrows the pointers came from.
 unsafe impl Send for Job<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Job<'_> {}
 
-/// Multiplies the rows of `acts` by every weight. `later` is memory that will be read after that.
-pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutput<'_>], later: &[&[u32]]) {
+/// Multiplies the rows of `acts` by every weight. `prefetch` is memory that will be read after
+/// that.
+pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutput<'_>], prefetch: &[&[u32]]) {
     let (m, k) = (acts.m, acts.k);
     let mut total = 0;
     for output in outputs.iter() {
@@ -137,13 +139,13 @@ pub(crate) fn multiply(rt: &Runtime, acts: &QuantActs, outputs: &mut [QuantOutpu
     let kind = Kind::of(rt.isa());
     let steps = blocks(k) * groups(m).count();
     let part = |from: usize, to: usize, task: (usize, usize)| {
-        let mut later = Later::part(later, task, (to - from) * steps * GROUPS);
+        let mut prefetch = Prefetch::part(prefetch, task, (to - from) * steps * GROUPS);
         let mut before = 0;
         for job in jobs.into_iter().flatten() {
             let panels = job.weight.n.div_ceil(PANEL);
             let (from, to) = (from.saturating_sub(before).min(panels), to.saturating_sub(before).min(panels));
             if from < to {
-                kind.run(job, from, to, &mut later);
+                kind.run(job, from, to, &mut prefetch);
             }
             before += panels;
         }
@@ -183,29 +185,29 @@ impl Kind {
         }
     }
 
-    fn run(self, job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+    fn run(self, job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-        unsafe fn vnni(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+        unsafe fn vnni(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
             // SAFETY: the caller's contract is the body's.
-            unsafe { panels::<super::lanes::Avx512>(&job, from, to, later) }
+            unsafe { panels::<super::lanes::Avx512>(&job, from, to, prefetch) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(job: Job<'_>, from: usize, to: usize, later: &mut Later<'_>) {
+        unsafe fn avx2(job: Job<'_>, from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
             // SAFETY: the caller's contract is the body's.
-            unsafe { panels::<super::lanes::Avx2>(&job, from, to, later) }
+            unsafe { panels::<super::lanes::Avx2>(&job, from, to, prefetch) }
         }
         // SAFETY: the processor was asked for the features; `multiply` checked the job.
         unsafe {
             match self {
-                Kind::Scalar => panels::<Scalar>(&job, from, to, later),
+                Kind::Scalar => panels::<Scalar>(&job, from, to, prefetch),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2(job, from, to, later),
+                Kind::Avx2 => avx2(job, from, to, prefetch),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Vnni => vnni(job, from, to, later),
+                Kind::Vnni => vnni(job, from, to, prefetch),
                 #[cfg(target_arch = "aarch64")]
-                Kind::Neon => panels::<super::lanes::Neon>(&job, from, to, later),
+                Kind::Neon => panels::<super::lanes::Neon>(&job, from, to, prefetch),
             }
         }
     }
@@ -219,7 +221,8 @@ trait Quads: Lanes {
     type Sums: Copy;
     /// Weights of 16 outputs for four inputs.
     type Bytes: Copy;
-    /// All sums at what takes the weights' offset of 128 back: the value at `offset`, where weights count as unsigned.
+    /// All sums at what takes the weights' offset of 128 back: the value at `offset`, where weights
+    /// count as unsigned.
     unsafe fn start(offset: *const u32) -> Self::Sums;
     /// Reads 16 words of weights.
     unsafe fn bytes(p: *const u32) -> Self::Bytes;
@@ -232,7 +235,7 @@ trait Quads: Lanes {
 }
 
 #[inline(always)]
-unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize, later: &mut Later<'_>) {
+unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize, prefetch: &mut Prefetch<'_>) {
     let per_row = blocks(job.weight.k) * ROW_WORDS;
     if job.m == 1 {
         // SAFETY: as below.
@@ -240,17 +243,17 @@ unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize, later: &mu
     }
     for p in from..to {
         for (first, rows) in groups(job.m) {
-            let [later] = later.tile(blocks(job.weight.k) * GROUPS, [job.weight.panel(p).0.as_ptr()]);
+            let [prefetch] = prefetch.tile(blocks(job.weight.k) * GROUPS, [job.weight.panel(p).0.as_ptr()]);
             let x = job.acts.wrapping_add(first * per_row);
             for r in (0..rows).step_by(rows.min(Q::ROWS)) {
                 let (x, first) = (x.wrapping_add(r), first + r);
                 // SAFETY: rows and panels lie within the job.
                 unsafe {
                     match rows.min(Q::ROWS) {
-                        8 => tile::<Q, 8, 1>(job, x, rows, first, [p], later),
-                        4 => tile::<Q, 4, 1>(job, x, rows, first, [p], later),
-                        2 => tile::<Q, 2, 1>(job, x, rows, first, [p], later),
-                        _ => tile::<Q, 1, 1>(job, x, rows, first, [p], later),
+                        8 => tile::<Q, 8, 1>(job, x, rows, first, [p], prefetch),
+                        4 => tile::<Q, 4, 1>(job, x, rows, first, [p], prefetch),
+                        2 => tile::<Q, 2, 1>(job, x, rows, first, [p], prefetch),
+                        _ => tile::<Q, 1, 1>(job, x, rows, first, [p], prefetch),
                     }
                 }
             }
@@ -258,7 +261,8 @@ unsafe fn panels<Q: Quads>(job: &Job<'_>, mut from: usize, to: usize, later: &mu
     }
 }
 
-/// One row against `V` runs of neighbouring panels side by side, as in `product`; returns the first panel that is left over.
+/// One row against `V` runs of neighbouring panels side by side, as in `product`; returns the first
+/// panel that is left over.
 #[inline(always)]
 unsafe fn runs<Q: Quads, const V: usize>(job: &Job<'_>, from: usize, to: usize) -> usize {
     let run = (to - from) / V;
@@ -269,7 +273,8 @@ unsafe fn runs<Q: Quads, const V: usize>(job: &Job<'_>, from: usize, to: usize) 
     from + V * run
 }
 
-/// `M` rows from `first` on, of a group of `rows`, against `V` panels; `later` is memory to be read after that.
+/// `M` rows from `first` on, of a group of `rows`, against `V` panels; `prefetch` is memory to be
+/// read after that.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
@@ -278,7 +283,7 @@ unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
     rows: usize,
     first: usize,
     panels: [usize; V],
-    mut later: *const u32,
+    mut prefetch: *const u32,
 ) {
     let w: [*const u32; V] = std::array::from_fn(|v| job.weight.panel(panels[v]).0.as_ptr());
     let mut at = 0;
@@ -299,14 +304,14 @@ unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
                         // A single row outruns its hints.
                         if M > 1 {
                             Q::prefetch(words.wrapping_add(AHEAD));
-                            Q::prefetch(later);
+                            Q::prefetch(prefetch);
                         }
                         for r in 0..M {
                             sums[v][r] = Q::dot(sums[v][r], bytes, x.wrapping_add(group * rows + r));
                         }
                     }
                     at += PANEL;
-                    later = later.wrapping_add(PANEL);
+                    prefetch = prefetch.wrapping_add(PANEL);
                 }
                 for v in 0..V {
                     let scales = if half == 0 { scales[v].0 } else { scales[v].1 };
@@ -321,7 +326,7 @@ unsafe fn tile<Q: Quads, const M: usize, const V: usize>(
         let n = job.weight.n;
         for v in 0..V {
             let column = panels[v] * PANEL;
-            store::<Q, M, 1>(&acc[v], job.out.wrapping_add(first * n + column), n, n - column, Into::Set);
+            store::<Q, M, 1>(&acc[v], job.out.wrapping_add(first * n + column), n, n - column, Accumulate::Set);
         }
     }
 }
@@ -369,8 +374,9 @@ mod x86 {
     use super::super::lanes::{Avx2, Avx512};
     use super::Quads;
 
-    // SAFETY of every block below: the methods are inlined into functions that enable the instructions, which run only
-    // after the processor was asked for them; pointers are the caller's promise.
+    // SAFETY of every block below: the methods are inlined into functions that enable the
+    // instructions, which run only after the processor was asked for them; pointers are the
+    // caller's promise.
     impl Quads for Avx2 {
         const ROWS: usize = 2;
         type Sums = [__m256i; 2];
@@ -393,8 +399,9 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, x: *const u32) -> Self::Sums {
-            // SAFETY: see the head of this block. With the row's magnitudes unsigned and its signs on the weights, no pair
-            // of products exceeds 2·127², so that the 16-bit sums never saturate.
+            // SAFETY: see the head of this block. With the row's magnitudes unsigned and its signs
+            // on the weights, no pair of products exceeds 2·127², so that the 16-bit sums never
+            // saturate.
             unsafe {
                 let x = _mm256_set1_epi32(x.read() as i32);
                 let (size, ones) = (_mm256_abs_epi8(x), _mm256_set1_epi16(1));
@@ -462,7 +469,8 @@ mod arm {
     use super::super::lanes::Neon;
     use super::Quads;
 
-    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the caller's promise.
+    // SAFETY of every block below: NEON is part of every 64-bit ARM target; pointers are the
+    // caller's promise.
     impl Quads for Neon {
         const ROWS: usize = 2;
         type Sums = [int32x4_t; 4];
@@ -485,7 +493,8 @@ mod arm {
 
         #[inline(always)]
         unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, x: *const u32) -> Self::Sums {
-            // SAFETY: see the head of this block. Products of 8 bits fit into 16, sums of two of them into 32.
+            // SAFETY: see the head of this block. Products of 8 bits fit into 16, sums of two of
+            // them into 32.
             unsafe {
                 let x = vreinterpretq_s8_u32(vdupq_n_u32(x.read()));
                 std::array::from_fn(|i| {

@@ -1,13 +1,15 @@
 //! Memory that packed weights lie in: the heap, huge pages, or a file mapped read-only.
 //!
-//! Place in the flow: under `weights`; `packed` maps files. Invariants: a region starts at a multiple of 64 bytes and
-//! its length never changes; a mapped file is never written through the mapping. Not here: what the words mean.
+//! Place in the flow: under `weights`; `packed` maps files. Invariants: a region starts at a
+//! multiple of 64 bytes and its length never changes; a mapped file is never written through the
+//! mapping. Not here: what the words mean.
 
 use std::fs::File;
 
 use memmap2::{Mmap, MmapMut};
 
-/// Bytes from which anonymous memory is asked of the system directly, so that huge pages can back it.
+/// Bytes from which anonymous memory is asked of the system directly, so that huge pages can back
+/// it.
 const HUGE_FROM: usize = 4 << 20;
 
 /// One cache line.
@@ -48,10 +50,12 @@ impl Region {
     ///
     /// What the system says when it cannot map it.
     pub(crate) fn map(file: &File) -> std::io::Result<Self> {
-        // SAFETY: the mapping is private to reading. The files are our own caches, replaced by renaming and never
-        // written in place; who truncates one under a running process ends that process, as with any program text.
+        // SAFETY: the mapping is private to reading. The files are our own caches, replaced by
+        // renaming and never written in place; who truncates one under a running process ends that
+        // process, as with any program text.
         let map = unsafe { Mmap::map(file)? };
-        // All of it is read at once, so let the system read ahead by more than it does for one page after the other.
+        // All of it is read at once, so let the system read ahead by more than it does for one page
+        // after the other.
         advise(|| map.advise(memmap2::Advice::WillNeed));
         advise(|| map.advise(memmap2::Advice::HugePage));
         let words = map.len() / size_of::<u32>();
@@ -70,7 +74,8 @@ impl Region {
             Memory::Anonymous(map) => map.as_ptr().cast(),
             Memory::File(map) => map.as_ptr().cast(),
         };
-        // SAFETY: each kind holds at least `words` initialised words from an address aligned to 64 (lines) or a page.
+        // SAFETY: each kind holds at least `words` initialised words from an address aligned to 64
+        // (lines) or a page.
         unsafe { std::slice::from_raw_parts(start, self.words) }
     }
 

@@ -1,6 +1,7 @@
 //! The instruction set and the threads that a model computes with.
 //!
-//! Invariant: neither changes a result; both are chosen once, here. Not here: the kernels themselves.
+//! Invariant: neither changes a result; both are chosen once, here. Not here: the kernels
+//! themselves.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use super::pool::Pool;
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// Portable code, fused multiply-add by `f32::mul_add`; slow where the processor is not asked for it.
+    /// Portable code, fused multiply-add by `f32::mul_add`; slow where the processor is not asked
+    /// for it.
     Scalar,
     /// AVX2 with FMA.
     Avx2,

@@ -1,27 +1,29 @@
 //! The innermost loop of every product by packed weights: rows against panels of 16 outputs.
 //!
-//! Place in the flow: `product` and `attention` choose how many rows and panels go together and where the sums end; the
-//! loop over k stands here once. A [`Step`] says what one row of words means: f32, bf16 widened to f32, or pairs of bf16.
+//! Place in the flow: `product` and `attention` choose how many rows and panels go together and
+//! where the sums end; the loop over k stands here once. A [`Step`] says what one row of words
+//! means: f32, bf16 widened to f32, or pairs of bf16.
 //!
-//! Invariant: a sum's order over k depends on the step only, never on `M` or `V`. Not here: which step (`product`).
+//! Invariant: a sum's order over k depends on the step only, never on `M` or `V`. Not here: which
+//! step (`product`).
 
 use super::lanes::Lanes;
 
-/// Words that a product asks for ahead of their use: what hides the way from main memory behind the sums.
+/// Prefetch distance in words: it hides the latency of main memory behind the sums.
 const AHEAD: usize = 512;
 /// Words of a cache line, and of one row of a panel.
 const LINE: usize = 16;
 
-/// Memory that is read after a product, asked for while the product's sums keep the processor busy.
-pub(super) struct Later<'a> {
+/// Software prefetch of the next operands while the sums of a product are computed.
+pub(super) struct Prefetch<'a> {
     spans: &'a [&'a [u32]],
-    /// Words of the first span that were asked for.
+    /// Words of the first span that were prefetched.
     at: usize,
-    /// Lines that could be asked for before the first one is: what comes too early is pushed out again.
+    /// Prefetches to skip before the first one: a line that comes too early is evicted again.
     wait: usize,
 }
 
-impl<'a> Later<'a> {
+impl<'a> Prefetch<'a> {
     /// The part of `spans` for task `i` of `tasks`, which takes `steps` steps.
     pub(super) fn part(spans: &'a [&'a [u32]], (i, tasks): (usize, usize), steps: usize) -> Self {
         let spans = &spans[spans.len() * i / tasks..spans.len() * (i + 1) / tasks];
@@ -29,7 +31,8 @@ impl<'a> Later<'a> {
         Self { spans, at: 0, wait: steps.saturating_sub(lines) }
     }
 
-    /// Where the next `steps` lines begin, of which some may lie beyond what is wanted; `otherwise` when nothing is.
+    /// Start of the next `steps` lines, some of which may lie beyond the spans; `otherwise` when
+    /// nothing is left.
     #[inline(always)]
     fn take(&mut self, steps: usize, otherwise: *const u32) -> *const u32 {
         if self.wait >= steps {
@@ -144,8 +147,8 @@ pub(super) struct Left {
     pub(super) step: usize,
 }
 
-/// Sums of `M` rows against `V` panels whose rows of words are `step` apart, over `halves` words of a row; `next` is memory
-/// to be read after that, a line for every step.
+/// Sums of `M` rows against `V` panels whose rows of words are `step` apart, over `halves` words of
+/// a row; `next` is memory to be read after that, a line for every step.
 #[inline(always)]
 pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
     left: Left,
@@ -160,7 +163,8 @@ pub(super) unsafe fn sums<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
 
 /// As [`sums`], going on from those in `acc`.
 ///
-/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without debug assertions.
+/// Loops over constant bounds and pointers that wrap keep the sums in registers, with and without
+/// debug assertions.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "constant indices are what keeps the sums in registers")]
 pub(super) unsafe fn added<L: Lanes, S: Step<L>, const M: usize, const V: usize>(
@@ -172,11 +176,13 @@ pub(super) unsafe fn added<L: Lanes, S: Step<L>, const M: usize, const V: usize>
     next: [*const u32; V],
 ) -> [[L; V]; M] {
     let (mut a, mut at) = (left.at, 0);
-    // SAFETY: rows, panels and steps are in range by the caller's contract; prefetching beyond is a hint.
+    // SAFETY: rows, panels and steps are in range by the caller's contract; prefetching beyond is a
+    // hint.
     unsafe {
         for i in 0..halves / S::HALVES {
             let right: [[S::Right; 2]; V] = std::array::from_fn(|v| S::right(panels[v].wrapping_add(at)));
-            // A single row outruns its hints: they then only stand in the way of the processor's own.
+            // A single row outruns its hints: they then only stand in the way of the processor's
+            // own.
             if M > 1 {
                 for v in 0..V {
                     L::prefetch(panels[v].wrapping_add(at + AHEAD));

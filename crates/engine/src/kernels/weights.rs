@@ -1,21 +1,25 @@
 //! Weights in the order the kernels read them, in four number formats.
 //!
-//! Place in the flow: `packed` lays tensors out in a [`Region`](super::region::Region) by [`Spec`]s; `product` multiplies
-//! by them; `forward` looks up embedding rows and `backward` asks for plain rows again.
+//! Place in the flow: `packed` lays tensors out in a [`Region`](super::region::Region) by
+//! [`Spec`]s; `product` multiplies by them; `forward` looks up embedding rows and `backward` asks
+//! for plain rows again.
 //!
-//! **Layout.** A weight `[n, k]` (n outputs, k inputs) lies in panels of 16 outputs, each panel one run of memory, so
-//! that a product is a single stream:
+//! **Layout.** A weight `[n, k]` (n outputs, k inputs) lies in panels of 16 outputs, each panel one
+//! run of memory, so that a product is a single stream:
 //! - [`Form::F32`]: `[k][16]` f32.
-//! - [`Form::Bf16`]: `[k/2][16]` pairs of bf16, the even k in the low half; an odd k's partner is 0 and never multiplied.
+//! - [`Form::Bf16`]: `[k/2][16]` pairs of bf16, the even k in the low half; an odd k's partner is 0
+//!   and never multiplied.
 //! - [`Form::Pairs`]: as `Bf16`, and no value is smaller than mode `bf16dot-1` multiplies.
-//! - [`Form::Q8`]: `[k/64]` times two blocks of 32 inputs: 16 pairs of bf16 scales, the first block's in the low half, then
-//!   `[16][16][4]` bytes, each the 8-bit weight plus 128, so that the processor's unsigned-by-signed dot product applies.
-//!   34 bytes hold 32 weights, and every row of 16 words is a cache line.
+//! - [`Form::Q8`]: `[k/64]` times two blocks of 32 inputs: 16 pairs of bf16 scales, the first
+//!   block's in the low half, then `[16][16][4]` bytes, each the 8-bit weight plus 128, so that the
+//!   processor's unsigned-by-signed dot product applies. 34 bytes hold 32 weights, and every row of
+//!   16 words is a cache line.
 //!
-//! The last panel of the float forms is 8 wide when 8 outputs suffice; kernels then read 8 words too far and drop those
-//! lanes, for which 8 words of padding stand at the end.
+//! The last panel of the float forms is 8 wide when 8 outputs suffice; kernels then read 8 words
+//! too far and drop those lanes, for which 8 words of padding stand at the end.
 //!
-//! **Invariant:** `F32` and, for values that are such already, `Bf16` and `Pairs` lose nothing. Not here: files, arithmetic.
+//! **Invariant:** `F32` and, for values that are such already, `Bf16` and `Pairs` lose nothing. Not
+//! here: files, arithmetic.
 
 use super::pairs;
 
@@ -96,8 +100,8 @@ impl Spec {
 
     /// Packs row-major `values` `[n, k]` into `words`, the whole region.
     ///
-    /// Values that are not bf16 are rounded to the nearest one, ties to even, in [`Form::Bf16`] and [`Form::Pairs`];
-    /// tiny ones become zero in the latter.
+    /// Values that are not bf16 are rounded to the nearest one, ties to even, in [`Form::Bf16`] and
+    /// [`Form::Pairs`]; tiny ones become zero in the latter.
     pub(crate) fn pack(&self, values: &[f32], words: &mut [u32]) {
         assert_eq!(values.len(), self.n * self.k, "a weight has n·k values");
         let words = &mut words[self.offset..][..self.words()];
@@ -178,11 +182,12 @@ pub(crate) fn scale(values: &[f32; BLOCK]) -> f32 {
     largest[0] / 127.0
 }
 
-/// Within four million of it f32 holds whole numbers only, so that adding it rounds to one, whose low byte is the sum's.
+/// Within four million of it f32 holds whole numbers only, so that adding it rounds to one, whose
+/// low byte is the sum's.
 const WHOLE: f32 = (3 << 22) as f32;
 
-/// How many steps of `scale` each value is, as whole numbers: to the nearest, ties to even, at most 127 either way; none for
-/// steps below f32's normal range.
+/// How many steps of `scale` each value is, as whole numbers: to the nearest, ties to even, at most
+/// 127 either way; none for steps below f32's normal range.
 #[inline(always)]
 pub(crate) fn steps(values: &[f32; BLOCK], scale: f32) -> [f32; BLOCK] {
     let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
@@ -225,7 +230,8 @@ pub(crate) struct Weight<'a> {
 }
 
 impl Weight<'_> {
-    /// Words of panel `p` and the words from one step of k to the next. The slice reaches to the weight's end.
+    /// Words of panel `p` and the words from one step of k to the next. The slice reaches to the
+    /// weight's end.
     pub(super) fn panel(&self, p: usize) -> (&[u32], usize) {
         let (at, step) = panel(self.form, self.n, self.k, p);
         (&self.words[at..], step)
@@ -317,7 +323,8 @@ mod tests {
         for (values, back) in values.chunks(k).zip(back.chunks(k)) {
             for (values, back) in values.chunks(BLOCK).zip(back.chunks(BLOCK)) {
                 let step = values.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
-                // The scale is a bf16: off by 2^-9 at most, which moves the largest by a quarter of a step.
+                // The scale is a bf16: off by 2^-9 at most, which moves the largest by a quarter of
+                // a step.
                 assert!(values.iter().zip(back).all(|(x, y)| (x - y).abs() <= 0.751 * step));
             }
         }

@@ -1,15 +1,17 @@
 //! Safe code of other crates, compiled for the widest instructions at hand.
 //!
-//! Attribution multiplies long rows in f64; this lets it do so at full width without unsafe code of its own.
-//! **Invariant:** only speed depends on the processor, provided that the work rounds the same whether it fuses or not.
+//! Attribution multiplies long rows in f64; this lets it do so at full width without unsafe code of
+//! its own. **Invariant:** only speed depends on the processor, provided that the work rounds the
+//! same whether it fuses or not.
 
 /// Work that gains from wide instructions.
 pub trait Wide {
     /// What it gives.
     type Output;
 
-    /// Does the work. Mark it `#[inline(always)]`, with all that it calls in its loops: only then is it compiled anew for
-    /// the wide instructions. `FUSE` says whether fused multiply-add is an instruction, so that it costs nothing.
+    /// Does the work. Mark it `#[inline(always)]`, with all that it calls in its loops: only then
+    /// is it compiled anew for the wide instructions. `FUSE` says whether fused multiply-add is an
+    /// instruction, so that it costs nothing.
     fn run<const FUSE: bool>(self) -> Self::Output;
 }
 

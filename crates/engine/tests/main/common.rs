@@ -26,7 +26,8 @@ pub(crate) fn tiny_config(tied: bool) -> ModelConfig {
     }
 }
 
-/// Every family with what it can add: biases, normalised heads, stretched positions, heads of their own width.
+/// Every family with what it can add: biases, normalised heads, stretched positions, heads of their
+/// own width.
 pub(crate) fn families() -> [ModelConfig; 3] {
     let with = |arch, head_dim| ModelConfig { arch, head_dim, ..tiny_config(true) };
     let yarn = RopeScaling::Yarn { factor: 4.0, attention: 1.2, fast: 8.0, slow: 1.0, original: 16, truncate: true };

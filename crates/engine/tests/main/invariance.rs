@@ -176,7 +176,8 @@ fn no_output_differs_by_batch_threads_chunks_or_instruction_set_in_any_numeric_m
         let base = in_mode(mode, Runtime::new(1).with_isa(Isa::Scalar).unwrap());
         // Every other sequence has an adapter of its own, two share one, their ranks differ.
         let mut loras: Vec<Lora> = (0..8).map(|i| busy_lora(&base, 1 + 3 * (i % 4), i as u64)).collect();
-        // Some hold bf16 only, as checkpoints do: their factors are packed, and in one mode multiplied, in another form.
+        // Some hold bf16 only, as checkpoints do: their factors are packed, and in one mode
+        // multiplied, in another form.
         for lora in &mut loras[..4] {
             let short: Vec<f32> = lora.params().iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
             lora.set_params(&short).unwrap();

@@ -40,7 +40,8 @@ fn check(name: &str) {
         assert!((sum / want - 1.0).abs() < 1e-3, "sum of log-probabilities {sum}, expected {want}");
         assert_eq!(scores[prompt.len() - 1..], run.logprobs, "decoding and scoring disagree");
 
-        // Ours leaves special tokens out, and with them the spaces that the reference puts around them.
+        // Ours leaves special tokens out, and with them the spaces that the reference puts around
+        // them.
         let spoken = case["text"].as_str().unwrap().trim_start_matches("<|start_story|> ");
         if !spoken.contains("<unk>") {
             assert_eq!(tokenizer.decode(&whole), spoken);

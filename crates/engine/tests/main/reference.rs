@@ -1,4 +1,5 @@
-//! The engine against transformers and PEFT on models of every family, made from a generator that both sides run.
+//! The engine against transformers and PEFT on models of every family, made from a generator that
+//! both sides run.
 //!
 //! `tests/parity/make.py` says how weights are made and wrote the golden outputs beside it.
 
@@ -55,7 +56,8 @@ fn model(golden: &Value, dir: &Path) -> Model {
     let text = golden["config"].to_string();
     let config = ModelConfig::parse(text.as_bytes()).unwrap();
     let (seed, shift) = (integer(&golden["seed"]), integer(&golden["shift"]) as i32);
-    // A model of one value everywhere, to learn names and shapes; the values then follow from the names.
+    // A model of one value everywhere, to learn names and shapes; the values then follow from the
+    // names.
     let count = config.num_params() as usize;
     let shape = Model::from_params(config.clone(), &vec![0.0; count]).unwrap();
     let made: Vec<(String, Vec<usize>, Vec<f32>)> = shape
@@ -86,8 +88,8 @@ fn write_tensors(path: &Path, tensors: Vec<(String, Vec<usize>, Vec<f32>)>) {
 fn adapter(entry: &Value, model: &Model, dir: &Path) -> Lora {
     fs::write(dir.join("adapter_config.json"), entry["config"].to_string()).unwrap();
     let (seed, shift) = (integer(&entry["seed"]), integer(&entry["shift"]) as i32);
-    // Which maps have an adapter, and of which rank, is what is under test, so that the file's tensors are taken from
-    // the reference's gradients where it has them.
+    // Which maps have an adapter, and of which rank, is what is under test, so that the file's
+    // tensors are taken from the reference's gradients where it has them.
     let Some(reference) = entry["gradients"].as_object() else {
         let config = openledger_engine::LoraConfig::all_linear(integer(&entry["config"]["r"]) as usize);
         let all = Lora::init(model, &config, 1).unwrap();

@@ -5,22 +5,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openledger_protocol::sum_tree::SumTree;
-use openledger_protocol::{Address, Amount, B256, Entry, PayoutTree, ReceiptId, Signature, merkle};
+use openledger_protocol::{
+    Address, Amount, B256, CreditState, Entry, PayoutTree, Receipt, ReceiptId, Signature, SignedNote, word,
+};
 
 use super::published::{Filed, Published, PublishedError, Trees, places_of};
 use super::{Known, Refutation, lines, spans};
 use crate::proof::ReceiptPlace;
 
-/// What an examination came to; both lists empty: the proposal is what this watcher would have proposed.
+/// The result of an examination; both lists empty: the proposal is what this watcher would have
+/// proposed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Examined {
     /// The faults, each with its proof.
     pub refutations: Vec<Refutation>,
-    /// What is not as this watcher computes it and no proof decides: the jury's.
+    /// Differences from this watcher's results that no proof decides; they are for the jury.
     pub disputed: Vec<String>,
 }
 
-/// Examines what was published under a proposal's roots by what a watcher knows.
+/// The place of the price among a receipt's words.
+pub(super) const PRICE: usize = 25;
+
+/// Examines a publication under a proposal's roots against a watcher's knowledge.
 ///
 /// **Cost:** `O(n log n)` hashes in receipts, entries and accounts.
 ///
@@ -39,14 +45,17 @@ pub fn examine(published: &Published, known: &Known) -> Result<Examined, Publish
         totals(&trees, known, &mut found)?;
     }
     signatures(&trees, known, &mut found);
-    duplicates(&trees, known, &mut found);
+    duplicates(&trees, known, &mut found)?;
+    notes(&trees, known, &mut found);
     lines::faults(&trees, known, &mut found);
+    lines::bound(&trees, known, &mut found)?;
     spans::faults(&trees, known, &mut found);
     let disputed = if found.is_empty() { disputed(published, known) } else { Vec::new() };
     Ok(Examined { refutations: found, disputed })
 }
 
-/// Neighbours of which the first may not stand left of the second; an empty place counts as the highest key.
+/// Neighbours of which the first may not stand left of the second; an empty place counts as the
+/// highest key.
 fn out_of_order<K: Ord>(keys: impl Iterator<Item = Option<K>>) -> Vec<usize> {
     let keys: Vec<Option<K>> = keys.collect();
     let wrong = |pair: &[Option<K>]| match pair {
@@ -80,25 +89,32 @@ fn order(trees: &Trees<'_>) -> Vec<Refutation> {
     found
 }
 
-fn filed_ids(published: &Published) -> BTreeSet<ReceiptId> {
-    published.receipts.iter().flatten().map(|filed| filed.id).collect()
-}
-
-/// Receipts that the proposer signed, of the epoch's time, that are not in it.
+/// Receipts that the proposer signed, of the epoch's time, that are not in it or under whose id
+/// another one stands.
 fn omissions(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
     let published = trees.published;
-    let ids = filed_ids(published);
+    let filed: BTreeMap<ReceiptId, (usize, B256)> = published
+        .receipts
+        .iter()
+        .enumerate()
+        .filter_map(|(at, filed)| filed.as_ref().map(|filed| (filed.id, (at, filed.struct_hash()))))
+        .collect();
     for signed in &known.receipts {
         let (receipt, domain) = (&signed.receipt, published.domain);
-        let in_time = receipt.time > known.last_cutoff && receipt.time <= published.cutoff;
-        let digest = domain.digest(receipt.struct_hash());
+        let in_time = receipt.time > known.last_cutoff && receipt.time <= published.header.cutoff;
+        let struct_hash = receipt.struct_hash();
+        let there = filed.get(&receipt.id());
         if signed.domain == domain
-            && receipt.node == published.proposer
+            && receipt.node == published.header.node
             && in_time
-            && !ids.contains(&receipt.id())
-            && signed.signature.verify(digest, published.proposer).is_ok()
+            && there.is_none_or(|&(_, other)| other != struct_hash)
+            && signed.signature.verify(domain.digest(struct_hash), published.header.node).is_ok()
         {
-            found.extend(trees.no_receipt(receipt.id()).map(|gap| Refutation::Omission {
+            let gap = match there {
+                Some(&(at, _)) => trees.receipt_at(at).map(|place| vec![place]),
+                None => trees.no_receipt(receipt.id()),
+            };
+            found.extend(gap.map(|gap| Refutation::Omission {
                 words: Box::new(receipt.words()),
                 signature: signed.signature.0.to_vec(),
                 gap,
@@ -109,7 +125,7 @@ fn omissions(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
 
 /// Entries of receipts that are not in the epoch: one of each receipt.
 fn strays(trees: &Trees<'_>, found: &mut Vec<Refutation>) {
-    let mut ids = filed_ids(trees.published);
+    let mut ids: BTreeSet<ReceiptId> = trees.published.receipts.iter().flatten().map(|filed| filed.id).collect();
     for (at, entry) in trees.published.entries.iter().enumerate() {
         let Some(entry) = entry.as_ref().filter(|entry| ids.insert(entry.receipt)) else { continue };
         if let (Some(line), Some(gap)) = (trees.entry_at(at), trees.no_receipt(entry.receipt)) {
@@ -133,7 +149,7 @@ fn totals(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) -> Resu
     let accounts: BTreeSet<Address> = expected.keys().chain(stated.keys()).copied().collect();
     let mut leaves: Vec<_> = known.payouts.iter().collect();
     leaves.sort_by_key(|payout| payout.account);
-    let before = SumTree::new(leaves.iter().map(|payout| payout.leaf(published.domain)).collect())?;
+    let before = SumTree::committed(leaves.iter().map(|payout| payout.leaf(published.domain)).collect())?;
     let leaves: Vec<_> = leaves.into_iter().map(Some).collect();
     for account in accounts {
         let should = expected.get(&account).copied().unwrap_or(Some(Amount::ZERO));
@@ -151,23 +167,31 @@ fn totals(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) -> Resu
     Ok(())
 }
 
-/// Receipts filed under another id, not signed by their node, or of a node that never had a bond.
+/// Receipts filed under another id or price, not signed by the proposer, of a node that never had a
+/// bond, of values that do not exist, or with a note that they did not announce.
 fn signatures(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
     for (at, filed) in trees.published.receipts.iter().enumerate() {
         let Some(filed) = filed else { continue };
         let sound = |filed: &Filed| {
-            let node = Address::from_slice(&filed.words[0][12..]);
-            let id = openledger_protocol::keccak_words(&filed.words[1..3]);
+            let [version, kind, credit_state, node, ..] = filed.words;
+            let node = Address::from_slice(&node[12..]);
+            let known_values = version == word(2u8) && kind <= word(3u8) && credit_state <= word(2u8);
+            let priced = filed.words[PRICE] == word(filed.price);
+            let announced = filed.note_hash == B256::ZERO || credit_state == word(CreditState::Deferred as u8);
+            let filed_right = filed.id == Receipt::id_of(&filed.words) && priced && announced;
             let digest = trees.published.domain.digest(filed.struct_hash());
             let signature = <[u8; 65]>::try_from(filed.signature.as_ref()).map(Signature);
             let signed = signature.is_ok_and(|signature| signature.verify(digest, node).is_ok());
-            signed && filed.id.0 == id && known.bonded.contains(&node)
+            let operator = node == trees.published.header.node && known.bonded.contains(&node);
+            signed && operator && known_values && filed_right
         };
         if !sound(filed) {
             found.extend(trees.receipt_at(at).map(|place| Refutation::Signature {
                 id: filed.id,
                 words: Box::new(filed.words),
                 signature: filed.signature.to_vec(),
+                note_hash: filed.note_hash,
+                price: filed.price,
                 path: place.proof,
             }));
         }
@@ -175,21 +199,49 @@ fn signatures(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
 }
 
 /// Receipts that an earlier epoch holds.
-fn duplicates(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
+fn duplicates(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) -> Result<(), PublishedError> {
     for epoch in &known.epochs {
-        let leaves: Vec<B256> = epoch.receipts.iter().map(|receipt| receipt.leaf(trees.published.domain)).collect();
+        let leaves = epoch.receipts.iter().map(|receipt| receipt.node(trees.published.domain)).collect();
+        let tree = SumTree::committed(leaves)?;
         for (at, filed) in trees.published.receipts.iter().enumerate() {
             let Some(filed) = filed else { continue };
             let Ok(there) = epoch.receipts.binary_search_by_key(&filed.id, |receipt| receipt.id) else { continue };
-            if let (Some(receipt), Some(proof)) = (trees.receipt_at(at), merkle::prove(&leaves, there as u64)) {
+            if let (Some(receipt), Some(proof)) = (trees.receipt_at(at), tree.prove(there as u64)) {
                 let earlier = ReceiptPlace { receipt: Some(epoch.receipts[there].clone()), proof };
                 found.push(Refutation::Duplicate { receipt, earlier_epoch: epoch.number, earlier });
             }
         }
     }
+    Ok(())
 }
 
-/// Receipts whose lines are others than the watcher's, within what proofs allow; receipts nobody can read.
+/// Credit notes that the proposer signed for a receipt that is filed with another one, or with none
+/// although the note was in time; and filed notes that are of another receipt or came late.
+fn notes(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
+    let header = &trees.published.header;
+    for (at, filed) in trees.published.receipts.iter().enumerate() {
+        let Some(filed) = filed else { continue };
+        let Some(receipt) = trees.receipt_at(at) else { continue };
+        if let Some(note) = known.note_of(filed).flatten().filter(|n| n.receipt != filed.id || n.time > header.cutoff) {
+            let (receipt, note) = (receipt.clone(), Box::new(note));
+            found.push(Refutation::Note { receipt, note, signature: None });
+        }
+        let other = |signed: &&SignedNote| {
+            let wrong = match filed.note_hash {
+                B256::ZERO => signed.note.time <= header.cutoff,
+                hash => signed.note.struct_hash() != hash,
+            };
+            signed.note.receipt == filed.id && wrong && signed.verify(trees.published.domain, header.node).is_ok()
+        };
+        if let Some(SignedNote { note, signature }) = known.notes.iter().find(other) {
+            let (note, signature) = (Box::new(note.clone()), Some(*signature));
+            found.push(Refutation::Note { receipt, note, signature });
+        }
+    }
+}
+
+/// Receipts whose lines are others than the watcher's, within what proofs allow; receipts nobody
+/// can read.
 fn disputed(published: &Published, known: &Known) -> Vec<String> {
     let mut lines: BTreeMap<ReceiptId, Vec<&Entry>> = BTreeMap::new();
     for entry in published.entries.iter().flatten() {

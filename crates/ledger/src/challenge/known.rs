@@ -1,16 +1,19 @@
-//! What a watcher knows without the proposer: titles and epochs from the chain, answers and records from its store.
+//! The knowledge of a watcher without the proposer: titles and epochs from the chain, answers and
+//! records from its store.
 //!
-//! Pure data: `node` fills it for the [`Names`] that a proposal mentions. **Invariant:** what is missing in a map does not
-//! exist on chain (for titles), or is not known here (for answers and texts), and then nothing is concluded from it.
+//! Pure data: `node` fills it for the [`Names`] that a proposal mentions. **Invariant:** what is
+//! missing in a map does not exist on chain (for titles), or is not known here (for answers and
+//! texts), and then nothing is concluded from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use openledger_protocol::ReceiptLeaf;
 use openledger_protocol::{
-    Address, B256, ContributionId, DatanetId, Entry, ModelId, Payout, ReceiptBundle, RecordRef, SignedReceipt, Span,
+    Address, B256, ContributionId, CreditNote, DatanetId, Entry, ModelId, Params, Payout, ReceiptBundle, RecordRef,
+    SignedNote, SignedReceipt, Span,
 };
 
-use super::published::Published;
-use crate::proof::ReceiptLeaf;
+use super::published::{Filed, Published};
 use crate::rule::SplitRule;
 
 /// A contribution as registered: the preimage of its slot on chain.
@@ -44,7 +47,7 @@ pub struct KnownModel {
     pub rule: SplitRule,
     /// Whether it has a parent.
     pub has_parent: bool,
-    /// Who gets the stakers' line; `None`: insurance.
+    /// The account of the stakers' line; `None`: insurance.
     pub stake_vault: Option<Address>,
 }
 
@@ -88,6 +91,30 @@ pub struct RecordText {
     pub salt: B256,
 }
 
+/// Governed numbers with the time in which they are or were in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownParams {
+    /// The numbers.
+    pub params: Params,
+    /// From when, in seconds since 1970.
+    pub since: u64,
+    /// Until when, exclusively; `None` while they are in force.
+    pub until: Option<u64>,
+}
+
+impl KnownParams {
+    /// Seconds by which a use of the numbers may miss their time, as the `Params` contract has it:
+    /// a node learns of a change some time after it, and clocks differ.
+    pub const GRACE: u64 = 3600;
+
+    /// Whether a receipt of `time` may have used them.
+    #[must_use]
+    pub fn usable_at(&self, time: u64) -> bool {
+        let ended = self.until.is_some_and(|until| time >= until.saturating_add(Self::GRACE));
+        self.since <= time.saturating_add(Self::GRACE) && !ended
+    }
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -105,17 +132,21 @@ pub struct Known {
     pub platform: PlatformLines,
     /// Nodes that ever put a bond at stake.
     pub bonded: BTreeSet<Address>,
-    /// Receipts that somebody holds, whoever signed them: the proposer may not leave out its own.
+    /// Receipts in the hands of watchers, of any signer: the proposer may not leave out its own.
     pub receipts: Vec<SignedReceipt>,
+    /// Credit notes in the hands of watchers, of any signer.
+    pub notes: Vec<SignedNote>,
+    /// Governed numbers that are or were in force, by their hash.
+    pub params: BTreeMap<B256, KnownParams>,
     /// Answers by the struct hash of their receipt.
     pub answers: BTreeMap<B256, Answered>,
     /// Models.
     pub models: BTreeMap<ModelId, KnownModel>,
-    /// Holders of models at a block, where the chain can still tell.
+    /// Holders of models at a block, where the chain still has them.
     pub model_holders: BTreeMap<(ModelId, u64), Address>,
     /// Contributions.
     pub batches: BTreeMap<ContributionId, KnownBatch>,
-    /// Holders of contributions at a block, where the chain can still tell.
+    /// Holders of contributions at a block, where the chain still has them.
     pub holders: BTreeMap<(ContributionId, u64), Address>,
     /// Published versions.
     pub versions: BTreeSet<(DatanetId, u64)>,
@@ -124,11 +155,23 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes in what a bundle tells about its receipt: the answer and the spans, where they are those that were signed.
+    /// The credit note that a receipt is filed with: `None` when it is not known, `Some(None)` when
+    /// there is none.
+    pub(super) fn note_of(&self, filed: &Filed) -> Option<Option<CreditNote>> {
+        if filed.note_hash == B256::ZERO {
+            return Some(None);
+        }
+        let notes = self.notes.iter().map(|signed| &signed.note);
+        notes.into_iter().find(|note| note.struct_hash() == filed.note_hash).cloned().map(Some)
+    }
+
+    /// Takes in a bundle's receipt and note, and its answer and lines where they are the signed
+    /// ones.
     pub fn learn(&mut self, bundle: &ReceiptBundle) {
         let receipt = &bundle.signed.receipt;
         let same = openledger_protocol::output_root(&bundle.completion.text) == receipt.output;
-        if same && bundle.credits.spans_root() == receipt.spans_root {
+        let spans_root = bundle.note.as_ref().map_or(receipt.spans_root, |signed| signed.note.spans_root);
+        if same && bundle.credits.spans_root() == spans_root {
             let answered = Answered {
                 text: bundle.completion.text.clone(),
                 spans: bundle.credits.spans.clone(),
@@ -137,14 +180,17 @@ impl Known {
             self.answers.insert(receipt.struct_hash(), answered);
         }
         self.receipts.push(bundle.signed.clone());
+        self.notes.extend(bundle.note.clone());
     }
 }
 
-/// What a proposal mentions, and a watcher has to look up on chain.
+/// The names in a proposal that a watcher looks up on chain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names {
     /// Nodes that its receipts name.
     pub nodes: BTreeSet<Address>,
+    /// Hashes of governed numbers.
+    pub params: BTreeSet<B256>,
     /// Models, each with the blocks at which its holder counts.
     pub models: BTreeSet<(ModelId, u64)>,
     /// Contributions, each with the blocks at which its holder counts.
@@ -156,7 +202,7 @@ pub struct Names {
 }
 
 impl Published {
-    /// What it mentions, with the spans of the `answers` that are known.
+    /// The names in it, with those in the spans of the known `answers`.
     #[must_use]
     pub fn names(&self, answers: &BTreeMap<B256, Answered>) -> Names {
         let mut names = Names::default();
@@ -164,6 +210,7 @@ impl Published {
         for filed in self.receipts.iter().flatten() {
             let Some(receipt) = filed.receipt() else { continue };
             names.nodes.insert(receipt.node);
+            names.params.insert(receipt.params);
             names.models.insert((receipt.model, receipt.holder_block));
             blocks.insert(filed.id, receipt.holder_block);
             for span in answers.get(&filed.struct_hash()).into_iter().flat_map(|answered| &answered.spans) {

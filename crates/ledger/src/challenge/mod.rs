@@ -1,21 +1,22 @@
-//! Refutations: what is wrong with a proposed epoch, with the proof that `Verifier.sol` takes for it.
+//! Refutations: what is wrong with a proposed epoch, with the proof that `Verifier.sol` takes for
+//! it.
 //!
 //! # Place in the flow
 //!
-//! Whoever watches a proposal gets what lies under its roots ([`Published`]), gathers what it knows itself from the chain
-//! and from receipts and records ([`Known`]) and asks [`examine`]. `node` encodes each [`Refutation`] and sends one of them
-//! to `Payouts`; one is enough to drop a proposal.
+//! A watcher fetches the leaves under a proposal's roots ([`Published`]), gathers its own knowledge
+//! from the chain, from receipts and from records ([`Known`]) and calls [`examine`]. `node` encodes
+//! each [`Refutation`] and sends one of them to `Payouts`; one is enough to drop a proposal.
 //!
 //! # Invariants
 //!
-//! - **Judged as the contract judges.** A refutation is made only where the rules of `Verifier.sol` find a fault, from data
-//!   that leads to the proposal's own roots.
+//! - **Judged as the contract judges.** A refutation is made only where the rules of `Verifier.sol`
+//!   find a fault, from data that leads to the proposal's own roots.
 //! - **An honest proposal has none**, whatever stands in it.
 //!
 //! # Not here
 //!
-//! The encoding (`chain`), reading the chain (`node`). What no proof decides (how a pot was divided by scores) is told by
-//! [`Examined::disputed`] and is the jury's.
+//! The encoding (`chain`), reading the chain (`node`). Differences that no proof decides, such
+//! as the division of a pot by scores, stand in [`Examined::disputed`] and are for the jury.
 
 mod examine;
 mod known;
@@ -26,10 +27,13 @@ mod spans;
 mod tests;
 
 use openledger_protocol::merkle::Proof;
-use openledger_protocol::{Address, B256, Entry, ReceiptId, Span};
+use openledger_protocol::sum_tree::{SumNode, SumProof};
+use openledger_protocol::{Address, Amount, B256, CreditNote, Entry, ReceiptId, ReceiptWords, Signature, Span};
 
 pub use self::examine::{Examined, examine};
-pub use self::known::{Answered, Batch, Known, KnownBatch, KnownEpoch, KnownModel, Names, PlatformLines, RecordText};
+pub use self::known::{
+    Answered, Batch, Known, KnownBatch, KnownEpoch, KnownModel, KnownParams, Names, PlatformLines, RecordText,
+};
 pub use self::published::{Filed, PayoutPlace, Published, PublishedError};
 use crate::proof::{EntryPlace, ReceiptPlace};
 
@@ -37,11 +41,13 @@ use crate::proof::{EntryPlace, ReceiptPlace};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OpenedReceipt {
     /// The words that were signed.
-    pub words: [B256; 29],
+    pub words: ReceiptWords,
     /// keccak-256 of the signature.
     pub signature_hash: B256,
+    /// The struct hash of its credit note; zero: none.
+    pub note_hash: B256,
     /// Its place under the receipts root.
-    pub path: Proof,
+    pub path: SumProof,
 }
 
 /// A chunk of a text, or the proof that none stands there; `path.index` is its number.
@@ -58,15 +64,18 @@ pub struct ChunkPlace {
 pub struct OpenedSpan {
     /// The receipt.
     pub receipt: OpenedReceipt,
+    /// The credit note that the receipt is filed with.
+    pub note: Option<CreditNote>,
     /// The span.
     pub span: Span,
-    /// Its place under the receipt's spans root.
+    /// Its place under the spans root of the note or, without one, of the receipt.
     pub path: Proof,
     /// The contribution as registered.
     pub batch: Batch,
 }
 
-/// One fault of a proposal and its proof: a variant for each fault of `IVerifier.sol`, in its order.
+/// One fault of a proposal and its proof: a variant for each fault of `IVerifier.sol`, in its
+/// order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refutation {
     /// Record and answer differ at a byte of a span, or one of them has no such byte.
@@ -110,31 +119,38 @@ pub enum Refutation {
         /// There.
         earlier: ReceiptPlace,
     },
-    /// The receipt's shares are not its model's (no line), a line is wrong (one), or is there twice (two).
+    /// The receipt's shares are not its model's or its governed numbers were never in force (no
+    /// line), a line is wrong (one), or is there twice (two).
     Split {
         /// The receipt.
         receipt: Box<OpenedReceipt>,
         /// The lines.
         lines: Vec<EntryPlace>,
     },
-    /// A receipt without its node's signature, without a bonded node, or filed under another id.
+    /// A receipt without the proposer's signature, without a bonded node, of a version, kind or
+    /// credit state that does not exist, filed under another id or price, or with a credit note
+    /// that it did not announce.
     Signature {
-        /// What it is filed under.
+        /// The id that it is filed under.
         id: ReceiptId,
         /// Its words.
-        words: Box<[B256; 29]>,
+        words: Box<ReceiptWords>,
         /// Its signature.
         signature: Vec<u8>,
+        /// The struct hash of its credit note; zero: none.
+        note_hash: B256,
+        /// The price it is filed under.
+        price: Amount,
         /// Its place.
-        path: Proof,
+        path: SumProof,
     },
-    /// A receipt that the proposer signed is missing.
+    /// A receipt that the proposer signed is missing, or another one stands under its id.
     Omission {
         /// Its words.
-        words: Box<[B256; 29]>,
+        words: Box<ReceiptWords>,
         /// Its signature.
         signature: Vec<u8>,
-        /// The places between which it is missing.
+        /// The places between which it is missing, or the one that has its id.
         gap: Vec<ReceiptPlace>,
     },
     /// An owner's or contributor's line pays another than the holder.
@@ -157,10 +173,41 @@ pub enum Refutation {
         /// The places between which its receipt is missing.
         gap: Vec<ReceiptPlace>,
     },
+    /// The lines of a receipt do not sum to its price, or the epoch pays another line than the
+    /// receipt binds.
+    Lines {
+        /// The receipt.
+        receipt: Box<OpenedReceipt>,
+        /// The credit note that it is filed with.
+        note: Option<Box<CreditNote>>,
+        /// The difference.
+        wrong: WrongLines,
+    },
+    /// The proposer signed another credit note for a receipt than the one it is filed with, or
+    /// filed it without the one that it signed in time; or, without a signature, the one it is
+    /// filed with is of another receipt or came late.
+    Note {
+        /// The receipt's place.
+        receipt: ReceiptPlace,
+        /// The other note, or the one that is filed.
+        note: Box<CreditNote>,
+        /// The proposer's signature of the other note.
+        signature: Option<Signature>,
+    },
+}
+
+/// How the lines that are paid and those that a receipt binds do not agree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WrongLines {
+    /// The two nodes under the lines root, which do not sum to the price.
+    Sum([SumNode; 2]),
+    /// A line of the epoch, and what stands at its number among the receipt's lines; beyond their
+    /// places the first one.
+    Line(Box<[EntryPlace; 2]>),
 }
 
 impl Refutation {
-    /// What is wrong, in a word or two.
+    /// The fault in a word or two.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -174,11 +221,13 @@ impl Refutation {
             Self::Payee { .. } => "wrong payee",
             Self::ReceiptOrder(_) | Self::EntryOrder(_) | Self::PayoutOrder(_) => "wrong order",
             Self::Entry { .. } => "entry without receipt",
+            Self::Lines { .. } => "wrong lines",
+            Self::Note { .. } => "wrong credit note",
         }
     }
 }
 
 /// The place of an entry that stands there.
-fn entry_place(entry: &Entry, proof: openledger_protocol::sum_tree::SumProof) -> EntryPlace {
+fn entry_place(entry: &Entry, proof: SumProof) -> EntryPlace {
     EntryPlace { entry: Some(entry.clone()), proof }
 }

@@ -1,60 +1,86 @@
-//! What a proposer publishes: the leaves under its three roots, in their order.
+//! The publication of a proposer: the leaves under its three roots, in their order.
 //!
-//! **Invariant:** [`Trees`] exist only of leaves that lead to the header's roots. Order, doubles and gaps are kept as they
-//! were published: they may be the fault.
+//! **Invariant:** [`Trees`] exist only of leaves that lead to the header's roots. Order, doubles
+//! and gaps are kept as they were published: they may be the fault.
 
 use alloy_primitives::Bytes;
 use openledger_protocol::sum_tree::{SumNode, SumProof, SumTree};
 use openledger_protocol::{
-    Address, AmountError, B256, Domain, Entry, EpochHeader, Payout, Receipt, ReceiptId, keccak, keccak_words, merkle,
+    Address, Amount, AmountError, B256, Domain, Entry, EpochHeader, Payout, Receipt, ReceiptId, ReceiptLeaf,
+    ReceiptWords, keccak,
 };
 use serde::{Deserialize, Serialize};
 
 use super::OpenedReceipt;
 use crate::epoch::ClosedEpoch;
-use crate::proof::{EntryPlace, ReceiptLeaf, ReceiptPlace, around};
+use crate::proof::{EntryPlace, ReceiptPlace, around, places};
 
-/// Why nothing can be said about a proposal from what was published.
+/// The reason why a publication proves nothing about a proposal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishedError {
-    /// The leaves do not lead to a root of the header: they are not what was proposed, so what was is withheld.
-    /// Ask the proposer again; a proposal whose leaves nobody gets is the jury's.
+    /// The leaves do not lead to a root of the header: they are not what was proposed, so what was
+    /// is withheld. Ask the proposer again; a proposal whose leaves nobody gets is the jury's.
     #[error("the published {0} do not lead to the proposed root")]
     NotUnderRoot(&'static str),
     /// The finalized epochs that were given do not lead to the chain's payout root.
     #[error("the earlier payouts do not lead to the finalized payout root")]
     Earlier,
-    /// Sums beyond 128 bits, which the chain takes from nobody.
+    /// Sums beyond 128 bits, which the chain refuses.
     #[error(transparent)]
     Amount(#[from] AmountError),
 }
 
 /// A receipt as it stands in a proposal: signed or not, whatever its words say.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filed {
-    /// What it is filed under.
+    /// The id that it is filed under.
     pub id: ReceiptId,
     /// Its words.
-    pub words: [B256; 29],
-    /// What stands for its signature.
+    #[serde(with = "words")]
+    pub words: ReceiptWords,
+    /// The bytes in place of its signature.
     pub signature: Bytes,
+    /// The struct hash of its credit note; zero: none.
+    pub note_hash: B256,
+    /// The price it is filed under: the sum of its leaf.
+    pub price: Amount,
+}
+
+/// Words in JSON: a list of exactly as many as a receipt has.
+mod words {
+    use openledger_protocol::{B256, Receipt, ReceiptWords};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(words: &ReceiptWords, serializer: S) -> Result<S::Ok, S::Error> {
+        words.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReceiptWords, D::Error> {
+        let words = Vec::<B256>::deserialize(deserializer)?;
+        let wrong = |words: Vec<B256>| format!("{} words, a receipt has {}", words.len(), Receipt::WORDS);
+        words.try_into().map_err(|words| serde::de::Error::custom(wrong(words)))
+    }
 }
 
 impl Filed {
     /// The EIP-712 struct hash of the words.
     #[must_use]
     pub fn struct_hash(&self) -> B256 {
-        let mut words = vec![keccak(Receipt::type_string())];
-        words.extend_from_slice(&self.words);
-        keccak_words(&words)
+        Receipt::struct_hash_of(&self.words)
     }
 
-    /// What its leaf is made of.
+    /// The preimage of its leaf.
     #[must_use]
     pub fn leaf(&self) -> ReceiptLeaf {
-        let signature_hash = keccak(&self.signature);
-        ReceiptLeaf { id: self.id, struct_hash: self.struct_hash(), signature_hash }
+        ReceiptLeaf {
+            id: self.id,
+            struct_hash: self.struct_hash(),
+            signature_hash: keccak(&self.signature),
+            note_hash: self.note_hash,
+            price: self.price,
+        }
     }
 
     /// The receipt, where the words are one.
@@ -67,23 +93,20 @@ impl Filed {
 /// An account's place in a payout tree; `None` is an empty one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PayoutPlace {
-    /// What stands there.
+    /// The leaf at this place.
     pub payout: Option<Payout>,
     /// Where.
     pub proof: SumProof,
 }
 
-/// A proposal and the leaves under its roots; `None` is an empty place before the last leaf, which no honest one has.
+/// A proposal and the leaves under its roots; `None` is an empty place before the last leaf, which
+/// no honest one has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Published {
     /// Chain and `Payouts` contract.
     pub domain: Domain,
-    /// What was proposed.
+    /// The proposal; its node answers for it.
     pub header: EpochHeader,
-    /// Receipts up to this time are in, in seconds since 1970.
-    pub cutoff: u64,
-    /// Who answers for it.
-    pub proposer: Address,
     /// The leaves under `receipts_root`.
     pub receipts: Vec<Option<Filed>>,
     /// The leaves under `entries_root`.
@@ -93,33 +116,36 @@ pub struct Published {
 }
 
 impl Published {
-    /// What the proposer of `closed` publishes.
+    /// The publication of the proposer of `closed`.
     #[must_use]
-    pub fn of(closed: &ClosedEpoch, cutoff: u64, proposer: Address) -> Self {
-        let filed = closed.receipts.iter().map(|signed| Filed {
-            id: signed.receipt.id(),
+    pub fn of(closed: &ClosedEpoch) -> Self {
+        let filed = closed.receipts.iter().zip(&closed.receipt_leaves).map(|(signed, leaf)| Filed {
+            id: leaf.id,
             words: signed.receipt.words(),
             signature: Bytes::copy_from_slice(&signed.signature.0),
+            note_hash: leaf.note_hash,
+            price: leaf.price,
         });
         Self {
             domain: closed.domain,
             header: closed.header.clone(),
-            cutoff,
-            proposer,
             receipts: filed.map(Some).collect(),
             entries: closed.entries.iter().cloned().map(Some).collect(),
             payouts: closed.payouts.payouts().iter().cloned().map(Some).collect(),
         }
     }
 
-    /// The header that the leaves lead to; number and count of receipts are taken as they stand.
+    /// The header that the leaves lead to; node, number, cutoff and count of receipts are taken as
+    /// they stand.
     ///
     /// # Errors
     /// [`AmountError`] for sums beyond 128 bits.
     pub fn computed(&self) -> Result<EpochHeader, AmountError> {
-        let (entries, payouts) = (self.entries_tree()?.root(), self.payout_tree()?.root());
+        let (receipts, entries) = (self.receipts_tree()?.root(), self.entries_tree()?.root());
+        let payouts = self.payout_tree()?.root();
         Ok(EpochHeader {
-            receipts_root: merkle::root(&self.receipt_leaves()),
+            receipts_root: receipts.hash,
+            receipts_total: receipts.sum,
             entries_root: entries.hash,
             entries_total: entries.sum,
             payout_root: payouts.hash,
@@ -128,39 +154,41 @@ impl Published {
         })
     }
 
-    /// The two nodes under the entries root and under the payout root, as a proposal shows them.
+    /// The two nodes under the roots of receipts, entries and payouts, as a proposal shows them.
     ///
     /// # Errors
     /// [`AmountError`] for sums beyond 128 bits.
-    pub fn tops(&self) -> Result<[[SumNode; 2]; 2], AmountError> {
-        Ok([self.entries_tree()?.top(), self.payout_tree()?.top()])
+    pub fn tops(&self) -> Result<[[SumNode; 2]; 3], AmountError> {
+        Ok([self.receipts_tree()?.top(), self.entries_tree()?.top(), self.payout_tree()?.top()])
     }
 
-    fn receipt_leaves(&self) -> Vec<B256> {
-        let leaf = |filed: &Option<Filed>| filed.as_ref().map(|filed| filed.leaf().leaf(self.domain));
-        self.receipts.iter().map(|filed| leaf(filed).unwrap_or_default()).collect()
+    fn receipts_tree(&self) -> Result<SumTree, AmountError> {
+        let leaf = |filed: &Filed| filed.leaf().node(self.domain);
+        SumTree::committed(self.receipts.iter().map(|filed| filed.as_ref().map(leaf).unwrap_or_default()).collect())
     }
 
     fn entries_tree(&self) -> Result<SumTree, AmountError> {
-        SumTree::new(self.entries.iter().map(|entry| entry.as_ref().map(Entry::leaf).unwrap_or_default()).collect())
+        SumTree::committed(
+            self.entries.iter().map(|entry| entry.as_ref().map(Entry::leaf).unwrap_or_default()).collect(),
+        )
     }
 
     fn payout_tree(&self) -> Result<SumTree, AmountError> {
         let leaf = |payout: &Payout| payout.leaf(self.domain);
-        SumTree::new(self.payouts.iter().map(|payout| payout.as_ref().map(leaf).unwrap_or_default()).collect())
+        SumTree::committed(self.payouts.iter().map(|payout| payout.as_ref().map(leaf).unwrap_or_default()).collect())
     }
 
     /// The trees that proofs are made from.
     pub(super) fn trees(&self) -> Result<Trees<'_>, PublishedError> {
         let trees = Trees {
             published: self,
-            receipts: self.receipt_leaves(),
+            receipts: self.receipts_tree()?,
             entries: self.entries_tree()?,
             payouts: self.payout_tree()?,
         };
         let header = &self.header;
-        let (entries, payouts) = (trees.entries.root(), trees.payouts.root());
-        if merkle::root(&trees.receipts) != header.receipts_root {
+        let (receipts, entries, payouts) = (trees.receipts.root(), trees.entries.root(), trees.payouts.root());
+        if (receipts.hash, receipts.sum) != (header.receipts_root, header.receipts_total) {
             return Err(PublishedError::NotUnderRoot("receipts"));
         }
         if (entries.hash, entries.sum) != (header.entries_root, header.entries_total) {
@@ -173,10 +201,10 @@ impl Published {
     }
 }
 
-/// What was published, with its trees.
+/// A publication with its trees.
 pub(super) struct Trees<'a> {
     pub(super) published: &'a Published,
-    receipts: Vec<B256>,
+    receipts: SumTree,
     entries: SumTree,
     payouts: SumTree,
 }
@@ -184,12 +212,12 @@ pub(super) struct Trees<'a> {
 impl Trees<'_> {
     /// Places of the padded receipts tree.
     pub(super) fn receipt_places(&self) -> usize {
-        self.receipts.len().max(1).next_power_of_two()
+        usize::try_from(places(self.published.receipts.len())).unwrap_or(usize::MAX)
     }
 
     pub(super) fn receipt_at(&self, index: usize) -> Option<ReceiptPlace> {
         let receipt = self.published.receipts.get(index).and_then(Option::as_ref).map(Filed::leaf);
-        Some(ReceiptPlace { receipt, proof: merkle::prove(&self.receipts, index as u64)? })
+        Some(ReceiptPlace { receipt, proof: self.receipts.prove(index as u64)? })
     }
 
     pub(super) fn entry_at(&self, index: usize) -> Option<EntryPlace> {
@@ -202,12 +230,14 @@ impl Trees<'_> {
         Some(PayoutPlace { payout, proof: self.payouts.prove(index as u64)? })
     }
 
-    /// The receipt at a place, opened; `None` where it is filed under another id, which no contract opens.
+    /// The receipt at a place, opened; `None` where it is filed under another id or price, which no
+    /// contract opens.
     pub(super) fn open(&self, index: usize) -> Option<OpenedReceipt> {
         let filed = self.published.receipts.get(index)?.as_ref()?;
-        filed.receipt().filter(|receipt| receipt.id() == filed.id)?;
-        let path = merkle::prove(&self.receipts, index as u64)?;
-        Some(OpenedReceipt { words: filed.words, signature_hash: keccak(&filed.signature), path })
+        filed.receipt().filter(|receipt| receipt.id() == filed.id && receipt.price == filed.price)?;
+        let path = self.receipts.prove(index as u64)?;
+        let (signature_hash, note_hash) = (keccak(&filed.signature), filed.note_hash);
+        Some(OpenedReceipt { words: filed.words, signature_hash, note_hash, path })
     }
 
     /// The places between which a receipt is missing; the leaves are in order.

@@ -1,14 +1,14 @@
-//! Spans that name what is not there, and spans whose bytes are others in the record than in the answer.
+//! Spans that name a missing record, and spans whose bytes differ between record and answer.
 //!
-//! The rules are those of `Verifier.recordFault` and `Verifier.spanFault`. Whoever sends such a refutation makes two chunks
-//! public.
+//! The rules are those of `Verifier.recordFault` and `Verifier.spanFault`. Such a refutation makes
+//! two chunks public.
 
 use openledger_protocol::merkle::{self, Proof};
 use openledger_protocol::{B256, CHUNK_BYTES, Span, chunk_leaf, chunk_root, record_leaf};
 
 use super::known::{Answered, KnownBatch, RecordText};
 use super::published::Trees;
-use super::{Batch, ChunkPlace, Known, OpenedReceipt, OpenedSpan, Refutation};
+use super::{Batch, ChunkPlace, Known, OpenedSpan, Refutation};
 
 /// Adds the faults of every receipt whose answer is known.
 pub(super) fn faults(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
@@ -16,28 +16,29 @@ pub(super) fn faults(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutatio
         let Some(filed) = filed else { continue };
         let Some(answered) = known.answers.get(&filed.struct_hash()) else { continue };
         let Some(opened) = trees.open(at) else { continue };
+        let Some(note) = known.note_of(filed) else { continue };
         let leaves: Vec<B256> = answered.spans.iter().map(Span::leaf).collect();
         for (place, span) in answered.spans.iter().enumerate() {
             let Some(path) = merkle::prove(&leaves, place as u64) else { continue };
-            found.extend(fault(&opened, span, path, answered, known, trees.published.domain.chain_id));
+            let named = OpenedSpan {
+                receipt: opened.clone(),
+                note: note.clone(),
+                span: span.clone(),
+                path,
+                batch: Batch::default(),
+            };
+            found.extend(fault(named, answered, known, trees.published.domain.chain_id));
         }
     }
 }
 
-fn fault(
-    receipt: &OpenedReceipt,
-    span: &Span,
-    path: Proof,
-    answered: &Answered,
-    known: &Known,
-    chain_id: u64,
-) -> Option<Refutation> {
+fn fault(named: OpenedSpan, answered: &Answered, known: &Known, chain_id: u64) -> Option<Refutation> {
+    let span = &named.span;
     let there = known.batches.get(&span.record.contribution);
-    let opened = |batch: Batch| Box::new(OpenedSpan { receipt: receipt.clone(), span: span.clone(), path, batch });
-    let Some(KnownBatch { batch, leaves }) = there else { return Some(Refutation::Record(opened(Batch::default()))) };
+    let Some(KnownBatch { batch, leaves }) = there else { return Some(Refutation::Record(Box::new(named))) };
     let published = known.versions.contains(&(span.datanet, span.version));
     if !published || batch.datanet != span.datanet || span.record.index >= batch.count {
-        return Some(Refutation::Record(opened(*batch)));
+        return Some(Refutation::Record(Box::new(OpenedSpan { batch: *batch, ..named })));
     }
     let RecordText { text, salt } = known.texts.get(&span.record)?;
     let (content_root, length) = (chunk_root(*salt, text.as_bytes()), u32::try_from(text.len()).ok()?);
@@ -50,7 +51,8 @@ fn fault(
     }
     let (offset, record, output) = difference(span, text.as_bytes(), *salt, answered.text.as_bytes())?;
     let record_siblings = proof.siblings;
-    Some(Refutation::Span { opened: opened(*batch), content_root, length, record_siblings, offset, record, output })
+    let opened = Box::new(OpenedSpan { batch: *batch, ..named });
+    Some(Refutation::Span { opened, content_root, length, record_siblings, offset, record, output })
 }
 
 /// The first byte of a span that is not the same on both sides, with the two chunks that show it.
@@ -64,7 +66,7 @@ pub(super) fn difference(
     for offset in 0..span.length {
         let (in_record, in_output) = (at(span.record_offset, offset)?, at(span.output_offset, offset)?);
         let Some(truth) = record.get(in_record) else {
-            // Beyond the record's length, which its leaf tells: no chunk is read.
+            // Beyond the record's length, which stands in its leaf: no chunk is read.
             let unread = || ChunkPlace { chunk: None, path: Proof { index: 0, siblings: Vec::new() } };
             return Some((offset, unread(), unread()));
         };
@@ -75,8 +77,9 @@ pub(super) fn difference(
     None
 }
 
-/// The chunk that holds a byte, or what proves that there is none: the empty place, or, beyond the padded tree, a chunk that
-/// tells its depth. `None` for a byte beyond an empty text's only place, which no proof reaches.
+/// The chunk that holds a byte, or what proves that there is none: the empty place, or, beyond the
+/// padded tree, a chunk that shows its depth. `None` for a byte beyond an empty text's only place,
+/// which no proof reaches.
 fn chunk_at(text: &[u8], salt: B256, position: usize) -> Option<ChunkPlace> {
     let chunks: Vec<&[u8]> = text.chunks(CHUNK_BYTES).collect();
     let number = position / CHUNK_BYTES;

@@ -1,13 +1,18 @@
-//! What an answer was and rests on: request, completion, credits and manifest against the receipt.
+//! The content of an answer: request, completion, credits and manifest against the receipt.
 
 use openledger_protocol::{
-    Coverage, Layer, Manifest, Receipt, ReceiptBundle, Score, keccak, output_root, request_hash, sha256,
+    Coverage, Layer, Manifest, Receipt, ReceiptBundle, ReceiptKind, Score, context_root, keccak, output_root,
+    parents_root, request_hash, sha256,
 };
 
-use super::Faults;
+use super::credited::Credited;
+use super::faults::Faults;
 
-/// The request by its hash; the completion by the hashes of what made it, its text, its seed and its counts.
+/// The request by its hash; the completion by the hashes of what made it, its text, its seed and
+/// its counts.
 pub(super) fn request_and_completion(bundle: &ReceiptBundle, receipt: &Receipt, faults: &mut Faults) {
+    let answer = receipt.kind == ReceiptKind::Answer;
+    faults.holds("signed.receipt.kind", answer, "is not `answer`, which this kind of bundle is for");
     match request_hash(&bundle.request) {
         Ok(hash) => faults.equal("request", &hash, &receipt.request),
         Err(error) => faults.add("request", error),
@@ -35,6 +40,12 @@ pub(super) fn request_and_completion(bundle: &ReceiptBundle, receipt: &Receipt, 
     }
 }
 
+/// The receipts and passages that the answer follows from, by their roots.
+pub(super) fn lineage(bundle: &ReceiptBundle, receipt: &Receipt, faults: &mut Faults) {
+    faults.equal("parents", &parents_root(&bundle.parents), &receipt.parents);
+    faults.equal("context", &context_root(&bundle.context), &receipt.context);
+}
+
 /// The manifest's hashes against the receipt's.
 pub(super) fn manifest(manifest: &Manifest, receipt: &Receipt, faults: &mut Faults) {
     faults.equal("manifest.base", &manifest.base, &receipt.base);
@@ -44,13 +55,21 @@ pub(super) fn manifest(manifest: &Manifest, receipt: &Receipt, faults: &mut Faul
     faults.equal("manifest.methods", &manifest.methods_hash(), &receipt.methods);
 }
 
-/// Coverage, methods, spans and scores against the receipt's roots, the answer's bytes and the manifest's weights.
-pub(super) fn credits(bundle: &ReceiptBundle, manifest: &Manifest, receipt: &Receipt, faults: &mut Faults) {
+/// Coverage, methods, spans and scores against the roots that were signed, the answer's bytes and
+/// the manifest's weights.
+pub(super) fn credits(
+    bundle: &ReceiptBundle,
+    manifest: &Manifest,
+    receipt: &Receipt,
+    credited: &Credited,
+    faults: &mut Faults,
+) {
     let credits = &bundle.credits;
+    let signed = credited.coverage;
     for (name, found, signed) in [
-        ("credits.coverage.spans", credits.coverage.spans, receipt.coverage_spans),
-        ("credits.coverage.influence", credits.coverage.influence, receipt.coverage_influence),
-        ("credits.coverage.retrieval", credits.coverage.retrieval, receipt.coverage_retrieval),
+        ("credits.coverage.spans", credits.coverage.spans, signed.spans),
+        ("credits.coverage.influence", credits.coverage.influence, signed.influence),
+        ("credits.coverage.retrieval", credits.coverage.retrieval, signed.retrieval),
     ] {
         faults.equal(name, &found, &signed);
         faults.holds(name, found <= Coverage::FULL, "is above one");
@@ -58,8 +77,8 @@ pub(super) fn credits(bundle: &ReceiptBundle, manifest: &Manifest, receipt: &Rec
     let uncovered = credits.spans.is_empty() && credits.coverage.spans > 0;
     faults.holds("credits.coverage.spans", !uncovered, "is above zero, but there is no span");
     faults.equal("credits.methods", &sha256(credits.methods.join("\n")), &receipt.methods);
-    faults.equal("credits.spans", &credits.spans_root(), &receipt.spans_root);
-    faults.equal("credits.scores", &credits.scores_root(), &receipt.scores_root);
+    faults.equal("credits.spans", &credits.spans_root(), &credited.spans_root);
+    faults.equal("credits.scores", &credits.scores_root(), &credited.scores_root);
     let spans_sorted = credits.spans.is_sorted_by_key(|span| (span.output_offset, span.record));
     faults.holds("credits.spans", spans_sorted, "are not ordered by output offset and record");
     let scores_sorted = credits.scores.is_sorted_by(|a, b| (a.layer, a.record) < (b.layer, b.record));
@@ -69,7 +88,9 @@ pub(super) fn credits(bundle: &ReceiptBundle, manifest: &Manifest, receipt: &Rec
     for (at, score) in credits.scores.iter().enumerate().filter(|(_, score)| score.layer != Layer::Retrieval) {
         faults.holds(format!("credits.scores[{at}].datanet"), trained(score), "is not in the manifest");
     }
-    training_weights(bundle, manifest, faults);
+    if !credited.pending {
+        training_weights(bundle, manifest, faults);
+    }
 }
 
 /// Spans lie inside the answer and name versions that were trained on.

@@ -1,57 +1,50 @@
-//! Checks one answer from three files alone: its bundle, its epoch's header and its model's manifest.
+//! Checks one answer from three files alone: its bundle, its epoch's header and its model's
+//! manifest.
 //!
-//! The last step a stranger takes: every hash, signature, price and line is computed again, and what does not agree is named
-//! by its path in the files, such as `signed.receipt.price`, `epoch.header.total` or `manifest.base`.
+//! The last step a stranger takes: every hash, signature, price and line is computed again, and
+//! what does not agree is named by its path in the files, such as `signed.receipt.price`,
+//! `epoch.header.total` or `manifest.base`.
 //!
-//! # How it tells which side was changed
+//! # How it decides which side was changed
 //!
-//! A receipt stands in a bundle twice, decoded and as words; whichever the signature fits is taken as what was signed, and
-//! everything else is compared with that. The annex does the same for what the words leave out.
+//! A receipt stands in a bundle twice, decoded and as words; whichever the signature fits is taken
+//! as what was signed, and everything else is compared with that. The annex has a hash for each
+//! part that the words leave out; the `annex` word shows whether the hash or the part was changed.
 //!
 //! # Not here
 //!
-//! Running the model again (`serving`), opening records under spans (`attribution`), the chain: compare
-//! [`Verified::epoch_hash`] with the header that `Payouts` announced (`EpochProposed`), and [`Verified::manifest`] with `Models`.
+//! Running the model again (`serving`), opening records under spans (`attribution`), the chain:
+//! compare [`Verified::epoch_hash`] with the header that `Payouts` announced (`EpochProposed`), and
+//! [`Verified::manifest`] with `Models`.
 
 mod content;
+mod credited;
+mod faults;
 mod settlement;
 
-use std::fmt;
-
 use openledger_protocol::{
-    Address, Amount, Annex, B256, Domain, Manifest, RECEIPT_FIELDS, Receipt, ReceiptBundle, ReceiptId,
+    Address, Amount, Annex, B256, Domain, Manifest, Receipt, ReceiptBundle, ReceiptId, ReceiptWords,
 };
 use serde::Serialize;
 
+use self::faults::Faults;
 use crate::epoch::ExportedEpoch;
 
-/// Something that does not agree with what was signed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Fault {
-    /// The path of the field in its file; `epoch.` and `manifest.` begin those of the other two files.
-    pub field: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
+pub use self::faults::Fault;
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.reason)
-    }
-}
-
-/// What a check found to be true.
+/// The facts that a check confirmed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Verified {
     /// The receipt.
     pub receipt: ReceiptId,
     /// The node that signed it.
     pub node: Address,
-    /// What the answer cost, to the last unit of its lines.
+    /// The price of the answer, to the last unit of its lines.
     pub price: Amount,
     /// The manifest's hash; `Models` keeps it.
     pub manifest: B256,
-    /// The hash of the epoch's header, to compare with that of the proposal on chain. `None` when no epoch was given.
+    /// The hash of the epoch's header, to compare with that of the proposal on chain. `None` when
+    /// no epoch was given.
     pub epoch_hash: Option<B256>,
 }
 
@@ -87,11 +80,14 @@ fn verify(bundle: &ReceiptBundle, epoch: Option<&ExportedEpoch>, manifest: &Mani
             B256::ZERO
         }
     };
-    annex(bundle, &receipt, domain, manifest_hash, &mut faults);
+    annex(bundle, &receipt, manifest_hash, &mut faults);
     content::request_and_completion(bundle, &receipt, &mut faults);
+    content::lineage(bundle, &receipt, &mut faults);
     content::manifest(manifest, &receipt, &mut faults);
-    content::credits(bundle, manifest, &receipt, &mut faults);
-    settlement::price_and_split(bundle, manifest, &receipt, &mut faults);
+    let credited = credited::credited(bundle, &receipt, domain, &mut faults);
+    content::credits(bundle, manifest, &receipt, &credited, &mut faults);
+    settlement::params(bundle, &receipt, &mut faults);
+    settlement::price_and_split(bundle, manifest, &receipt, &credited, &mut faults);
     if let Some(epoch) = epoch {
         settlement::header(epoch, &mut faults);
         settlement::inclusion(bundle, epoch, &receipt, domain, &mut faults);
@@ -108,35 +104,13 @@ fn verify(bundle: &ReceiptBundle, epoch: Option<&ExportedEpoch>, manifest: &Mani
     })
 }
 
-/// The faults found so far.
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn add(&mut self, field: impl Into<String>, reason: impl fmt::Display) {
-        self.0.push(Fault { field: field.into(), reason: reason.to_string() });
-    }
-
-    /// Notes a fault unless `found` is what was signed or computed.
-    fn equal<T: PartialEq + fmt::Debug>(&mut self, field: impl Into<String>, found: &T, expected: &T) {
-        if found != expected {
-            self.add(field, format!("is {found:?}, expected {expected:?}"));
-        }
-    }
-
-    fn holds(&mut self, field: impl Into<String>, holds: bool, otherwise: &str) {
-        if !holds {
-            self.add(field, otherwise);
-        }
-    }
-}
-
-/// The receipt and domain that the signature fits, as far as any does; differences from them are faults.
+/// The receipt and domain that the signature fits, as far as any does; differences from them are
+/// faults.
 fn signed_receipt(bundle: &ReceiptBundle, epoch: Option<&ExportedEpoch>, faults: &mut Faults) -> (Receipt, Domain) {
     let fields = &bundle.signed.receipt;
-    let words: Option<[B256; 29]> = bundle.words.as_slice().try_into().ok();
+    let words: Option<ReceiptWords> = bundle.words.as_slice().try_into().ok();
     if words.is_none() {
-        faults.add("words", format!("{} words, a receipt has 29", bundle.words.len()));
+        faults.add("words", format!("{} words, a receipt has {}", bundle.words.len(), Receipt::WORDS));
     }
     let from_words = words.and_then(|words| Receipt::from_words(&words).ok());
     let ours = bundle.signed.domain;
@@ -152,7 +126,7 @@ fn signed_receipt(bundle: &ReceiptBundle, epoch: Option<&ExportedEpoch>, faults:
 
     let (fields_true, words_true) =
         (*fields == receipt && was_signed, from_words.as_ref() == Some(&receipt) && was_signed);
-    for (at, (name, word)) in RECEIPT_FIELDS.iter().zip(fields.words()).enumerate() {
+    for (at, (name, word)) in Receipt::FIELDS.iter().zip(fields.words()).enumerate() {
         let Some(other) = bundle.words.get(at).filter(|&&other| other != word) else { continue };
         if !fields_true {
             faults.add(format!("signed.receipt.{name}"), format!("is {word}, the word beside it {other}"));
@@ -177,7 +151,7 @@ fn signed_receipt(bundle: &ReceiptBundle, epoch: Option<&ExportedEpoch>, faults:
 }
 
 /// Where in the files stands what each field of the annex is the hash of.
-const ANNEX_SOURCES: [&str; 8] = [
+const ANNEX_SOURCES: [&str; Annex::WORDS] = [
     "completion.prompt",
     "completion.prompt_ids",
     "completion.output_ids",
@@ -185,19 +159,16 @@ const ANNEX_SOURCES: [&str; 8] = [
     "completion.finish_reason",
     "terms",
     "manifest",
-    "entries",
 ];
 
-/// Checks what the words leave out against the annex, and the annex against its signature.
-fn annex(bundle: &ReceiptBundle, receipt: &Receipt, domain: Domain, manifest: B256, faults: &mut Faults) {
-    let stated = &bundle.annex.annex;
-    let computed = match Annex::of(&bundle.completion, &bundle.terms, manifest, &bundle.entries) {
+/// Checks what the words leave out against the annex, and the annex against the receipt's word.
+fn annex(bundle: &ReceiptBundle, receipt: &Receipt, manifest: B256, faults: &mut Faults) {
+    let stated = &bundle.annex;
+    let computed = match Annex::of(&bundle.completion, &bundle.terms, manifest) {
         Ok(computed) => computed,
         Err(error) => return faults.add("completion", error),
     };
-    let fits =
-        |annex: &Annex| bundle.annex.signature.verify(domain.digest(annex.struct_hash(receipt)), receipt.node).is_ok();
-    let computed_signed = fits(&computed);
+    let computed_signed = computed.struct_hash() == receipt.annex;
     let pairs = stated.words().into_iter().zip(computed.words());
     for (at, (stated, computed)) in pairs.enumerate().filter(|(_, (stated, computed))| stated != computed) {
         if computed_signed {
@@ -206,5 +177,6 @@ fn annex(bundle: &ReceiptBundle, receipt: &Receipt, domain: Domain, manifest: B2
             faults.add(ANNEX_SOURCES[at], format!("hashes to {computed}, the annex says {stated}"));
         }
     }
-    faults.holds("annex.signature", computed_signed || fits(stated), "is not the node's, for this receipt and annex");
+    let signed = computed_signed || stated.struct_hash() == receipt.annex;
+    faults.holds("annex", signed, "is not the annex that the receipt binds");
 }

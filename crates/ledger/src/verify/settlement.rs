@@ -1,17 +1,45 @@
-//! What an answer cost and who was paid: price, split, epoch header and inclusion, computed again.
+//! The money of an answer: price, split, epoch header and inclusion, computed again.
 
 use openledger_protocol::sum_tree::{self, SumNode};
 use openledger_protocol::{
-    Domain, Entry, EpochHeader, Manifest, Receipt, ReceiptBundle, SignedReceipt, keccak_words, merkle,
+    Domain, Entry, EpochHeader, Manifest, Params, Receipt, ReceiptBundle, SignedReceipt, keccak_words, lines_root,
+    merkle,
 };
 
-use super::Faults;
+use super::credited::Credited;
+use super::faults::Faults;
+use crate::deferred::training_credits;
 use crate::epoch::ExportedEpoch;
 use crate::rule::SplitRule;
-use crate::split::{SplitError, split};
+use crate::split::{Rules, SplitError, split};
 
-/// The price follows from the counts, and the lines from price, rule, mix, credits and terms.
-pub(super) fn price_and_split(bundle: &ReceiptBundle, manifest: &Manifest, receipt: &Receipt, faults: &mut Faults) {
+/// The governed numbers are those of the receipt's hash and within their bounds.
+pub(super) fn params(bundle: &ReceiptBundle, receipt: &Receipt, faults: &mut Faults) {
+    let params = &bundle.params;
+    if let Err(error) = params.check() {
+        faults.add(format!("params.{}", error.field), error);
+    }
+    if params.hash() == receipt.params {
+        return;
+    }
+    // Where the receipt was signed under the first record, the number that differs can be named.
+    if receipt.params == Params::GENESIS.hash() {
+        for (name, found, expected) in params.differences(&Params::GENESIS) {
+            faults.add(format!("params.{name}"), format!("is {found}, expected {expected}"));
+        }
+    } else {
+        faults.add("params", format!("hash to {}, the receipt says {}", params.hash(), receipt.params));
+    }
+}
+
+/// The price follows from the counts, and the lines from price, rules, credits and terms.
+pub(super) fn price_and_split(
+    bundle: &ReceiptBundle,
+    manifest: &Manifest,
+    receipt: &Receipt,
+    credited: &Credited,
+    faults: &mut Faults,
+) {
     let terms = &bundle.terms;
     match crate::price(receipt.tokens_in, receipt.tokens_out, &terms.prices) {
         Ok(price) => faults.equal("terms.prices", &price, &receipt.price),
@@ -24,8 +52,14 @@ pub(super) fn price_and_split(bundle: &ReceiptBundle, manifest: &Manifest, recei
         Err(error) => return faults.add("signed.receipt", error),
     };
     faults.equal("signed.receipt.contributors_bps", &receipt.contributors_bps, &rule.contributors_bps());
-    let (id, credits) = (receipt.id(), &bundle.credits);
-    match split(id, receipt.price, &rule, &manifest.mix, credits, &terms.holders, &terms.parties) {
+    match lines_root(&bundle.entries) {
+        Ok(root) => faults.equal("entries", &root, &credited.lines),
+        Err(error) => faults.add("entries", error),
+    }
+    let training = credited.pending.then(|| training_credits(manifest));
+    let credits = training.as_ref().unwrap_or(&bundle.credits);
+    let rules = Rules { shares: rule, mix: manifest.mix, params: &bundle.params };
+    match split(receipt.id(), receipt.price, &rules, credits, &terms.holders, &terms.parties) {
         Ok(expected) => lines(&bundle.entries, &expected, faults),
         Err(error) => {
             let field = match error {
@@ -67,6 +101,8 @@ pub(super) fn header(epoch: &ExportedEpoch, faults: &mut Faults) {
         }
     }
     faults.holds("epoch.hash", fields_true || words_true, "is not the hash of the header");
+    let header = &epoch.header;
+    faults.equal("epoch.header.receipts_total", &header.receipts_total, &header.entries_total);
 }
 
 /// The receipt and each of its lines stand in the epoch.
@@ -78,14 +114,18 @@ pub(super) fn inclusion(
     faults: &mut Faults,
 ) {
     let header = &epoch.header;
+    faults.equal("epoch.header.node", &header.node, &receipt.node);
+    faults.holds("epoch.header.cutoff", receipt.time <= header.cutoff, "is before the time of the receipt");
+    let note = bundle.note.as_ref().map(|signed| &signed.note).filter(|note| note.time <= header.cutoff);
     let signed = SignedReceipt { domain, receipt: receipt.clone(), signature: bundle.signed.signature };
     match &bundle.inclusion {
         None => faults.add("inclusion", "is missing: the receipt is in no closed epoch, or its proof was left out"),
         Some(proof) => {
-            let there = merkle::verify(header.receipts_root, signed.leaf(), proof);
+            let root = SumNode { hash: header.receipts_root, sum: header.receipts_total };
+            let there = sum_tree::verify(root, signed.leaf(note), proof);
             faults.holds("inclusion", there, "does not lead from the receipt to the epoch's receipts root");
             let counted = proof.index < header.receipt_count.into()
-                && proof.siblings.len() == merkle::depth(header.receipt_count.into()) as usize;
+                && proof.siblings.len() == merkle::depth(header.receipt_count.into()).max(1) as usize;
             faults.holds("inclusion", counted, "is not a place among the epoch's receipts");
         }
     }

@@ -1,11 +1,12 @@
-//! The seeded generator of `docs/formats.md`: its digests are those of `vectors/differential.json`, which Solidity and
-//! TypeScript compute again.
+//! The seeded generator of `docs/formats.md`: its digests are those of `vectors/differential.json`,
+//! which Solidity and TypeScript compute again.
 //!
-//! `UPDATE_VECTORS=1 OPENLEDGER_LONG=1 cargo test -p openledger-ledger differential` rewrites the file.
+//! `UPDATE_VECTORS=1 OPENLEDGER_LONG=1 cargo test -p openledger-ledger differential` rewrites the
+//! file.
 
 use std::collections::BTreeMap;
 
-use openledger_ledger::{Parties, SplitRule, split};
+use openledger_ledger::{Parties, Rules, SplitRule, split};
 use openledger_protocol::sum_tree::{self, SumNode, SumProof, SumTree};
 use openledger_protocol::*;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ const REFUSED: B256 = B256::repeat_byte(0xff);
 /// How many splits and trees are folded: in every run, and in long ones.
 const RUNS: [(u64, u64); 2] = [(100_000, 10_000), (1_000_000, 100_000)];
 
-/// Draws of one case: the 64-bit pieces of `H(seed ‖ domain ‖ case ‖ 0)`, `H(seed ‖ domain ‖ case ‖ 1)`, …
+/// Draws of one case: the 64-bit pieces of `H(seed ‖ domain ‖ case ‖ 0)`, `H(seed ‖ domain ‖ case ‖
+/// 1)`, …
 struct Draws {
     base: [B256; 3],
     block: u64,
@@ -127,7 +129,8 @@ fn lines(case: u64) -> Option<Vec<Entry>> {
     };
     let rule = SplitRule::new(platform, model, stakers).ok()?;
     let credits = Credits { scores, coverage, ..Credits::default() };
-    split(ReceiptId(word(case)), price, &rule, &mix, &credits, &holders, &parties).ok()
+    let rules = Rules { shares: rule, mix, params: &Params::GENESIS };
+    split(ReceiptId(word(case)), price, &rules, &credits, &holders, &parties).ok()
 }
 
 /// `digest` after the result of one more split.
@@ -151,7 +154,8 @@ fn turned(hash: B256) -> B256 {
     bytes.into()
 }
 
-/// `digest` after the results of one more tree: both roots, one proof in each that holds, and one that was spoilt.
+/// `digest` after the results of one more tree: both roots, one proof in each that holds, and one
+/// that was spoilt.
 fn fold_tree(digest: B256, case: u64) -> B256 {
     let mut draws = Draws::new("tree", case);
     let count = if draws.below(4) < 3 { 1 + draws.below(8) } else { 1 + draws.below(64) };
@@ -190,7 +194,8 @@ fn fold_tree(digest: B256, case: u64) -> B256 {
         _ => {}
     }
     let held = merkle::verify(root, other, &spoilt);
-    // Between two equal places a turned index proves the same; anything else that was spoilt is refused.
+    // Between two equal places a turned index proves the same; anything else that was spoilt is
+    // refused.
     assert!(!held || spoil == 2, "tree {case}");
     let mut words = vec![digest, root];
     words.extend(proof.siblings);
@@ -256,7 +261,9 @@ fn the_generator_reaches_what_the_rule_pays_and_what_it_refuses() {
     let refused = cases.iter().filter(|lines| lines.is_none()).count();
     assert!((200..1000).contains(&refused), "{refused} of 2000 refused");
     let lines: Vec<&Entry> = cases.iter().flatten().flatten().collect();
-    for role in [Role::Treasury, Role::Insurance, Role::Stakers, Role::Contributor, Role::Parent] {
+    for role in
+        [PayeeRole::Treasury, PayeeRole::Insurance, PayeeRole::Stakers, PayeeRole::Contributor, PayeeRole::Parent]
+    {
         assert!(lines.iter().filter(|line| line.role == role).count() > 200, "{role:?}");
     }
     assert!(cases.iter().flatten().any(Vec::is_empty), "a price of nothing");

@@ -4,6 +4,7 @@
 mod bundle;
 mod differential;
 mod epoch;
+mod examples;
 mod facts;
 mod properties;
 mod sample;

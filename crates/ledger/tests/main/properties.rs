@@ -1,12 +1,13 @@
-//! The properties of `reference/economy.md` 4.8, over 20,000 random splits: each case is put to all of them.
+//! The properties of `reference/economy.md` 4.8, over 20,000 random splits: each case is put to all
+//! of them.
 
 use std::collections::BTreeMap;
 
-use openledger_ledger::{Parties, SplitRule, split};
+use openledger_ledger::{Parties, Rules, SplitRule, split};
 use openledger_protocol::*;
 use proptest::prelude::*;
 
-use crate::sample::{account, contribution, parties};
+use crate::sample::{account, contribution, parties, rules};
 
 /// Everything a split takes.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ struct Case {
     price: Amount,
     rule: SplitRule,
     mix: Mix,
+    params: Params,
     credits: Credits,
     holders: BTreeMap<ContributionId, Address>,
     parties: Parties,
@@ -21,15 +23,16 @@ struct Case {
 
 impl Case {
     fn split(&self) -> Vec<Entry> {
-        let Self { price, rule, mix, credits, holders, parties } = self;
-        split(ReceiptId(word(1u8)), *price, rule, mix, credits, holders, parties).unwrap()
+        let Self { price, rule, mix, params, credits, holders, parties } = self;
+        let rules = Rules { shares: *rule, mix: *mix, params };
+        split(ReceiptId(word(1u8)), *price, &rules, credits, holders, parties).unwrap()
     }
 }
 
 /// What each contributor gets.
 fn pay(entries: &[Entry]) -> BTreeMap<Address, u128> {
     let mut pay = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.role == Role::Contributor) {
+    for entry in entries.iter().filter(|entry| entry.role == PayeeRole::Contributor) {
         *pay.entry(entry.account).or_default() += entry.amount.0;
     }
     pay
@@ -50,7 +53,7 @@ fn prices() -> impl Strategy<Value = Amount> {
     .prop_map(Amount)
 }
 
-fn rules() -> impl Strategy<Value = SplitRule> {
+fn shares() -> impl Strategy<Value = SplitRule> {
     (0u16..=2000, 1000u16..=4000, 0u16..=3000).prop_map(|(p, m, s)| SplitRule::new(p, m, s).unwrap_or_default())
 }
 
@@ -58,6 +61,15 @@ fn mixes() -> impl Strategy<Value = Mix> {
     (0u16..=10_000, 0u16..=10_000).prop_map(|(a, b)| {
         let (low, high) = (a.min(b), a.max(b));
         Mix { spans_bps: low, influence_bps: high - low, retrieval_bps: 10_000 - high }
+    })
+}
+
+/// Governed numbers within their bounds that leave the sample's parents their shares.
+fn governed() -> impl Strategy<Value = Params> {
+    (0u16..=10_000, 0u16..=10_000, 3000u16..=10_000, 2000u16..=5000).prop_map(|(a, b, node_bps, max_parents_bps)| {
+        let (treasury_bps, both) = (a.min(b), a.max(b));
+        let validation_bps = both - treasury_bps;
+        Params { treasury_bps, validation_bps, node_bps, max_parents_bps, ..Params::GENESIS }
     })
 }
 
@@ -83,11 +95,11 @@ fn cases() -> impl Strategy<Value = Case> {
         let held = (0u64..).zip(drawn).filter(|&(_, who)| who < 4);
         held.map(|(of, who)| (contribution(of), account(100 + who))).collect()
     });
-    (prices(), rules(), mixes(), coverage, scores(), holders, any::<bool>()).prop_map(
-        |(price, rule, mix, coverage, scores, holders, staked)| {
+    (prices(), shares(), mixes(), governed(), coverage, scores(), holders, any::<bool>()).prop_map(
+        |(price, rule, mix, params, coverage, scores, holders, staked)| {
             let credits = Credits { scores, coverage, ..Credits::default() };
             let parties = Parties { stakers: staked.then(|| account(6)), ..parties() };
-            Case { price, rule, mix, credits, holders, parties }
+            Case { price, rule, mix, params, credits, holders, parties }
         },
     )
 }
@@ -100,16 +112,17 @@ fn balance_and_no_deficit(case: &Case, entries: &[Entry]) {
     assert!(entries.is_sorted_by(|a, b| (a.role, a.account, a.contribution) < (b.role, b.account, b.contribution)));
 }
 
-/// Whoever is caller, owner, node, staker and every contributor at once still loses the platform's part.
+/// One party as caller, owner, node, staker and every contributor still loses the platform's
+/// part.
 fn self_dealing_loses_the_platform_part(case: &Case, entries: &[Entry]) {
     let platform = case.price.mul_div_down(case.rule.platform_bps().into(), 10_000).unwrap();
-    let kept = [Role::Treasury, Role::Validation, Role::Insurance];
+    let kept = [PayeeRole::Treasury, PayeeRole::Validation, PayeeRole::Insurance];
     let lost: u128 = entries.iter().filter(|e| kept.contains(&e.role)).map(|e| e.amount.0).sum();
     assert!(lost >= platform.0);
 }
 
 fn null_players_get_nothing_and_change_nothing(case: &Case, entries: &[Entry]) {
-    for entry in entries.iter().filter(|entry| entry.role == Role::Contributor) {
+    for entry in entries.iter().filter(|entry| entry.role == PayeeRole::Contributor) {
         let scored = case.credits.scores.iter().any(|s| s.contribution() == entry.contribution && s.score > 0);
         assert!(scored, "{entry:?}");
     }
@@ -226,8 +239,7 @@ fn the_largest_price_and_weights_do_not_overflow() {
     let credits = Credits { scores: (0..1000).map(heavy).collect(), ..Credits::default() };
     let holders = (0..1000).map(|of| (contribution(of), account(of % 7))).collect();
     let price = Amount(u128::MAX);
-    let (rule, parties) = (SplitRule::default(), parties());
-    let entries = split(ReceiptId(word(1u8)), price, &rule, &Mix::GOVERNED[0], &credits, &holders, &parties).unwrap();
+    let entries = split(ReceiptId(word(1u8)), price, &rules(), &credits, &holders, &parties()).unwrap();
     assert_eq!(Amount::sum(entries.iter().map(|entry| entry.amount)).unwrap(), price);
     // The ratio W_b / W at W = 2^96 keeps 256-bit intermediates.
     assert_eq!(Amount::SUPPLY.mul_div_down((1 << 96) - 1, 1 << 96).unwrap(), Amount(Amount::SUPPLY.0 - 1));
@@ -240,15 +252,15 @@ fn mixes_coverages_and_parents_out_of_bounds_are_refused() {
         let credits = Credits { coverage, ..Credits::default() };
         let parents = parents.iter().map(|&bps| (account(9), bps)).collect();
         let parties = Parties { parents, ..parties() };
-        let rule = SplitRule::default();
-        split(ReceiptId(word(1u8)), Amount(100), &rule, &mix, &credits, &BTreeMap::new(), &parties)
+        let rules = Rules { mix, ..rules() };
+        split(ReceiptId(word(1u8)), Amount(100), &rules, &credits, &BTreeMap::new(), &parties)
     };
-    let mix = Mix::GOVERNED[0];
+    let mix = rules().mix;
     let full = Coverage::default();
     assert_eq!(refused(Mix { spans_bps: 4999, ..mix }, full, &[]), Err(SplitError::Mix { sum: 9999 }));
     let over = Coverage { spans: 1_000_001, ..full };
     assert!(matches!(refused(mix, over, &[]), Err(SplitError::Coverage { layer: Layer::Spans, .. })));
-    assert_eq!(refused(mix, full, &[2001]), Err(SplitError::Parents { bps: 2001 }));
-    assert_eq!(refused(mix, full, &[2000, 2000, 1001]), Err(SplitError::Parents { bps: 5001 }));
+    assert_eq!(refused(mix, full, &[2001]), Err(SplitError::Parents { bps: 2001, most: 2000 }));
+    assert_eq!(refused(mix, full, &[2000, 2000, 1001]), Err(SplitError::Parents { bps: 5001, most: 5000 }));
     assert!(refused(mix, full, &[2000, 2000, 1000]).is_ok());
 }

@@ -1,9 +1,11 @@
-//! A small world: one model trained on two datanets, an answer that rests on three contributions, an epoch of receipts.
+//! A small world: one model trained on two datanets, an answer that rests on three contributions,
+//! an epoch of receipts.
 
 use std::collections::BTreeMap;
 
 use openledger_ledger::{
-    ClosedEpoch, ClosedReceipt, ExportedEpoch, Parties, PriceList, SplitRule, Terms, close_epoch, price, split,
+    ClosedEpoch, ClosedReceipt, EpochSpan, ExportedEpoch, Parties, PriceList, Rules, SplitRule, Terms, close_epoch,
+    lines_at, price, split, training_credits,
 };
 use openledger_protocol::*;
 
@@ -53,6 +55,11 @@ fn span(of: u64, index: u32, output_offset: u32) -> Span {
     }
 }
 
+fn passage(of: u64, index: u32) -> Passage {
+    let (contribution, datanet) = (contribution(of), DatanetId(1 + of % 2));
+    Passage { datanet, version: 3, contribution, index, record_offset: 4, length: 200 }
+}
+
 pub(crate) fn manifest() -> Manifest {
     let used = |number| DatanetUse {
         datanet: DatanetId(number),
@@ -79,7 +86,7 @@ pub(crate) fn manifest() -> Manifest {
         contributions: vec![trained(10, 700), trained(11, 200), trained(12, 100)],
         records_root: B256::repeat_byte(0xd),
         records: 15,
-        mix: Mix::GOVERNED[0],
+        mix: Params::GENESIS.mixes[0],
         methods: vec![method("spans/1"), method("influence-fisher/1")],
         held_out_loss: (2_500_000, 1_900_000),
     }
@@ -128,6 +135,15 @@ fn credits() -> Credits {
     credits
 }
 
+/// The usual shares and the first mix, under the first governed numbers.
+pub(crate) fn rules() -> Rules<'static> {
+    Rules { shares: SplitRule::default(), mix: Params::GENESIS.mixes[0], params: &Params::GENESIS }
+}
+
+pub(crate) fn principal() -> PrincipalId {
+    PrincipalId::ApiKey(B256::repeat_byte(0xe))
+}
+
 /// The bundle of receipt `nonce`, not yet in an epoch.
 pub(crate) fn bundle(nonce: u64) -> ReceiptBundle {
     let manifest = manifest();
@@ -143,11 +159,23 @@ pub(crate) fn bundle(nonce: u64) -> ReceiptBundle {
         serde_json::json!({"model": "tides", "messages": [{"role": "user", "content": "When is high tide?"}]});
     let rule = SplitRule::default();
     let cost = price(4, 3, &prices).unwrap();
-    let receipt = Receipt {
+    let parents = vec![ReceiptId(B256::repeat_byte(1)), ReceiptId(B256::repeat_byte(2))];
+    let context = vec![passage(10, 2), passage(12, 4)];
+    let annex = Annex::of(&completion, &terms, manifest.hash().unwrap()).unwrap();
+    let mut receipt = Receipt {
+        version: FormatVersion,
+        kind: ReceiptKind::Answer,
+        credit_state: CreditState::Inline,
         node: key().address(),
         channel: ChannelId(B256::repeat_byte(0xcc)),
         nonce,
         cumulative: Amount(cost.0 * u128::from(nonce)),
+        principal: B256::ZERO,
+        params: Params::GENESIS.hash(),
+        parents: parents_root(&parents),
+        context: context_root(&context),
+        annex: annex.struct_hash(),
+        lines: B256::ZERO,
         datanets: manifest.datanets_hash(),
         model: completion.model,
         base: manifest.base,
@@ -174,36 +202,85 @@ pub(crate) fn bundle(nonce: u64) -> ReceiptBundle {
         holder_block: 90,
         time: 1_000,
     };
-    let entries = split(receipt.id(), cost, &rule, &manifest.mix, &credits, &terms.holders, &terms.parties).unwrap();
+    let id = receipt.id();
+    receipt.principal = principal().commitment(PrincipalId::salt(&key(), id));
+    let entries = split(id, cost, &rules(), &credits, &terms.holders, &terms.parties).unwrap();
+    receipt.lines = lines_root(&entries).unwrap();
     let words = receipt.words().to_vec();
-    let signed = receipt.sign(domain(), &key());
-    let annex = Annex::of(&completion, &terms, manifest.hash().unwrap(), &entries).unwrap().sign(&signed, &key());
     ReceiptBundle {
         format: ReceiptBundle::FORMAT.into(),
-        signed,
+        signed: receipt.sign(domain(), &key()),
         words,
         request,
         completion,
         credits,
         terms,
+        params: Params::GENESIS,
         entries,
         annex,
+        parents,
+        context,
+        note: None,
         inclusion: None,
         entry_proofs: vec![],
     }
 }
 
+/// The bundle's receipt after `change`, signed again.
+pub(crate) fn resigned(bundle: &mut ReceiptBundle, change: impl FnOnce(&mut Receipt)) {
+    let mut receipt = bundle.signed.receipt.clone();
+    change(&mut receipt);
+    bundle.words = receipt.words().to_vec();
+    bundle.signed = receipt.sign(domain(), &key());
+}
+
+/// The bundle of receipt `nonce` with deferred credits and no note: its lines are those by training
+/// weights.
+pub(crate) fn deferred(nonce: u64) -> ReceiptBundle {
+    let mut bundle = bundle(nonce);
+    bundle.credits = Credits { methods: bundle.credits.methods, ..Credits::default() };
+    let (id, price) = (bundle.signed.receipt.id(), bundle.signed.receipt.price);
+    let (credits, terms) = (training_credits(&manifest()), &bundle.terms);
+    bundle.entries = split(id, price, &rules(), &credits, &terms.holders, &terms.parties).unwrap();
+    let lines = lines_root(&bundle.entries).unwrap();
+    resigned(&mut bundle, |receipt| {
+        (receipt.credit_state, receipt.lines) = (CreditState::Deferred, lines);
+        (receipt.spans_root, receipt.scores_root) = Default::default();
+        (receipt.coverage_spans, receipt.coverage_influence, receipt.coverage_retrieval) = Default::default();
+    });
+    bundle
+}
+
+/// [`deferred`] with its credit note of time `at`.
+pub(crate) fn noted(nonce: u64, at: u64) -> ReceiptBundle {
+    let (mut deferred, inline) = (deferred(nonce), bundle(nonce));
+    let note = CreditNote::of(inline.signed.receipt.id(), &inline.credits, inline.signed.receipt.lines, at);
+    (deferred.credits, deferred.entries) = (inline.credits, inline.entries);
+    deferred.note = Some(note.sign(domain(), &key()));
+    deferred
+}
+
+/// The epoch `number` of the sample's node, which holds all of its receipts.
+pub(crate) fn span_of(number: u64) -> EpochSpan {
+    EpochSpan { node: key().address(), number, cutoff: CUTOFF }
+}
+
+/// The time up to which receipts and notes count; the receipts are of 1,000.
+pub(crate) const CUTOFF: u64 = 2_000;
+
 /// An epoch over the receipts `1..=count`.
 pub(crate) fn epoch(count: u64, previous: &[Payout]) -> ClosedEpoch {
-    close_epoch(1, &closed(count), previous, domain()).unwrap()
+    close_epoch(span_of(1), &closed(count), previous, domain()).unwrap()
 }
 
 pub(crate) fn closed(count: u64) -> Vec<ClosedReceipt> {
-    let one = |nonce| {
-        let bundle = bundle(nonce);
-        ClosedReceipt { signed: bundle.signed, entries: bundle.entries }
-    };
-    (1..=count).map(one).collect()
+    (1..=count).map(|nonce| closing(&bundle(nonce))).collect()
+}
+
+/// What a bundle comes to at the cutoff.
+pub(crate) fn closing(bundle: &ReceiptBundle) -> ClosedReceipt {
+    let (entries, note) = lines_at(CUTOFF, bundle, &manifest()).unwrap();
+    ClosedReceipt { signed: bundle.signed.clone(), note, entries }
 }
 
 /// A bundle in an epoch of five, the epoch's exported header and the manifest.

@@ -1,10 +1,12 @@
-//! `vectors/split.json`: inputs of splits and their entries, which this crate and Solidity's `SplitLib` must agree on.
+//! `vectors/split.json`: inputs of splits and their entries, for this crate and Solidity's
+//! `SplitLib`;
+//! `vectors/receipt/`: the files of one receipt.
 //!
-//! `UPDATE_VECTORS=1 cargo test -p openledger-ledger` rewrites the file.
+//! `UPDATE_VECTORS=1 cargo test -p openledger-ledger` rewrites the files.
 
 use std::collections::BTreeMap;
 
-use openledger_ledger::{Parties, SplitRule, split};
+use openledger_ledger::{Parties, Rules, SplitRule, split};
 use openledger_protocol::*;
 use serde_json::{Value, json};
 
@@ -15,11 +17,18 @@ struct Given {
     price: u128,
     rule: (u16, u16, u16),
     mix: Mix,
+    params: Params,
     coverage: (u32, u32, u32),
     scores: Vec<Score>,
     holders: Vec<(u64, u64)>,
     staked: bool,
     parents: Vec<(u64, u16)>,
+}
+
+/// Governed numbers other than the first ones, within their bounds.
+fn other_params() -> Params {
+    let shares = Params { treasury_bps: 5501, validation_bps: 2501, node_bps: 3333, ..Params::GENESIS };
+    Params { version: 2, max_parents_bps: 4000, ..shares }
 }
 
 fn given() -> Vec<Given> {
@@ -29,7 +38,8 @@ fn given() -> Vec<Given> {
         name,
         price,
         rule: (1000, 2000, 2000),
-        mix: Mix::GOVERNED[0],
+        mix: Params::GENESIS.mixes[0],
+        params: Params::GENESIS,
         coverage: (0, 0, 0),
         scores: rest(),
         holders: held(),
@@ -64,11 +74,17 @@ fn given() -> Vec<Given> {
         Given { rule: (2000, 4000, 1000), ..base("the most to others", open + 13) },
         Given { holders: vec![(10, 20), (11, 20), (12, 20)], ..base("one holder of all: remainder in the first", 997) },
         Given {
-            mix: Mix::GOVERNED[1],
+            mix: Params::GENESIS.mixes[1],
             coverage: (500_000, 250_000, 1_000_000),
             scores: [evidence(), vec![score(Layer::Retrieval, 12, 1, 9)]].concat(),
             ..base("three layers", open + 17)
         },
+        Given {
+            params: other_params(),
+            parents: vec![(7, 2000), (8, 333)],
+            ..base("other governed numbers", open + 19)
+        },
+        Given { params: other_params(), ..base("other governed numbers round down", 997) },
         base("64 bits less one", u64::MAX.into()),
         base("all OPEN there is", Amount::SUPPLY.0),
     ]
@@ -91,12 +107,15 @@ fn case(given: &Given) -> Value {
     };
     assert_ne!(parties.node, key().address());
     let receipt = ReceiptId(word(42u8));
-    let entries = split(receipt, Amount(given.price), &rule, &given.mix, &credits, &holders, &parties).unwrap();
+    let rules = Rules { shares: rule, mix: given.mix, params: &given.params };
+    let entries = split(receipt, Amount(given.price), &rules, &credits, &holders, &parties).unwrap();
     let scores = &credits.scores;
     let hex = |words: Vec<B256>| words.into_iter().map(|word| json!(word)).collect::<Vec<_>>();
     json!({
         "name": given.name,
         "receipt": receipt,
+        "params": hex(given.params.words().to_vec()),
+        "lines": lines_root(&entries).unwrap(),
         "price": Amount(given.price),
         "platformBps": platform, "modelBps": model, "stakersBps": stakers, "contributorsBps": rule.contributors_bps(),
         "mixSpansBps": given.mix.spans_bps, "mixInfluenceBps": given.mix.influence_bps,
@@ -120,7 +139,8 @@ fn case(given: &Given) -> Value {
     })
 }
 
-/// `value` with its members in the order of their names, whatever order the JSON library keeps in this build.
+/// `value` with its members in the order of their names, whatever order the JSON library keeps in
+/// this build.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(sorted).collect(),
@@ -133,17 +153,33 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
+/// The committed text of `vectors/<name>`, which must be `value`; with `UPDATE_VECTORS` it is
+/// written first.
+#[track_caller]
+fn committed(name: &str, value: &Value) -> String {
+    let text = serde_json::to_string_pretty(&sorted(value)).unwrap() + "\n";
+    let path = format!("{}/../../vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "{name} differs: if the change is meant, run with UPDATE_VECTORS=1 and read the diff");
+    committed
+}
+
+/// `vectors/receipt/`: a receipt's bundle, its epoch's header and its model's manifest, as files
+/// for a verifier.
+pub(crate) fn receipt_files() -> [String; 3] {
+    let (bundle, epoch, manifest) = crate::sample::files();
+    [
+        committed("receipt/bundle.json", &json!(bundle)),
+        committed("receipt/epoch.json", &json!(epoch)),
+        committed("receipt/manifest.json", &json!(manifest)),
+    ]
+}
+
 #[test]
 fn splits_are_the_committed_ones() {
     let cases: Vec<Value> = given().iter().map(case).collect();
-    let text = serde_json::to_string_pretty(&sorted(&json!({ "cases": cases }))).unwrap() + "\n";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/split.json");
-    if std::env::var_os("UPDATE_VECTORS").is_some() {
-        std::fs::write(path, &text).unwrap();
-    }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        committed == text,
-        "split.json differs: if the change is meant, run with UPDATE_VECTORS=1 and read the diff"
-    );
+    committed("split.json", &json!({ "cases": cases }));
 }

@@ -1,16 +1,18 @@
-//! The first part of the walk: titles on chain, files in, batches signed, versions published, use granted.
+//! The first part of the walk: titles on chain, files in, batches signed, versions published, use
+//! granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openledger_protocol::{Address, Amount, B256, DatanetId, Grant, Key, Purpose, Purposes, Record, Rights, Signature};
-use serde_json::{Value, json};
+use openledger_api::{
+    BatchSignature, Handle, ImportReport, ImportSignatures, NewDatanet, NewHandles, SignedGrant, SignedVersion,
+};
+use openledger_protocol::{Address, Amount, B256, DatanetId, Grant, Key, Purpose, Purposes, Record, Rights};
 
 use super::driver::Driver;
 use super::input::Input;
 use super::summary::Summary;
-use crate::api::field;
-use crate::error::Result;
-use crate::voice::short;
+use crate::console::short;
+use crate::error::{CliError, Exit, Result};
 
 /// How many refused records are named.
 const NAMED: usize = 10;
@@ -30,41 +32,6 @@ pub(crate) struct Published {
     pub(crate) near: BTreeMap<String, String>,
 }
 
-/// What the node answers to an import, as far as it is told.
-#[derive(serde::Deserialize)]
-struct Import {
-    import: B256,
-    lines: u64,
-    accepted: u64,
-    refused: Vec<Refused>,
-    near_duplicates: Vec<NearDuplicate>,
-    batches: Vec<Batch>,
-}
-
-#[derive(serde::Deserialize)]
-struct Refused {
-    line: u64,
-    id: Option<String>,
-    reason: String,
-}
-
-#[derive(serde::Deserialize)]
-struct NearDuplicate {
-    record: String,
-    of: String,
-}
-
-#[derive(serde::Deserialize)]
-struct Batch {
-    contribution: B256,
-    registrant: Address,
-    digest: B256,
-    #[serde(default)]
-    root: Option<B256>,
-    #[serde(default)]
-    registered: Value,
-}
-
 /// The terms of a demonstration's datanets: anything but passing the records on, the makers named.
 fn terms() -> Rights {
     use Purpose::{Commercial, Derive, Evaluate, Finetune, Infer, Retrieve, Train};
@@ -81,9 +48,9 @@ fn terms() -> Rights {
 /// Brings every input onto the network.
 pub(crate) async fn contribute(driver: &Driver, inputs: Vec<Input>, summary: &mut Summary) -> Result<Vec<Published>> {
     let owner = driver.key("datanet-owner");
-    driver.voice.step("An owner creates datanets, contributors sign what they bring");
+    driver.console.step("An owner creates datanets, contributors sign what they bring");
     driver.fund("datanet-owner", Amount::open(100)?).await?;
-    driver.voice.figure("owner", owner.address());
+    driver.console.figure("owner", owner.address());
     let mut published = Vec::new();
     for input in inputs {
         published.push(bring(driver, &owner, input, summary).await?);
@@ -93,19 +60,18 @@ pub(crate) async fn contribute(driver: &Driver, inputs: Vec<Input>, summary: &mu
 
 /// One file, from its title to its grant.
 async fn bring(driver: &Driver, owner: &Key, input: Input, summary: &mut Summary) -> Result<Published> {
-    let voice = &driver.voice;
-    voice.step(&format!(
+    let console = &driver.console;
+    console.step(&format!(
         "Datanet {}: {} bytes, {} contributors",
         input.name,
         input.bytes.len(),
         input.contributors.len()
     ));
     let id = create(driver, owner, &input.name).await?;
-    let keys = accounts(driver, &input.contributors).await?;
+    let keys = note_handles(driver, &input.contributors).await?;
 
-    let path = format!("/api/v1/datanets/{id}/imports");
-    let answer = driver.post_file(&path, &input.bytes, &format!("import/{}", input.name)).await?;
-    let import: Import = field(&json!({ "import": answer }), &path, "import")?;
+    let key = format!("import/{}", input.name);
+    let import = driver.call(1, async |node| node.import_records(id, input.bytes.clone(), &key).await).await?;
     tell(driver, &import);
     register(driver, &import, &keys, summary).await?;
     let version = publish(driver, owner, id).await?;
@@ -123,45 +89,44 @@ async fn create(driver: &Driver, owner: &Key, name: &str) -> Result<DatanetId> {
     let hash = rights.terms_hash()?;
     let flow = driver.flow(owner).await?;
     let (key, uri) = (format!("datanet/{name}"), format!("openledger:datanet/{name}"));
-    let created = driver.again(1, async || Ok(flow.create_datanet(&key, hash, &uri).await?)).await?;
-    let body = json!({
-        "id": created.value, "name": name, "description": format!("The records of {name}"), "rights": rights,
-    });
-    driver.post("/api/v1/datanets", &body, &format!("datanet/{name}")).await?;
-    driver.voice.figure("title", format!("datanet {} in transaction {}", created.value, created.mined.hash));
+    let created = driver.again(1, async || Ok(flow.datanets().create(&key, hash, &uri).await?)).await?;
+    let description = format!("The records of {name}");
+    let datanet = NewDatanet { id: created.value, name: name.to_owned(), description, rights };
+    driver.call(1, async |node| node.add_datanet(&datanet, &key).await).await?;
+    driver.console.figure("title", format!("datanet {} in transaction {}", created.value, created.mined.hash));
     Ok(created.value)
 }
 
 /// Gives every handle its account; returns the keys by account.
-async fn accounts(driver: &Driver, handles: &[String]) -> Result<BTreeMap<Address, Key>> {
+async fn note_handles(driver: &Driver, handles: &[String]) -> Result<BTreeMap<Address, Key>> {
     let keys: Vec<(&String, Key)> = handles.iter().map(|handle| (handle, driver.key(handle))).collect();
-    let list: Vec<Value> =
-        keys.iter().map(|(handle, key)| json!({ "name": handle, "address": key.address() })).collect();
-    let name = format!("accounts/{}", openledger_protocol::sha256(handles.join("\n")));
-    driver.post("/api/v1/accounts", &json!({ "accounts": list }), &name).await?;
+    let list = keys.iter().map(|(name, key)| Handle { name: (*name).clone(), address: key.address() });
+    let list = NewHandles { handles: list.collect() };
+    let name = format!("handles/{}", openledger_protocol::sha256(handles.join("\n")));
+    driver.call(1, async |node| node.note_handles(&list, &name).await).await?;
     Ok(keys.into_iter().map(|(_, key)| (key.address(), key)).collect())
 }
 
-fn tell(driver: &Driver, import: &Import) {
-    let voice = &driver.voice;
-    voice.figure(
+fn tell(driver: &Driver, import: &ImportReport) {
+    let console = &driver.console;
+    console.figure(
         "records",
         format!("{} read, {} accepted, {} refused", import.lines, import.accepted, import.refused.len()),
     );
     for refused in import.refused.iter().take(NAMED) {
         let id = refused.id.as_deref().unwrap_or("no id");
-        voice.line(format!("refused line {} ({}): {}", refused.line, short(id, 40), short(&refused.reason, 90)));
+        console.line(format!("refused line {} ({}): {}", refused.line, short(id, 40), short(&refused.reason, 90)));
     }
     if import.refused.len() > NAMED {
-        voice.line(format!("and {} more refused", import.refused.len() - NAMED));
+        console.line(format!("and {} more refused", import.refused.len() - NAMED));
     }
     if !import.near_duplicates.is_empty() {
-        voice.figure(
+        console.figure(
             "near duplicates",
             format!("{}: the earlier record's contributor keeps what both say", import.near_duplicates.len()),
         );
         for near in import.near_duplicates.iter().take(NAMED) {
-            voice.line(format!("{} is nearly {}", short(&near.record, 40), short(&near.of, 40)));
+            console.line(format!("{} is nearly {}", short(&near.record, 40), short(&near.of, 40)));
         }
     }
 }
@@ -169,47 +134,49 @@ fn tell(driver: &Driver, import: &Import) {
 /// Every batch is signed by its registrant and becomes a title.
 async fn register(
     driver: &Driver,
-    import: &Import,
+    import: &ImportReport,
     keys: &BTreeMap<Address, Key>,
     summary: &mut Summary,
 ) -> Result<()> {
     let mut signatures = Vec::new();
     for batch in &import.batches {
-        let lacks = || crate::error::CliError::lacks("import", "a registrant among the contributors");
-        let key = keys.get(&batch.registrant).ok_or_else(lacks)?;
-        signatures.push(json!({ "contribution": batch.contribution, "signature": key.sign(batch.digest) }));
-        let root = batch.root.or_else(|| serde_json::from_value(batch.registered["root"].clone()).ok());
-        summary.contribution(batch.contribution, root.unwrap_or_default());
+        let unknown = || {
+            let message = format!("the node wants a signature of {}, who contributed nothing", batch.registrant);
+            CliError::refused(Exit::Unavailable, message)
+        };
+        let key = keys.get(&batch.registrant).ok_or_else(unknown)?;
+        signatures.push(BatchSignature { contribution: batch.contribution, signature: key.sign(batch.digest) });
+        summary.contribution(batch.contribution.0, batch.registered.root);
     }
-    let path = format!("/api/v1/imports/{}/signatures", import.import);
-    let answer =
-        driver.post(&path, &json!({ "signatures": signatures }), &format!("register/{}", import.import)).await?;
-    let registered = answer["registered"].as_array().map_or(0, Vec::len);
-    let transactions: BTreeSet<&str> =
-        answer["registered"].as_array().into_iter().flatten().filter_map(|one| one["tx"].as_str()).collect();
+    let (id, signed) = (import.import, ImportSignatures { signatures });
+    let key = format!("register/{id}");
+    let done = driver.call(1, async |node| node.sign_import(id, &signed, &key).await).await?.registered;
+    let transactions: BTreeSet<B256> = done.iter().map(|batch| batch.tx).collect();
     driver
-        .voice
-        .figure("contributions", format!("{registered} titles registered in {} transactions", transactions.len()));
+        .console
+        .figure("contributions", format!("{} titles registered in {} transactions", done.len(), transactions.len()));
     Ok(())
 }
 
 /// The owner signs the version that holds everything registered.
 async fn publish(driver: &Driver, owner: &Key, id: DatanetId) -> Result<u64> {
-    let (next, path) = (format!("/api/v1/datanets/{id}/next-version"), format!("/api/v1/datanets/{id}/versions"));
-    let digest: B256 = field(&driver.get(&next).await?, "GET next-version", "digest")?;
-    let signature: Signature = owner.sign(digest);
-    let published = match driver.post(&path, &json!({ "signature": signature }), &format!("publish/{id}")).await {
-        // The node was killed after it had published and before it had said so: the datanet's card tells.
+    let digest = driver.call(1, async |node| node.next_version(id).await).await?.digest;
+    let signed = SignedVersion { signature: owner.sign(digest) };
+    let key = format!("publish/{id}");
+    let published = driver.call(1, async |node| node.publish_version(id, &signed, &key).await).await;
+    let (version, root) = match published {
+        // The node was killed between publication and response: the datanet shows the version.
         Err(error) if error.is_code("nothing-new") => {
-            let cards = driver.get("/api/v1/datanets").await?;
-            let card = cards["datanets"].as_array().into_iter().flatten().find(|card| card["id"] == json!(id)).cloned();
-            card.ok_or(error)?
+            let datanets = driver.call(1, async |node| node.datanets().all().await).await?;
+            let known = datanets.into_iter().find(|datanet| datanet.id == id);
+            known.and_then(|datanet| Some((datanet.version, datanet.root?))).ok_or(error)?
         }
-        published => published?,
+        published => {
+            let published = published?;
+            (published.version, published.root)
+        }
     };
-    let version: u64 = field(&published, "POST versions", "version")?;
-    let root: B256 = field(&published, "POST versions", "root")?;
-    driver.voice.figure("version", format!("{version}, root {root}"));
+    driver.console.figure("version", format!("{version}, root {root}"));
     Ok(version)
 }
 
@@ -226,9 +193,9 @@ async fn grant(driver: &Driver, owner: &Key, id: DatanetId, version: u64) -> Res
         terms: terms().terms_hash()?,
     };
     let signature = owner.sign(driver.domain(driver.network.addresses.datanets).digest(grant.struct_hash()));
-    let body = json!({ "grant": grant, "signature": signature });
-    let answer = driver.post(&format!("/api/v1/datanets/{id}/grants"), &body, &format!("grant/{id}/{version}")).await?;
-    let hash: B256 = field(&answer, "POST grants", "grant")?;
-    driver.voice.figure("grant", format!("{:?} for a year, {hash}", grant.purposes));
+    let (purposes, signed) = (grant.purposes, SignedGrant { grant, signature });
+    let key = format!("grant/{id}/{version}");
+    let hash = driver.call(1, async |node| node.publish_grant(&signed, &key).await).await?.grant;
+    driver.console.figure("grant", format!("{:?} for a year, {hash}", purposes));
     Ok(())
 }

@@ -1,17 +1,20 @@
-//! The node as a child process: started, watched, killed, started again, ended with the demonstration.
+//! The node as a child process: started, watched, killed, started again, ended with the
+//! demonstration.
 //!
-//! **Invariant:** the child never outlives the demonstration: its standard input is a pipe of ours, and it ends with that.
+//! **Invariant:** the child never outlives the demonstration: its standard input is a pipe of ours,
+//! and it ends with that.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::api::Api;
+use openledger_api::client::Client;
+
 use crate::error::{CliError, Exit, Result};
 
 /// How long a node may take to come up, contracts deployed.
@@ -63,6 +66,11 @@ impl Keeper {
         self.address.get().copied().unwrap_or(self.command.listen)
     }
 
+    /// The base model's folder.
+    pub(crate) fn base(&self) -> &Path {
+        &self.command.base
+    }
+
     /// The file with the operator's token.
     pub(crate) fn token_file(&self) -> PathBuf {
         self.command.data.join("operator.token")
@@ -84,7 +92,7 @@ impl Keeper {
                 *self.child.lock().unwrap_or_else(PoisonError::into_inner) = child;
             }
             if let Some(address) = self.listening()
-                && Api::new(&format!("http://{address}"))?.is_ready().await
+                && Client::new(&format!("http://{address}"))?.is_ready().await
             {
                 return Ok(());
             }
@@ -111,7 +119,8 @@ impl Keeper {
         child.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
-    /// Kills the node as a power cut would (SIGKILL to its own process id). False when it does not run.
+    /// Kills the node as a power cut would (SIGKILL to its own process id). False when it does not
+    /// run.
     pub(crate) fn kill(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(child.try_wait(), Ok(None)) {

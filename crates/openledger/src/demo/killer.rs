@@ -1,7 +1,8 @@
 //! Kills the node at moments that follow from the seed, spread over the whole run.
 //!
-//! The run passes a point with every call it makes. Each kill has a point and a delay after it; where the delay ends,
-//! whether inside that call, a later one or a restart, is up to the machine, as with a power cut.
+//! The run passes a point with every call it makes. Each kill has a point and a delay after it;
+//! where the delay ends, whether inside that call, a later one or a restart, is up to the machine,
+//! as with a power cut.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use crate::error::Result;
 
 /// Stream of the draws that choose moments.
 const STREAM: u64 = 0x6b69_6c6c_7300_0000;
-/// How long after its point a kill may come, and how far the points of a long call lie apart, in milliseconds.
+/// How long after its point a kill may come, and how far the points of a long call lie apart, in
+/// milliseconds.
 const POINT_MS: f64 = 400.0;
 /// How long a kill waits for a node that is just being started again.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -73,7 +75,8 @@ impl Killer {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Does what is left of the plan, because the run made fewer calls than expected, and leaves the node running.
+    /// Does what is left of the plan, because the run made fewer calls than expected, and leaves
+    /// the node running.
     pub(crate) async fn finish(&self) -> Result<()> {
         self.rest().await;
         loop {

@@ -2,18 +2,20 @@
 //!
 //! # Place in the flow
 //!
-//! Starts `openledger node` as a child on a fresh folder and plays everybody else over HTTP and JSON-RPC: contributors who
-//! sign batches, an owner who publishes and grants, a builder who trains and offers, a payer who asks, and a stranger who
-//! audits. Each module below is one part of that walk, in this order: [`datanets`], [`training`], [`asking`],
-//! [`probing`], [`settling`].
+//! Starts `openledger node` as a child on a fresh folder and plays everybody else over HTTP and
+//! JSON-RPC: contributors who sign batches, an owner who publishes and grants, a builder who trains
+//! and offers, a payer who asks, and a stranger who audits. Each module below is one part of that
+//! walk, in this order: [`datanets`], [`training`], [`asking`], [`probing`], [`settling`].
 //!
 //! # Invariants
 //!
-//! - **Repeatable.** Keys, choices and times follow from the seed: the same input gives the same roots, adapter and pay.
-//! - **Kills change nothing.** With `--kills N` the child is killed (SIGKILL) N times on the way; every interrupted call is
-//!   repeated under its own key, and payouts come out as undisturbed.
+//! - **Repeatable.** Keys, choices and times follow from the seed: the same input gives the same
+//!   roots, adapter and pay.
+//! - **Kills change nothing.** With `--kills N` the child is killed (SIGKILL) N times on the way;
+//!   every interrupted call is repeated under its own key, and payouts come out as undisturbed.
 //! - Only a folder that an earlier demonstration marked as its own is ever emptied.
 
+mod args;
 mod asking;
 mod datanets;
 mod driver;
@@ -26,101 +28,59 @@ mod summary;
 mod training;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use clap::Args;
-
+pub(crate) use self::args::DemoArgs;
 use self::driver::Driver;
 use self::keeper::{Keeper, NodeCommand};
 use self::killer::Killer;
 use self::summary::Summary;
+use crate::console::Console;
+use crate::embedded;
 use crate::error::{CliError, Exit, Result};
-use crate::verbs::node::{base_dir, beside_the_checkout};
-use crate::voice::Voice;
+use crate::verbs::node::base_dir;
 
-/// Marks a folder as a demonstration's own.
+/// File that marks a folder as one of the demo.
 const MARK: &str = ".openledger-demo";
-
-/// Arguments of `openledger demo`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct DemoArgs {
-    /// Stop after the run; without, the node and its Studio stay up until Ctrl-C.
-    #[arg(long)]
-    exit: bool,
-    /// Records, JSONL; one datanet a file. Without, the samples that ship with the checkout.
-    #[arg(long, value_name = "FILE")]
-    data: Vec<PathBuf>,
-    /// Take only the first N records of each file.
-    #[arg(long, value_name = "N")]
-    records: Option<usize>,
-    /// Everything that could be chance follows from it: identities, training, choices.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The run's folder; emptied at the start if an earlier run made it.
-    #[arg(long, value_name = "DIR", default_value = ".demo")]
-    dir: PathBuf,
-    /// Kill the node (SIGKILL) this often on the way.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    kills: u64,
-    /// How many training records are put to attribution: each must be found under its own answer.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    probe_records: usize,
-    /// A question for the model; may be repeated. Without, one that fits the data.
-    #[arg(long, value_name = "TEXT")]
-    question: Vec<String>,
-    /// Optimiser steps; without, 400 for a few hundred records, 80 for more.
-    #[arg(long, value_name = "N")]
-    max_steps: Option<u64>,
-    /// Most tokens of an answer.
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    max_tokens: u32,
-    /// The base model's folder.
-    #[arg(long, value_name = "DIR")]
-    base: Option<PathBuf>,
-    /// Folder of the samples; without, `samples` beside the program's checkout.
-    #[arg(long, value_name = "DIR")]
-    samples: Option<PathBuf>,
-    /// The Studio's built pages.
-    #[arg(long, value_name = "DIR")]
-    studio: Option<PathBuf>,
-    /// Where the node listens; without, 127.0.0.1:7070, or a free port with --exit.
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
-    /// Write what came out as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
 
 /// Walks the whole economy.
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let inputs = input::load(&args)?;
-    let base = base_dir(args.base.clone())?;
     prepare_folder(&args.dir)?;
+    let data = args.dir.join("node");
+    let base = base_dir(args.base.clone(), &data)?;
+    let studio = args.studio.clone().map_or_else(|| embedded::studio(&data), |named| Ok(Some(named)))?;
+    let pages = studio.is_some();
     let default_port = if args.exit { 0 } else { 7070 };
     let command = NodeCommand {
-        data: args.dir.join("node"),
+        data,
         log: args.dir.join("node.log"),
         base,
-        studio: args.studio.clone().or_else(|| beside_the_checkout("studio/dist")),
+        studio,
         listen: args.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], default_port))),
         seed: args.seed,
     };
-    let voice = Voice::new();
-    voice.step("Starting a node on a fresh local network");
+    let console = Console::new();
+    console.step("Starting a node on a fresh local network");
     let keeper = Arc::new(Keeper::start(command, args.kills).await?);
     let killer = Killer::new(keeper.clone(), args.seed, args.kills, expected_points(inputs.len(), &args));
-    let driver = Driver::meet(voice, keeper.clone(), killer, args.seed).await?;
-    let told = walk(&driver, &args, inputs).await;
+    let driver = Driver::meet(console, keeper.clone(), killer, args.seed).await?;
+    let walked = walk(&driver, &args, inputs).await;
     driver.killer.rest().await;
-    let finished = match told {
+    let finished = match walked {
         Ok(summary) => finish(&driver, &args, &summary).await,
         Err(error) => Err(error),
     };
     if !args.exit && finished.is_ok() {
-        let voice = &driver.voice;
-        voice.step(&format!("The node stays up: Studio at http://{}", keeper.address()));
-        voice.line("Ctrl-C ends it.");
+        let console = &driver.console;
+        if pages {
+            console.step(&format!("The node stays up: Studio at http://{}", keeper.address()));
+        } else {
+            console.step(&format!("The node stays up at http://{}", keeper.address()));
+            console.line(embedded::NO_STUDIO);
+        }
+        console.line("Ctrl-C ends it.");
         let _ = tokio::signal::ctrl_c().await;
     }
     keeper.stop().await;
@@ -146,16 +106,16 @@ async fn walk(driver: &Driver, args: &DemoArgs, inputs: Vec<input::Input>) -> Re
 
 /// Says the end and writes the summary; fails when a promise was not kept.
 async fn finish(driver: &Driver, args: &DemoArgs, summary: &Summary) -> Result<()> {
-    let voice = &driver.voice;
-    voice.step("Done");
-    voice.figure("time", format!("{:.1} s", voice.elapsed_s()));
+    let console = &driver.console;
+    console.step("Done");
+    console.figure("time", format!("{:.1} s", console.elapsed_s()));
     if args.kills > 0 {
-        voice.figure("kills survived", driver.killer.done());
+        console.figure("kills survived", driver.killer.done());
     }
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&summary.document(driver))?;
         std::fs::write(file, text).map_err(CliError::file(file))?;
-        voice.figure("summary", file.display());
+        console.figure("summary", file.display());
     }
     match summary.fault() {
         None => Ok(()),

@@ -1,34 +1,28 @@
 //! The fourth part of the walk: does attribution find the record that says what is said?
 //!
-//! Seeded training records are put to it: the record's own answer, under the record's own question, must have the record
-//! (or another member of its cluster) among its five first sources. The model's own answer to the question stands beside.
+//! Seeded training records are put to it: the record's own answer, under the record's own question,
+//! must have the record (or another member of its cluster) among its five first sources. The
+//! model's own answer to the question is printed beside it.
 
+use openledger_api::{AttributionRequest, CreditedRecord};
 use openledger_engine::draw;
 use openledger_factory::{TrainRecord, is_held_out};
-use openledger_protocol::{Body, Record};
-use serde_json::{Value, json};
+use openledger_protocol::Record;
 
-use super::DemoArgs;
+use super::args::DemoArgs;
 use super::asking::{Channel, answer};
 use super::datanets::Published;
 use super::driver::Driver;
+use super::input::question;
 use super::summary::Summary;
 use super::training::Offered;
-use crate::error::{CliError, Result};
-use crate::voice::short;
+use crate::console::short;
+use crate::error::Result;
 
 /// Stream of the draws that choose records.
 const STREAM: u64 = 0x7072_6f62_6573_0000;
 /// Among how many sources the record must be.
 const FIRST: usize = 5;
-
-/// The question a record answers: its prompt, or the first line of its text.
-pub(crate) fn question(body: &Body) -> String {
-    match body {
-        Body::Dialog { prompt, .. } => prompt.trim().to_owned(),
-        Body::Text { text } => text.trim().lines().next().unwrap_or_default().trim().to_owned(),
-    }
-}
 
 /// `count` trained records, chosen by the seed without repetition.
 fn chosen(datanets: &[Published], holdout: f64, seed: u64, count: usize) -> Vec<(&Published, &Record)> {
@@ -55,19 +49,19 @@ pub(crate) async fn probe(
     datanets: &[Published],
     summary: &mut Summary,
 ) -> Result<()> {
-    let voice = &driver.voice;
+    let console = &driver.console;
     let chosen = chosen(datanets, model.holdout, driver.seed(), args.probe_records);
     if chosen.is_empty() {
         return Ok(());
     }
-    voice.step(&format!("Is the right record found? {} training records under their own answers", chosen.len()));
+    console.step(&format!("Is the right record found? {} training records under their own answers", chosen.len()));
     let (mut hits, mut own_hits) = (0, 0);
     for (at, &(datanet, record)) in chosen.iter().enumerate() {
         let (question, response) = (question(&record.body), record.body.question_and_answer().1);
-        let body = json!({ "model": model.name, "prompt": question, "response": response });
-        let found = driver.post("/api/v1/attributions", &body, &format!("probe/{at}")).await?;
-        let top = found["top"].as_array().ok_or_else(|| CliError::lacks("POST attributions", "top"))?;
-        let place = place(top, datanet, record);
+        let key = format!("probe/{at}");
+        let request = AttributionRequest { model: model.name.clone(), prompt: question.clone(), response };
+        let found = driver.call(1, async |node| node.attribute(&request, &key).await).await?;
+        let place = place(&found.top, datanet, record);
         let hit = place.is_some_and(|place| place <= FIRST);
         hits += usize::from(hit);
 
@@ -83,10 +77,10 @@ pub(crate) async fn probe(
             if own_hit { " rests on it too" } else { "" },
             short(&bundle.completion.text, 60)
         );
-        if hit { voice.good(line) } else { voice.bad(line) }
+        if hit { console.good(line) } else { console.bad(line) }
     }
-    voice.figure("found", format!("{hits} of {} among the first {FIRST}", chosen.len()));
-    voice.figure("under own answers", format!("{own_hits} of {}", chosen.len()));
+    console.figure("found", format!("{hits} of {} among the first {FIRST}", chosen.len()));
+    console.figure("under own answers", format!("{own_hits} of {}", chosen.len()));
     summary.probes(hits, own_hits, chosen.len());
     Ok(())
 }
@@ -98,16 +92,16 @@ fn same(name: &str, datanet: &Published, record: &Record) -> bool {
 }
 
 /// The place, from 1, of the record among distinct sources, best first.
-fn place(top: &[Value], datanet: &Published, record: &Record) -> Option<usize> {
+fn place(top: &[CreditedRecord], datanet: &Published, record: &Record) -> Option<usize> {
     let text = record.body.canonical_text();
     let mut seen: Vec<&str> = Vec::new();
     for source in top {
-        let name = source["record"].as_str().unwrap_or_default();
+        let name = source.record.as_deref().unwrap_or_default();
         if seen.contains(&name) {
             continue;
         }
         seen.push(name);
-        if same(name, datanet, record) || source["text"].as_str() == Some(text.as_str()) {
+        if same(name, datanet, record) || source.text.as_deref() == Some(text.as_str()) {
             return Some(seen.len());
         }
     }
@@ -122,8 +116,7 @@ async fn top_of_answer(driver: &Driver, bundle: &openledger_protocol::ReceiptBun
         let mut scores: Vec<_> = bundle.credits.scores.iter().filter(|score| score.layer == layer).collect();
         scores.sort_by_key(|score| (std::cmp::Reverse(score.score), score.record));
         for score in scores.iter().take(FIRST) {
-            let card = super::asking::record(driver, score.record).await?;
-            names.extend(card["record"].as_str().map(str::to_owned));
+            names.push(super::asking::record(driver, score.record).await?.record);
         }
     }
     Ok(names)
@@ -138,7 +131,7 @@ mod tests {
             id: (*id).to_owned(),
             contributors: vec!["river-gauge".into()],
             license: "CC0-1.0".into(),
-            body: Body::Text { text: format!("The text of {id}.\nMore.") },
+            body: openledger_protocol::Body::Text { text: format!("The text of {id}.\nMore.") },
             meta: Default::default(),
         };
         Published {
@@ -149,10 +142,23 @@ mod tests {
         }
     }
 
+    fn source(name: &str) -> CreditedRecord {
+        CreditedRecord {
+            record: Some(name.to_owned()),
+            contribution: Default::default(),
+            index: 0,
+            contributors: Vec::new(),
+            weight_ppm: 0,
+            spans: 0,
+            influence: 0,
+            text: None,
+        }
+    }
+
     #[test]
     fn a_source_listed_under_two_layers_takes_one_place() {
         let datanet = datanet(&["a", "b"], &[]);
-        let top = [json!({ "record": "a" }), json!({ "record": "a" }), json!({ "record": "b" })];
+        let top = [source("a"), source("a"), source("b")];
         assert_eq!(place(&top, &datanet, &datanet.records[1]), Some(2));
         assert_eq!(place(&top[..2], &datanet, &datanet.records[1]), None);
     }
@@ -160,7 +166,7 @@ mod tests {
     #[test]
     fn a_member_of_the_records_cluster_counts() {
         let datanet = datanet(&["a", "b"], &[("b", "a")]);
-        assert_eq!(place(&[json!({ "record": "a" })], &datanet, &datanet.records[1]), Some(1));
+        assert_eq!(place(&[source("a")], &datanet, &datanet.records[1]), Some(1));
     }
 
     #[test]
@@ -171,10 +177,5 @@ mod tests {
         let mut sorted = ids(3);
         sorted.sort();
         assert_eq!(sorted, ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn running_text_is_asked_for_by_its_first_line() {
-        assert_eq!(question(&Body::Text { text: "\n Title \nBody".into() }), "Title");
     }
 }

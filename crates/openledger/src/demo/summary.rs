@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use openledger_api::{HeldOutLoss, Network};
 use openledger_ledger::ExportedEpoch;
-use openledger_protocol::{Address, Amount, B256, ReceiptBundle};
+use openledger_protocol::{Address, Amount, B256, Coverage, EpochHeader, ReceiptBundle, ReceiptId};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::driver::Driver;
@@ -11,18 +13,35 @@ use super::driver::Driver;
 /// Of ten probes, how many must find their record.
 const FOUND_OF_TEN: usize = 7;
 
+/// An answer of the run.
+#[derive(Serialize)]
+struct Receipt {
+    id: ReceiptId,
+    struct_hash: B256,
+    price: Amount,
+    text: String,
+    coverage: Coverage,
+}
+
+/// A settled epoch of the run.
+#[derive(Serialize)]
+struct Epoch {
+    header: EpochHeader,
+    hash: B256,
+}
+
 /// What came out. Everything but times and kills follows from input and seed.
 #[derive(Default)]
 pub(crate) struct Summary {
     seed: u64,
-    network: Value,
+    network: Option<Network>,
     contributions: BTreeMap<B256, B256>,
     adapter: B256,
     manifest: B256,
-    held_out_loss: (u64, u64),
-    receipts: Vec<Value>,
+    held_out_loss: HeldOutLoss,
+    receipts: Vec<Receipt>,
     probes: Option<(usize, usize, usize)>,
-    epochs: Vec<Value>,
+    epochs: Vec<Epoch>,
     payouts: BTreeMap<Address, Amount>,
     claimed: BTreeMap<Address, Amount>,
     balances: BTreeMap<Address, Amount>,
@@ -33,7 +52,7 @@ pub(crate) struct Summary {
 impl Summary {
     /// A summary that knows the network only.
     pub(crate) fn new(seed: u64, driver: &Driver) -> Self {
-        Self { seed, network: driver.network.document.clone(), ..Self::default() }
+        Self { seed, network: Some(driver.network.clone()), ..Self::default() }
     }
 
     /// Notes a contribution's root.
@@ -42,25 +61,25 @@ impl Summary {
     }
 
     /// Notes the model.
-    pub(crate) fn model(&mut self, adapter: B256, manifest: B256, held_out_loss: (u64, u64)) {
+    pub(crate) fn model(&mut self, adapter: B256, manifest: B256, held_out_loss: HeldOutLoss) {
         (self.adapter, self.manifest, self.held_out_loss) = (adapter, manifest, held_out_loss);
     }
 
     /// Notes an answer.
     pub(crate) fn receipt(&mut self, bundle: &ReceiptBundle) {
         let receipt = &bundle.signed.receipt;
-        self.receipts.push(json!({
-            "id": receipt.id(),
-            "struct_hash": receipt.struct_hash(),
-            "price": receipt.price,
-            "text": bundle.completion.text,
-            "coverage": bundle.credits.coverage,
-        }));
+        self.receipts.push(Receipt {
+            id: receipt.id(),
+            struct_hash: receipt.struct_hash(),
+            price: receipt.price,
+            text: bundle.completion.text.clone(),
+            coverage: bundle.credits.coverage,
+        });
     }
 
     /// The first receipt's id.
-    pub(crate) fn first_receipt(&self) -> Option<String> {
-        self.receipts.first().and_then(|receipt| receipt["id"].as_str()).map(str::to_owned)
+    pub(crate) fn first_receipt(&self) -> Option<ReceiptId> {
+        self.receipts.first().map(|receipt| receipt.id)
     }
 
     /// Notes how many probes found their record, under its own answer and under the model's.
@@ -75,7 +94,7 @@ impl Summary {
         owed: &BTreeMap<Address, Amount>,
         claims: impl Iterator<Item = (Address, Amount, Amount)>,
     ) {
-        self.epochs.push(json!({ "header": epoch.header, "hash": epoch.hash }));
+        self.epochs.push(Epoch { header: epoch.header.clone(), hash: epoch.hash });
         self.payouts = owed.clone();
         for (account, amount, balance) in claims {
             self.claimed.insert(account, amount);
@@ -88,12 +107,12 @@ impl Summary {
         self.audit_ok = ok;
     }
 
-    /// Tells a promise, and remembers it if it was not kept.
+    /// Prints a promise, and counts it if it was not kept.
     pub(crate) fn promise(&mut self, kept: bool, driver: &Driver, text: &str) {
         if kept {
-            driver.voice.good(text);
+            driver.console.good(text);
         } else {
-            driver.voice.bad(text);
+            driver.console.bad(text);
             self.broken.push(text.to_owned());
         }
     }
@@ -123,7 +142,7 @@ impl Summary {
             "contributions": self.contributions,
             "adapter": self.adapter,
             "manifest": self.manifest,
-            "held_out_loss_micro": self.held_out_loss,
+            "held_out_loss": self.held_out_loss,
             "receipts": self.receipts,
             "probes": self.probes.map(|(hits, own_hits, of)| json!({ "hits": hits, "own_hits": own_hits, "of": of })),
             "epochs": self.epochs,
@@ -132,7 +151,7 @@ impl Summary {
             "balances": self.balances,
             "audit_ok": self.audit_ok,
             "broken": self.broken,
-            "run": { "seconds": driver.voice.elapsed_s(), "kills": driver.killer.done() },
+            "run": { "seconds": driver.console.elapsed_s(), "kills": driver.killer.done() },
         })
     }
 }

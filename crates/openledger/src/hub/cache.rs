@@ -1,18 +1,19 @@
-//! The cache on disk, in Hugging Face's layout: `models--org--name/{blobs,refs,snapshots}`; a snapshot's files are links to
-//! blobs, which are named by their entity tags.
+//! The cache on disk, in Hugging Face's layout: `models--org--name/{blobs,refs,snapshots}`; a
+//! snapshot's files are links to blobs, which are named by their entity tags.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{INDEX, NEEDED, WEIGHTS, is_plain};
+use super::names::{INDEX, NEEDED, WEIGHTS, is_plain};
 use crate::error::{CliError, Exit, Result};
 
 /// One model's part of the cache.
 pub(super) struct Cache(PathBuf);
 
 impl Cache {
-    /// Where the environment says: `HF_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`.
+    /// Where the environment says: `HF_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`,
+    /// `~/.cache/huggingface/hub`.
     pub(super) fn of_environment(model: &str) -> Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let hub = set("HF_HUB_CACHE")

@@ -1,4 +1,5 @@
-//! The hub's two routes: `/api/models/{id}/revision/{rev}` lists files, `/{id}/resolve/{commit}/{file}` is one.
+//! The hub's two routes: `/api/models/{id}/revision/{rev}` lists files,
+//! `/{id}/resolve/{commit}/{file}` is one.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,10 +14,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::cache::{Cache, home};
-use super::{Id, is_plain};
+use super::names::{Id, is_plain};
 use crate::error::{CliError, Exit, Result};
 
-/// How often a file is asked for that breaks off.
+/// Maximum number of tries for a file whose transfer breaks off.
 const TRIES: u32 = 4;
 /// How long the hub may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -27,7 +28,7 @@ const MOVES: usize = 5;
 pub(super) enum Fetch {
     /// The hub does not answer, or broke off: another time it may.
     Unreachable(String),
-    /// It will not; who can mend it, and why.
+    /// A later try will fail too: the exit status, and the reason.
     Refused(Exit, String),
 }
 
@@ -39,8 +40,8 @@ impl From<reqwest::Error> for Fetch {
     }
 }
 
-/// What the hub tells of a file before it is fetched.
-struct Told {
+/// Metadata of a file, from the hub's headers.
+struct FileMeta {
     /// Its name in the cache.
     tag: String,
     bytes: u64,
@@ -115,9 +116,9 @@ impl Client {
     /// The commit that the revision is, and the names of its files.
     pub(super) async fn files(&self, id: &Id) -> Fetched<(String, Vec<String>)> {
         let url = self.url(&format!("api/models/{}/revision/{}", id.name, id.revision));
-        let told: Value = self.send(&self.following, Method::GET, url, 0).await?.json().await?;
-        let commit = told["sha"].as_str().filter(|sha| sha.len() == 40 && sha.chars().all(|c| c.is_ascii_hexdigit()));
-        let files = told["siblings"].as_array().into_iter().flatten();
+        let answer: Value = self.send(&self.following, Method::GET, url, 0).await?.json().await?;
+        let commit = answer["sha"].as_str().filter(|sha| sha.len() == 40 && sha.chars().all(|c| c.is_ascii_hexdigit()));
+        let files = answer["siblings"].as_array().into_iter().flatten();
         let files = files.filter_map(|file| file["rfilename"].as_str().map(str::to_owned)).collect();
         let odd = || Fetch::Refused(Exit::Failure, "what answers is no hub: it names no commit".to_owned());
         Ok((commit.ok_or_else(odd)?.to_owned(), files))
@@ -144,7 +145,8 @@ impl Client {
     async fn once(&self, mut url: Url, file: &str, cache: &Cache) -> Fetched<String> {
         let mut head = self.send(&self.standing, Method::HEAD, url.clone(), 0).await?;
         for _ in 0..MOVES {
-            // A model that was renamed is elsewhere on the hub; its files are elsewhere altogether, and then the hub has told.
+            // A model that was renamed is elsewhere on the hub; its files are elsewhere altogether,
+            // and the hub has sent their metadata by then.
             let to = head.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
             match to.filter(|to| to.origin() == url.origin() && !head.headers().contains_key("x-linked-etag")) {
                 None => break,
@@ -152,38 +154,39 @@ impl Client {
             }
             head = self.send(&self.standing, Method::HEAD, url.clone(), 0).await?;
         }
-        let told = told(head.headers())
-            .ok_or_else(|| Fetch::Refused(Exit::Failure, format!("the hub tells neither tag nor size of `{file}`")))?;
-        let blob = cache.blob(&told.tag);
-        if blob.metadata().is_ok_and(|there| there.len() == told.bytes) {
-            return Ok(told.tag);
+        let meta = file_meta(head.headers())
+            .ok_or_else(|| Fetch::Refused(Exit::Failure, format!("the hub names neither tag nor size of `{file}`")))?;
+        let blob = cache.blob(&meta.tag);
+        if blob.metadata().is_ok_and(|there| there.len() == meta.bytes) {
+            return Ok(meta.tag);
         }
         let folder = cache.root().join("blobs");
         std::fs::create_dir_all(&folder).map_err(CliError::file(&folder)).map_err(local)?;
-        let part = folder.join(format!("{}.incomplete", told.tag));
-        self.download(url, &told, &part, file).await?;
+        let part = folder.join(format!("{}.incomplete", meta.tag));
+        self.download(url, &meta, &part, file).await?;
         std::fs::rename(&part, &blob).map_err(CliError::file(&blob)).map_err(local)?;
-        Ok(told.tag)
+        Ok(meta.tag)
     }
 
     /// Fetches what is missing of `part`, and checks the whole.
-    async fn download(&self, url: Url, told: &Told, part: &Path, file: &str) -> Fetched<()> {
+    async fn download(&self, url: Url, meta: &FileMeta, part: &Path, file: &str) -> Fetched<()> {
         let io = |error| local(CliError::file(part)(error));
         let mut out = File::options().create(true).read(true).append(true).open(part).map_err(io)?;
-        // Another process that fetches the same is waited for; it leaves nothing to do, or the rest.
+        // Another process that fetches the same is waited for; it leaves nothing to do, or the
+        // rest.
         out.lock().map_err(io)?;
-        let (mut there, mut hash) = already(&mut out, told.bytes).map_err(io)?;
-        if there < told.bytes {
+        let (mut there, mut hash) = already(&mut out, meta.bytes).map_err(io)?;
+        if there < meta.bytes {
             let mut response = self.send(&self.following, Method::GET, url, there).await?;
             if response.status() != StatusCode::PARTIAL_CONTENT && there > 0 {
-                // It starts from the first byte whatever was asked for.
+                // The server ignores the range and starts from the first byte.
                 out.set_len(0).map_err(io)?;
                 (there, hash) = (0, Sha256::new());
             }
-            let bar = bar(file, told.bytes);
+            let bar = bar(file, meta.bytes);
             while let Some(bytes) = response.chunk().await? {
                 there += bytes.len() as u64;
-                if there > told.bytes {
+                if there > meta.bytes {
                     break;
                 }
                 out.write_all(&bytes).map_err(io)?;
@@ -192,11 +195,11 @@ impl Client {
             }
             bar.finish_and_clear();
         }
-        if there < told.bytes {
-            return Err(Fetch::Unreachable(format!("it broke off after {there} of {} bytes", told.bytes)));
+        if there < meta.bytes {
+            return Err(Fetch::Unreachable(format!("it broke off after {there} of {} bytes", meta.bytes)));
         }
         let found: [u8; 32] = hash.finalize().into();
-        if there > told.bytes || told.sha256.is_some_and(|wanted| wanted != found) {
+        if there > meta.bytes || meta.sha256.is_some_and(|wanted| wanted != found) {
             std::fs::remove_file(part).map_err(io)?;
             let message =
                 format!("`{file}` is not what the hub says it is: size or SHA-256 differ; nothing of it was kept");
@@ -231,17 +234,17 @@ fn already(file: &mut File, bytes: u64) -> std::io::Result<(u64, Sha256)> {
 }
 
 /// Tag and size of a file: large files have theirs in headers of their own.
-fn told(headers: &HeaderMap) -> Option<Told> {
+fn file_meta(headers: &HeaderMap) -> Option<FileMeta> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let tag = text("x-linked-etag").or_else(|| text(ETAG.as_str()))?;
     let tag = tag.trim_start_matches("W/").trim_matches('"');
     let bytes = text("x-linked-size").or_else(|| text(CONTENT_LENGTH.as_str()))?.parse().ok()?;
     let mut sha256 = [0; 32];
     let is_hash = hex::decode_to_slice(tag, &mut sha256).is_ok();
-    is_plain(tag).then(|| Told { tag: tag.to_owned(), bytes, sha256: is_hash.then_some(sha256) })
+    is_plain(tag).then(|| FileMeta { tag: tag.to_owned(), bytes, sha256: is_hash.then_some(sha256) })
 }
 
-/// A bar on standard error, for files that take time; nothing where no person looks.
+/// A bar on standard error, for files that take time; hidden otherwise.
 fn bar(file: &str, bytes: u64) -> ProgressBar {
     if bytes < 1 << 20 {
         return ProgressBar::hidden();

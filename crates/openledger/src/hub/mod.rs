@@ -1,28 +1,35 @@
-//! Models by their name on the Hugging Face hub: `org/name`, or `org/name@revision`, as a folder on this machine.
+//! Models by their name on the Hugging Face hub: `org/name`, or `org/name@revision`, as a folder on
+//! this machine.
 //!
 //! # Place in the flow
 //!
-//! Where a verb takes `--base`. A folder that is there always wins; only a name that is none is looked for in the cache and
-//! on the hub. Cache, layout and variables are those of Hugging Face's own tools, so that what one fetched the others find:
-//! `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
+//! Where a verb takes `--base`. A folder that is there always wins; only a name that is none is
+//! looked for in the cache and on the hub. Cache, layout and variables are those of Hugging Face's
+//! own tools, so that what one fetched the others find: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
+//! `HF_TOKEN`, `HF_HUB_OFFLINE`.
 //!
 //! # Invariants
 //!
-//! - **Only what is needed.** Configuration, tokenizer, chat template, safetensors; never pickles, never code.
-//! - **Whole or not at all.** A file gets its name in the cache when its last byte is there and, where the hub tells a
-//!   SHA-256, matches it; what broke off goes on where it stopped, also in the next run.
-//! - **No path from outside.** Names of files, commits and tags that come from the hub are checked before they touch the disk.
+//! - **Only what is needed.** Configuration, tokenizer, chat template, safetensors; never pickles,
+//!   never code.
+//! - **Whole or not at all.** A file gets its name in the cache when its last byte is there and,
+//!   where the hub names a SHA-256, matches it; what broke off goes on where it stopped, also in
+//!   the next run.
+//! - **No path from outside.** Names of files, commits and tags that come from the hub are checked
+//!   before they touch the disk.
 //!
 //! Not here: what the files mean (`engine`).
 
 mod cache;
 mod client;
+mod names;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{CliError, Exit, Result};
 use cache::Cache;
 use client::{Client, Fetch};
+use names::{INDEX, Id, NEEDED, WEIGHTS};
 
 /// Files that are taken where they are there, beside the weights.
 const FILES: [&str; 6] = [
@@ -33,10 +40,6 @@ const FILES: [&str; 6] = [
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
-/// Those without which nothing can be run.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 
 /// A base model's folder and what it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,42 +50,18 @@ pub(crate) struct Base {
     pub(crate) name: String,
 }
 
-/// A model's name on the hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Id {
-    /// `org/name`.
-    name: String,
-    /// A branch, tag or commit.
-    revision: String,
-}
-
-impl Id {
-    /// `text` as `org/name[@revision]`, if it can be one.
-    fn parse(text: &str) -> Option<Self> {
-        let (name, revision) = text.split_once('@').unwrap_or((text, "main"));
-        let (org, model) = name.split_once('/')?;
-        let good = [org, model, revision].into_iter().all(is_plain);
-        good.then(|| Self { name: name.to_owned(), revision: revision.to_owned() })
-    }
-}
-
-/// Whether `text` is one step of a path and nothing that leads elsewhere.
-fn is_plain(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !text.is_empty() && text.len() <= 200 && !text.starts_with('.') && text.chars().all(good)
-}
-
-/// The base that `named` means: a folder here, or a model of the hub, fetched unless it is in the cache.
+/// The base that `named` means: a folder here, or a model of the hub, fetched unless it is in the
+/// cache.
 ///
 /// `offline` keeps to what is here, as `HF_HUB_OFFLINE=1` does.
 ///
 /// # Errors
-/// [`CliError::Refused`] that names the model and says what to do: no network and not in the cache, no such model, not allowed
-/// to read it, no safetensors.
+/// [`CliError::Refused`] that names the model and says what to do: no network and not in the cache,
+/// no such model, not allowed to read it, no safetensors.
 pub(crate) async fn base(named: &Path, offline: bool) -> Result<Base> {
     let id = named.to_str().and_then(Id::parse);
     let Some(id) = id.filter(|_| !named.exists()) else {
-        // What is no name of the hub either is told by who opens the folder.
+        // What is no name of the hub either is an error of opening the folder.
         let full = named.canonicalize().unwrap_or_else(|_| named.to_owned());
         let name = full.file_name().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned());
         return Ok(Base { dir: named.to_owned(), name });
@@ -94,11 +73,11 @@ pub(crate) async fn base(named: &Path, offline: bool) -> Result<Base> {
 }
 
 async fn fetch(id: &Id, cache: &Cache, offline: bool) -> Result<PathBuf> {
-    let told = format!("`{}` is no folder here, and as a model of the hub", id.name);
+    let subject = format!("`{}` is no folder here, and as a model of the hub", id.name);
     if offline {
         return cache.snapshot(&id.revision).ok_or_else(|| {
             let root = cache.root().display();
-            let message = format!("{told} it is not wholly in the cache ({root}); fetch it once where there is a network, without --offline");
+            let message = format!("{subject} it is not wholly in the cache ({root}); fetch it once where there is a network, without --offline");
             CliError::refused(Exit::Missing, message)
         });
     }
@@ -111,38 +90,41 @@ async fn fetch(id: &Id, cache: &Cache, offline: bool) -> Result<PathBuf> {
                 return Ok(dir);
             }
             let message = format!(
-                "{told} it could not be fetched: {reason}. Give the path of a folder, or fetch it where there is a network and copy {}",
+                "{subject} it could not be fetched: {reason}. Give the path of a folder, or fetch it where there is a network and copy {}",
                 cache.root().display()
             );
             return Err(CliError::refused(Exit::Unavailable, message));
         }
-        Err(Fetch::Refused(exit, reason)) => return Err(CliError::refused(exit, format!("{told}: {reason}"))),
+        Err(Fetch::Refused(exit, reason)) => return Err(CliError::refused(exit, format!("{subject}: {reason}"))),
     };
     let has = |name: &str| names.iter().any(|other| other == name);
     if let Some(missing) = NEEDED.into_iter().find(|name| !has(name)) {
-        return Err(CliError::refused(Exit::Data, format!("{told} it has no `{missing}`, which is needed to run it")));
+        return Err(CliError::refused(
+            Exit::Data,
+            format!("{subject} it has no `{missing}`, which is needed to run it"),
+        ));
     }
     let mut wanted: Vec<String> = FILES.into_iter().filter(|name| has(name)).map(str::to_owned).collect();
     if has(WEIGHTS) {
         wanted.push(WEIGHTS.to_owned());
     } else if has(INDEX) {
-        let index = client.bring(id, &commit, INDEX, cache).await.map_err(|failed| failed.told(&told))?;
+        let index = client.bring(id, &commit, INDEX, cache).await.map_err(|failed| failed.into_error(&subject))?;
         wanted.extend(cache::shards(&index)?);
     } else {
         let message =
-            format!("{told} it has no weights as safetensors, the only form that is read; ask for another revision");
+            format!("{subject} it has no weights as safetensors, the only form that is read; ask for another revision");
         return Err(CliError::refused(Exit::Data, message));
     }
     for name in &wanted {
-        client.bring(id, &commit, name, cache).await.map_err(|failed| failed.told(&told))?;
+        client.bring(id, &commit, name, cache).await.map_err(|failed| failed.into_error(&subject))?;
     }
     cache.point(&id.revision, &commit)?;
     Ok(cache.dir(&commit))
 }
 
 impl Fetch {
-    /// The failure as this program tells it.
-    fn told(self, what: &str) -> CliError {
+    /// The failure as an error of this program.
+    fn into_error(self, what: &str) -> CliError {
         match self {
             Self::Unreachable(reason) => CliError::refused(
                 Exit::Unavailable,

@@ -1,13 +1,13 @@
-//! Nouns that this version does not have: each is refused by name, with what it will do.
+//! Planned nouns: each is refused by name, with a description of its purpose.
 
 use clap::Args;
 
 use crate::error::{CliError, Exit, Result};
 
-/// Whatever follows the noun.
+/// The arguments after the noun.
 #[derive(Args, Debug)]
 pub(crate) struct Rest {
-    /// Not read.
+    /// Ignored.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _rest: Vec<String>,
 }

@@ -1,12 +1,11 @@
-//! Who computes the answers of a server or node, as it is said on the command line: the engine in this process, or another
-//! server.
+//! Options of the backend that computes answers: the engine of this process, or a remote server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use openledger_engine::{LoadError, NumericMode};
-use openledger_node::Answering;
+use openledger_node::AnswerSource;
 use openledger_serving::{PeerSetup, Secret};
 
 use crate::error::{CliError, Exit, Result};
@@ -14,35 +13,36 @@ use crate::error::{CliError, Exit, Result};
 /// The arguments that `serve` and `node` share.
 #[derive(Args, Debug, Default)]
 pub(crate) struct AnsweringArgs {
-    /// Numeric mode of answers, as receipts name it: `f32fma-1` unless said otherwise, `q8-2`, …
+    /// Numeric mode of answers: `f32fma-1` (default), `bf16dot-1` or `q8-2`.
     #[arg(long, value_name = "NAME", conflicts_with = "remote")]
     mode: Option<String>,
-    /// Let another server answer, which speaks vLLM's dialect of OpenAI's API at `http://host:port`; answers then have the
-    /// mode `remote` and are not repeatable to the byte. Base and adapters must lie here as well as there.
+    /// URL of a remote server with vLLM's dialect of the OpenAI API, `http://host:port`. Its
+    /// answers have the mode `remote` and are not repeatable. Base and adapters must exist on both
+    /// sides.
     #[arg(long, value_name = "URL")]
     remote: Option<String>,
-    /// The base's name at that server; without, its name here.
+    /// Name of the base at the remote server; default: its local name.
     #[arg(long, value_name = "NAME", requires = "remote")]
     remote_model: Option<String>,
-    /// File with that server's key; without, what `OPENLEDGER_REMOTE_KEY` holds, if anything.
+    /// File with the API key of the remote server; default: `OPENLEDGER_REMOTE_KEY`, if set.
     #[arg(long, value_name = "FILE", requires = "remote")]
     remote_key_file: Option<PathBuf>,
-    /// The path under which that server sees the folder of adapters; without, the path it has here.
+    /// Path of the folder of adapters at the remote server; default: its local path.
     #[arg(long, value_name = "DIR", requires = "remote")]
     remote_adapters: Option<PathBuf>,
-    /// How long that server may say nothing, in seconds.
+    /// Maximum silence of the remote server, in seconds.
     #[arg(long, value_name = "S", default_value_t = 60, requires = "remote")]
     remote_silence: u64,
-    /// Most requests that are with that server at once.
+    /// Maximum number of concurrent requests to the remote server.
     #[arg(long, value_name = "N", default_value_t = 64, requires = "remote")]
     remote_running: usize,
 }
 
 impl AnsweringArgs {
-    /// Who computes for the base named `base`, whose adapters lie below `adapters`.
-    pub(crate) fn choice(&self, base: &str, adapters: Option<&Path>) -> Result<Answering> {
+    /// The backend for the base named `base` and the adapters below `adapters`.
+    pub(crate) fn choice(&self, base: &str, adapters: Option<&Path>) -> Result<AnswerSource> {
         let Some(url) = &self.remote else {
-            return Ok(Answering::Here(match &self.mode {
+            return Ok(AnswerSource::Embedded(match &self.mode {
                 None => NumericMode::default(),
                 Some(name) => mode(name)?,
             }));
@@ -56,17 +56,18 @@ impl AnsweringArgs {
             (None, _) => None,
             (Some(there), Some(here)) => Some((here.to_owned(), there.clone())),
             (Some(_), None) => {
-                let message = "--remote-adapters says where the folder of --adapters lies there; name that as well";
+                let message =
+                    "--remote-adapters is the remote path of the folder of --adapters; give --adapters as well";
                 return Err(CliError::refused(Exit::Usage, message));
             }
         };
         let named = PeerSetup::new(url, self.remote_model.as_deref().unwrap_or(base));
         let (silence, running) = (Duration::from_secs(self.remote_silence), self.remote_running);
-        Ok(Answering::There(PeerSetup { key, adapters: folders, silence, running, ..named }))
+        Ok(AnswerSource::Remote(PeerSetup { key, adapters: folders, silence, running, ..named }))
     }
 }
 
-/// The numeric mode of that name; an unknown one is refused as the engine refuses what it cannot compute.
+/// The numeric mode of that name; an unknown name is refused.
 pub(crate) fn mode(name: &str) -> Result<NumericMode> {
     let known = || NumericMode::ALL.map(NumericMode::name).join(", ");
     let unknown = || LoadError::Unsupported { what: format!("numeric mode `{name}`; this engine has {}", known()) };
@@ -82,7 +83,7 @@ mod tests {
         let asked = |name: &str| AnsweringArgs { mode: Some(name.to_owned()), ..AnsweringArgs::default() };
         for known in NumericMode::ALL {
             let choice = asked(known.name()).choice("base", None).ok();
-            assert!(matches!(choice, Some(Answering::Here(mode)) if mode == known));
+            assert!(matches!(choice, Some(AnswerSource::Embedded(mode)) if mode == known));
         }
         let error = asked("f16-1").choice("base", None).err().unwrap();
         assert!(error.to_string().contains("`f16-1`") && error.to_string().contains("q8-2"), "{error}");
@@ -98,7 +99,7 @@ mod tests {
             remote_key_file: Some(file),
             ..AnsweringArgs::default()
         };
-        let Ok(Answering::There(peer)) = args.choice("base", None) else { panic!("no peer") };
+        let Ok(AnswerSource::Remote(peer)) = args.choice("base", None) else { panic!("no peer") };
         assert_eq!((peer.key, peer.model.as_str()), (Some(Secret("sesame".into())), "base"));
         let args = AnsweringArgs { remote: Some("http://x".into()), remote_adapters: Some("/srv".into()), ..args };
         assert!(args.choice("base", None).is_err());

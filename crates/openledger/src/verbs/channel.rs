@@ -1,30 +1,30 @@
 //! `openledger channel`: prepaid money for answers, and the API key that spends it.
 
 use clap::Subcommand;
+use openledger_api::{NewChannel, SessionKeyRequest};
 use openledger_protocol::{Amount, B256, ChannelConfig, sha256};
-use serde_json::json;
 
 use super::print_json;
-use super::signing::{Network, Signer};
-use crate::api::{NodeArgs, field};
+use super::signing::Signer;
+use crate::connection::NodeArgs;
 use crate::error::Result;
 
-/// Seconds between asking for the rest of a channel and getting it.
+/// Default delay of a withdrawal, in seconds.
 const WITHDRAW_DELAY_S: u64 = 3_600;
-/// The same on a local network, where a day passes in a second.
+/// Default delay on a local network, where a day is a second.
 const LOCAL_DELAY_S: u64 = 1;
 
 /// Verbs on channels.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ChannelVerb {
-    /// Deposit OPEN for answers of the node and get an API key.
+    /// Deposit OPEN for answers of a node and get an API key.
     Open {
-        /// How much, such as `50 OPEN`.
+        /// Amount to deposit, such as `50 OPEN`.
         amount: Amount,
-        /// Tells channels of one payer apart.
+        /// Name of the channel; distinguishes channels of one payer.
         #[arg(long, default_value = "channel")]
         name: String,
-        /// Seconds between asking for the rest and getting it; without, an hour, on a local network a second.
+        /// Delay of a withdrawal in seconds; default: an hour, or one second on a local network.
         #[arg(long)]
         withdraw_delay: Option<u64>,
         #[command(flatten)]
@@ -34,25 +34,25 @@ pub(crate) enum ChannelVerb {
     },
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
     let ChannelVerb::Open { amount, name, withdraw_delay, signer, node } = verb;
-    let api = node.api()?;
-    let network = Network::of(&api).await?;
-    let flow = signer.flow(&api, &network).await?;
+    let client = node.client()?;
+    let network = client.network().await?;
+    let flow = signer.flow(&client, &network).await?;
     let payer = flow.account();
     let salt: B256 = sha256(&name);
-    let asked =
-        api.post("/api/v1/channels/keys", &json!({ "payer": payer, "salt": salt }), &format!("keys/{salt}")).await?;
+    let request = SessionKeyRequest { payer, salt };
+    let session = client.session_key(&request, &format!("keys/{salt}")).await?;
     let config = ChannelConfig {
         payer,
-        authorizer: field(&asked, "POST channels/keys", "authorizer")?,
+        authorizer: session.authorizer,
         node: network.node,
         withdraw_delay: withdraw_delay.unwrap_or(if signer.is_demo() { LOCAL_DELAY_S } else { WITHDRAW_DELAY_S }),
         salt,
     };
-    flow.wrap("wrap", amount).await?;
-    flow.approve("approve", network.addresses.channels, amount).await?;
-    flow.deposit("deposit", &config, amount).await?;
-    print_json(&api.post("/api/v1/channels", &json!({ "config": config }), &format!("channel/{salt}")).await?)
+    flow.token().wrap("wrap", amount).await?;
+    flow.token().approve("approve", network.addresses.channels, amount).await?;
+    flow.channels().deposit("deposit", &config, amount).await?;
+    print_json(&client.open_channel(&NewChannel { config }, &format!("channel/{salt}")).await?)
 }

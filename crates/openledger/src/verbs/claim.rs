@@ -1,17 +1,17 @@
 //! `openledger claim`: has a node pay out what accounts earned in the finalized epochs.
 
 use clap::Args;
-use openledger_protocol::{Address, Amount};
-use serde_json::json;
+use openledger_api::{Address, ClaimsRequest};
 
 use super::print_json;
-use crate::api::{NodeArgs, field};
+use crate::connection::NodeArgs;
 use crate::error::Result;
 
 /// Arguments of `openledger claim`.
 #[derive(Args, Debug)]
 pub(crate) struct ClaimArgs {
-    /// Whose earnings; without, everybody's. The money goes to the account whoever asks.
+    /// Account to pay out; may be repeated; default: all accounts. Earnings always go to the
+    /// account itself.
     #[arg(long = "account", value_name = "0x…")]
     accounts: Vec<Address>,
     #[command(flatten)]
@@ -21,17 +21,15 @@ pub(crate) struct ClaimArgs {
     json: bool,
 }
 
-/// Claims and prints what was paid.
+/// Sends the claims and prints the payments.
 pub(crate) async fn run(args: ClaimArgs) -> Result<()> {
-    let body = json!({ "accounts": args.accounts });
-    let answer = args.node.api()?.post("/api/v1/claims", &body, "claim").await?;
+    let request = ClaimsRequest { accounts: args.accounts };
+    let made = args.node.client()?.claim(&request, "claim").await?;
     if args.json {
-        return print_json(&answer);
+        return print_json(&made);
     }
-    for claim in answer["claims"].as_array().into_iter().flatten() {
-        let amount: Amount = field(claim, "POST claims", "amount")?;
-        let account: Address = field(claim, "POST claims", "account")?;
-        println!("{account}  {amount}  {}", claim["name"].as_str().unwrap_or_default());
+    for claim in &made.claims {
+        println!("{}  {}  {}", claim.account, claim.amount, claim.name.as_deref().unwrap_or_default());
     }
     Ok(())
 }

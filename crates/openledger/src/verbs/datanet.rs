@@ -1,16 +1,18 @@
-//! `openledger datanet`: what an owner and contributors do, step by step. The node relays; each step carries its signature.
+//! `openledger datanet`: what an owner and contributors do, step by step. The node relays; each
+//! step carries its signature.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use openledger_api::client::Client;
+use openledger_api::{BatchSignature, Handle, ImportSignatures, NewDatanet, NewHandles, SignedGrant, SignedVersion};
 use openledger_datanet::{Limits, licence, parse_jsonl};
-use openledger_protocol::{Address, B256, DatanetId, Grant, Key, Purpose, Purposes, Rights};
-use serde_json::{Value, json};
+use openledger_protocol::{Address, DatanetId, Grant, Key, Purpose, Purposes, Rights};
 
-use super::print_json;
-use super::signing::{Network, Signer};
-use crate::api::{Api, NodeArgs, field};
+use super::signing::Signer;
+use super::{ListArgs, print_json, print_list};
+use crate::connection::{NodeArgs, domain};
 use crate::error::{CliError, Exit, Result};
 
 /// A year, in seconds.
@@ -19,22 +21,24 @@ const YEAR_S: u64 = 365 * 24 * 3600;
 /// Verbs on datanets.
 #[derive(Subcommand, Debug)]
 pub(crate) enum DatanetVerb {
-    /// The datanets of a node.
+    /// List the datanets of a node.
     List {
         #[command(flatten)]
         node: NodeArgs,
+        #[command(flatten)]
+        list: ListArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Create a datanet: the owner's title on chain, taken up by the node.
+    /// Create a datanet: register its title on chain and its terms with the node.
     Create {
-        /// Its name on the node.
+        /// Name on the node.
         name: String,
-        /// What it is about.
+        /// Description of its subject.
         #[arg(long, default_value = "")]
         description: String,
-        /// The licence of its terms.
+        /// Licence of its terms, as an SPDX identifier.
         #[arg(long, default_value = "CC-BY-4.0")]
         license: String,
         #[command(flatten)]
@@ -42,13 +46,13 @@ pub(crate) enum DatanetVerb {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Bring a file of records: import it, sign its batches, register them.
+    /// Contribute a file of records: import it, sign its batches, register them.
     Contribute {
-        /// The datanet.
+        /// Id of the datanet.
         id: u64,
-        /// Records, JSONL.
+        /// File of records, JSONL.
         file: PathBuf,
-        /// Exit with 1 when a record was refused.
+        /// Exit with status 1 if a record was refused.
         #[arg(long)]
         strict: bool,
         #[command(flatten)]
@@ -56,9 +60,9 @@ pub(crate) enum DatanetVerb {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Publish a version that holds everything registered so far.
+    /// Publish a version with all registered contributions.
     Publish {
-        /// The datanet.
+        /// Id of the datanet.
         id: u64,
         #[command(flatten)]
         signer: Signer,
@@ -67,15 +71,15 @@ pub(crate) enum DatanetVerb {
     },
     /// Grant the use of a version for fine-tuning, evaluation and inference.
     Grant {
-        /// The datanet.
+        /// Id of the datanet.
         id: u64,
-        /// The version.
+        /// Number of the version.
         #[arg(id = "of")]
         version: u64,
-        /// Who may; without, the node.
+        /// Account of the grantee; default: the node.
         #[arg(long, value_name = "0x…")]
         grantee: Option<Address>,
-        /// For how many seconds from now.
+        /// Duration of the grant, in seconds from now.
         #[arg(long, default_value_t = YEAR_S)]
         seconds: u64,
         #[command(flatten)]
@@ -85,20 +89,20 @@ pub(crate) enum DatanetVerb {
     },
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) async fn run(verb: DatanetVerb) -> Result<()> {
     match verb {
-        DatanetVerb::List { node, json } => super::epoch::list(&node, "/api/v1/datanets", "datanets", json).await,
+        DatanetVerb::List { node, list, json } => print_list(node.client()?.datanets(), &list, json).await,
         DatanetVerb::Create { name, description, license, signer, node } => {
-            create(&node.api()?, &signer, &name, &description, &license).await
+            create(&node.client()?, &signer, &name, &description, &license).await
         }
         DatanetVerb::Contribute { id, file, strict, signer, node } => {
             let bytes = std::fs::read(&file).map_err(CliError::file(&file))?;
-            contribute(&node.api()?, &signer, id, bytes, strict).await
+            contribute(&node.client()?, &signer, DatanetId(id), bytes, strict).await
         }
-        DatanetVerb::Publish { id, signer, node } => publish(&node.api()?, &signer, id).await,
+        DatanetVerb::Publish { id, signer, node } => publish(&node.client()?, &signer, DatanetId(id)).await,
         DatanetVerb::Grant { id, version, grantee, seconds, signer, node } => {
-            grant(&node.api()?, &signer, DatanetId(id), version, grantee, seconds).await
+            grant(&node.client()?, &signer, DatanetId(id), version, grantee, seconds).await
         }
     }
 }
@@ -112,51 +116,51 @@ fn terms(license: &str) -> Result<Rights> {
     Err(CliError::refused(Exit::Usage, format!("`{license}` is not a licence with known rights; try CC-BY-4.0")))
 }
 
-async fn create(api: &Api, signer: &Signer, name: &str, description: &str, license: &str) -> Result<()> {
+async fn create(client: &Client, signer: &Signer, name: &str, description: &str, license: &str) -> Result<()> {
     let rights = terms(license)?;
-    let network = Network::of(api).await?;
-    let flow = signer.flow(api, &network).await?;
-    let created = flow.create_datanet(name, rights.terms_hash()?, &format!("openledger:datanet/{name}")).await?;
-    let body = json!({ "id": created.value, "name": name, "description": description, "rights": rights });
-    api.post("/api/v1/datanets", &body, &format!("datanet/{}", created.value)).await?;
+    let network = client.network().await?;
+    let flow = signer.flow(client, &network).await?;
+    let created = flow.datanets().create(name, rights.terms_hash()?, &format!("openledger:datanet/{name}")).await?;
+    let datanet = NewDatanet { id: created.value, name: name.to_owned(), description: description.to_owned(), rights };
+    client.add_datanet(&datanet, &format!("datanet/{}", created.value)).await?;
     println!("datanet {} in transaction {}", created.value, created.mined.hash);
     Ok(())
 }
 
-async fn contribute(api: &Api, signer: &Signer, id: u64, bytes: Vec<u8>, strict: bool) -> Result<()> {
+async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<u8>, strict: bool) -> Result<()> {
     // Damage is found by the node, which lists every bad line; here only the handles are read.
     let parsed = parse_jsonl(&bytes, &Limits::default()).unwrap_or_default();
-    let handles: BTreeSet<&String> = parsed.records.iter().flat_map(|parsed| &parsed.record.contributors).collect();
+    let names: BTreeSet<&String> = parsed.records.iter().flat_map(|parsed| &parsed.record.contributors).collect();
     let mut keys: BTreeMap<Address, Key> = BTreeMap::new();
-    let mut accounts = Vec::new();
-    for handle in handles {
-        let key = signer.contributor(handle)?;
-        accounts.push(json!({ "name": handle, "address": key.address() }));
+    let mut handles = Vec::new();
+    for name in names {
+        let key = signer.contributor(name)?;
+        handles.push(Handle { name: name.clone(), address: key.address() });
         keys.insert(key.address(), key);
     }
     let name = openledger_protocol::sha256(&bytes);
-    api.post("/api/v1/accounts", &json!({ "accounts": accounts }), &format!("accounts/{name}")).await?;
-    let path = format!("/api/v1/datanets/{id}/imports");
-    let import = api.post_file(&path, bytes, &format!("import/{id}/{name}")).await?;
-    for refused in import["refused"].as_array().into_iter().flatten() {
-        let record = refused["id"].as_str().unwrap_or("no id");
-        println!("refused line {} ({record}): {}", refused["line"], refused["reason"].as_str().unwrap_or_default());
+    client.note_handles(&NewHandles { handles }, &format!("handles/{name}")).await?;
+    let import = client.import_records(id, bytes, &format!("import/{id}/{name}")).await?;
+    for refused in &import.refused {
+        let record = refused.id.as_deref().unwrap_or("no id");
+        println!("refused line {} ({record}): {}", refused.line, refused.reason);
     }
     let mut signatures = Vec::new();
-    for batch in import["batches"].as_array().into_iter().flatten() {
-        let registrant: Address = field(batch, "an import", "registrant")?;
-        let digest: B256 = field(batch, "an import", "digest")?;
-        let key = keys.get(&registrant).ok_or_else(|| CliError::lacks("an import", "a registrant of the file"))?;
-        signatures.push(json!({ "contribution": batch["contribution"], "signature": key.sign(digest) }));
+    for batch in &import.batches {
+        let unknown = || {
+            let message = format!("the node wants a signature of {}, who is not in the file", batch.registrant);
+            CliError::refused(Exit::Unavailable, message)
+        };
+        let key = keys.get(&batch.registrant).ok_or_else(unknown)?;
+        signatures.push(BatchSignature { contribution: batch.contribution, signature: key.sign(batch.digest) });
     }
-    let refused = import["refused"].as_array().map_or(0, Vec::len);
-    println!("{} records accepted, {refused} refused, {} batches", import["accepted"], signatures.len());
+    let refused = import.refused.len();
+    println!("{} records accepted, {refused} refused, {} batches", import.accepted, signatures.len());
     if !signatures.is_empty() {
-        let import: B256 = field(&import, "an import", "import")?;
-        let path = format!("/api/v1/imports/{import}/signatures");
-        let answer = api.post(&path, &json!({ "signatures": signatures }), &format!("register/{import}")).await?;
-        for one in answer["registered"].as_array().into_iter().flatten() {
-            println!("contribution {} held by {}", text(one, "contribution"), text(one, "holder"));
+        let signed = ImportSignatures { signatures };
+        let done = client.sign_import(import.import, &signed, &format!("register/{}", import.import)).await?;
+        for batch in done.registered {
+            println!("contribution {} held by {}", batch.contribution, batch.holder);
         }
     }
     if strict && refused > 0 {
@@ -165,27 +169,22 @@ async fn contribute(api: &Api, signer: &Signer, id: u64, bytes: Vec<u8>, strict:
     Ok(())
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
-}
-
-async fn publish(api: &Api, signer: &Signer, id: u64) -> Result<()> {
-    let next = api.get(&format!("/api/v1/datanets/{id}/next-version")).await?;
-    let digest: B256 = field(&next, "GET next-version", "digest")?;
-    let body = json!({ "signature": signer.key()?.sign(digest) });
-    print_json(&api.post(&format!("/api/v1/datanets/{id}/versions"), &body, &format!("publish/{digest}")).await?)
+async fn publish(client: &Client, signer: &Signer, id: DatanetId) -> Result<()> {
+    let digest = client.next_version(id).await?.digest;
+    let signed = SignedVersion { signature: signer.key()?.sign(digest) };
+    print_json(&client.publish_version(id, &signed, &format!("publish/{digest}")).await?)
 }
 
 async fn grant(
-    api: &Api,
+    client: &Client,
     signer: &Signer,
     datanet: DatanetId,
     version: u64,
     grantee: Option<Address>,
     seconds: u64,
 ) -> Result<()> {
-    let network = Network::of(api).await?;
-    let flow = signer.flow(api, &network).await?;
+    let network = client.network().await?;
+    let flow = signer.flow(client, &network).await?;
     let now = flow.client().latest().await?.map_or(0, |head| head.timestamp);
     let grant = Grant {
         datanet,
@@ -193,10 +192,9 @@ async fn grant(
         grantee: grantee.unwrap_or(network.node),
         purposes: Purposes::of(&[Purpose::Finetune, Purpose::Evaluate, Purpose::Infer]),
         until: now.saturating_add(seconds),
-        terms: flow.datanet(datanet).await?.terms,
+        terms: flow.datanets().state(datanet).await?.terms,
     };
-    let signature = signer.key()?.sign(network.domain(network.addresses.datanets).digest(grant.struct_hash()));
-    let body = json!({ "grant": grant, "signature": signature });
-    let path = format!("/api/v1/datanets/{datanet}/grants");
-    print_json(&api.post(&path, &body, &format!("grant/{}", grant.struct_hash())).await?)
+    let (hash, contract) = (grant.struct_hash(), network.addresses.datanets);
+    let signature = signer.key()?.sign(domain(&network, contract).digest(hash));
+    print_json(&client.publish_grant(&SignedGrant { grant, signature }, &format!("grant/{hash}")).await?)
 }

@@ -1,8 +1,9 @@
-//! `openledger deploy`: the contracts on any Ethereum network, by CREATE2, at addresses known beforehand.
+//! `openledger deploy`: the contracts on any Ethereum network, by CREATE2, at addresses known
+//! beforehand.
 //!
-//! The same parameters give the same addresses on every network, so a node started with them (`openledger node --rpc`)
-//! finds what stands here. What is there already is left alone: a second run sends nothing, and one that was interrupted
-//! goes on where it stopped.
+//! The same parameters give the same addresses on every network, so a node started with them
+//! (`openledger node --rpc`) finds these contracts. What is there already is left alone: a second
+//! run sends nothing, and one that was interrupted goes on where it stopped.
 
 use std::sync::Arc;
 
@@ -23,37 +24,39 @@ const DAY_S: u64 = 24 * 3_600;
 /// Arguments of `openledger deploy`.
 #[derive(Args, Debug)]
 pub(crate) struct DeployArgs {
-    /// JSON-RPC of the network.
+    /// JSON-RPC URL of the network.
     #[arg(long, value_name = "URL")]
     rpc: String,
-    /// Say what is there, what is missing and what it would take; send nothing.
+    /// List deployed and missing contracts and the cost of deployment; send nothing.
     #[arg(long)]
     dry_run: bool,
-    /// OPEN's ERC-20 on that network; without, OPEN is its native coin, and WOPEN is deployed to wrap it.
+    /// ERC-20 of OPEN on that network; default: OPEN is its native coin, and WOPEN is deployed to
+    /// wrap it.
     #[arg(long, value_name = "0x…")]
     token: Option<Address>,
-    /// Account of the platform's treasury; without, the signer's own.
+    /// Account of the platform's treasury, which may also set the governed numbers; default: the
+    /// signer.
     #[arg(long, value_name = "0x…")]
     treasury: Option<Address>,
-    /// Account of the validation budget; without, the signer's own.
+    /// Account of the validation budget; default: the signer.
     #[arg(long, value_name = "0x…")]
     validation: Option<Address>,
-    /// Account of disputes and insurance; without, the signer's own.
+    /// Account of disputes and insurance; default: the signer.
     #[arg(long, value_name = "0x…")]
     insurance: Option<Address>,
-    /// May rest new proposals and deposits for a while; without, nobody.
+    /// Account that can pause proposals and deposits for a limited time; default: none.
     #[arg(long, value_name = "0x…")]
     guardian: Option<Address>,
-    /// May drop a pending proposal; without, nobody.
+    /// Account that can annul a pending proposal; default: none.
     #[arg(long, value_name = "0x…")]
     jury: Option<Address>,
-    /// What an operator must have at stake to propose.
+    /// Bond of an operator.
     #[arg(long, default_value = "5000 OPEN")]
     bond: Amount,
-    /// Seconds for which a proposal may be refuted.
+    /// Challenge window, in seconds.
     #[arg(long, value_name = "S", default_value_t = DAY_S)]
     window: u64,
-    /// Seconds that count as a day; 1 on a local network.
+    /// Length of a day in seconds; 1 on a local network.
     #[arg(long, value_name = "S", default_value_t = DAY_S)]
     day: u64,
     /// Print JSON.
@@ -63,7 +66,7 @@ pub(crate) struct DeployArgs {
     signer: Signer,
 }
 
-/// Deploys what is missing, or says what is.
+/// Deploys the missing contracts, or lists them.
 pub(crate) async fn run(args: DeployArgs) -> Result<()> {
     let key = args.signer.key()?;
     let deployer = key.address();
@@ -79,8 +82,8 @@ pub(crate) async fn run(args: DeployArgs) -> Result<()> {
     };
     let steps = steps.map_err(refused)?;
     if args.json {
-        let told = |step: &Deployed| json!({ "name": step.name, "address": step.address, "present": step.present, "gas": step.gas });
-        let list: Vec<_> = steps.iter().map(told).collect();
+        let as_json = |step: &Deployed| json!({ "name": step.name, "address": step.address, "present": step.present, "gas": step.gas });
+        let list: Vec<_> = steps.iter().map(as_json).collect();
         return print_json(&json!({
             "chain_id": chain_id, "deployer": deployer, "dry_run": args.dry_run,
             "addresses": plan.addresses, "steps": list,
@@ -93,6 +96,7 @@ pub(crate) async fn run(args: DeployArgs) -> Result<()> {
 fn params(args: &DeployArgs, deployer: Address) -> DeployParams {
     DeployParams {
         token: args.token.map_or(Token::Native, Token::Erc20),
+        owner: args.treasury.unwrap_or(deployer),
         guardian: args.guardian.unwrap_or_default(),
         jury: args.jury.unwrap_or_default(),
         treasury: args.treasury.unwrap_or(deployer),

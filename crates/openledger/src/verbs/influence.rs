@@ -13,36 +13,41 @@ use crate::error::{CliError, Exit, Result};
 /// Verbs of influence.
 #[derive(Subcommand, Debug)]
 pub(crate) enum InfluenceVerb {
-    /// Gradients of every record, solved by a method.
+    /// Compute the gradients of every record and prepare them by a method.
     Cache {
-        /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+        /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
         #[arg(long, value_name = "DIR|ID")]
         base: PathBuf,
-        /// The adapter's folder.
+        /// Folder of the adapter.
         #[arg(long, value_name = "DIR")]
         adapter: PathBuf,
-        /// Records, JSONL: `input_ids`, or text that the base's tokenizer encodes.
+        /// File of records, JSONL: `input_ids`, or text for the base's tokenizer.
         #[arg(long, value_name = "FILE")]
         records: PathBuf,
-        /// The cache's folder.
+        /// Maximum number of tokens per record, as in training. Default: what the adapter's
+        /// `training.json` says, or the model's positions.
+        #[arg(long)]
+        seq: Option<usize>,
+        /// Folder of the cache.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// fisher, grad-dot, grad-cos or datainf.
+        /// Method: `fisher`, `grad-dot`, `grad-cos` or `datainf`.
         #[arg(long, default_value = "fisher")]
         method: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Score queries against a cache: a float32 matrix, rows queries, columns records in file order.
+    /// Score queries against a cache. Output: a float32 matrix, one row per query, one column per
+    /// record in file order.
     Score {
-        /// The cache's folder.
+        /// Folder of the cache.
         #[arg(long, value_name = "DIR")]
         cache: PathBuf,
-        /// Queries, JSONL: `input_ids` with `loss_start`, or `prompt` and `response`.
+        /// File of queries, JSONL: `input_ids` with `loss_start`, or `prompt` and `response`.
         #[arg(long, value_name = "FILE")]
         queries: PathBuf,
-        /// The matrix, .npy.
+        /// File for the matrix, .npy.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Print JSON.
@@ -51,7 +56,7 @@ pub(crate) enum InfluenceVerb {
     },
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) async fn run(mut verb: InfluenceVerb) -> Result<()> {
     if let InfluenceVerb::Cache { base, .. } = &mut verb {
         *base = crate::hub::base(base, false).await?.dir;
@@ -61,9 +66,10 @@ pub(crate) async fn run(mut verb: InfluenceVerb) -> Result<()> {
 
 fn compute(verb: &InfluenceVerb) -> Result<()> {
     match verb {
-        InfluenceVerb::Cache { base, adapter, records, out, method, json } => {
+        InfluenceVerb::Cache { base, adapter, records, seq, out, method, json } => {
             let method: Method = method.parse().map_err(|error| CliError::refused(Exit::Usage, format!("{error}")))?;
-            let report = influence_cache(base, adapter, records, out, method, &mut bar("gradients"))?;
+            let records = crate::records::sources(records)?;
+            let report = influence_cache(base, adapter, &records, *seq, out, method, &mut bar("gradients"))?;
             if *json {
                 return print_json(&report);
             }
@@ -74,7 +80,7 @@ fn compute(verb: &InfluenceVerb) -> Result<()> {
             Ok(())
         }
         InfluenceVerb::Score { cache, queries, out, json } => {
-            let scores = influence_score(cache, queries, &mut bar("queries"))?;
+            let scores = influence_score(cache, &crate::records::sources(queries)?, &mut bar("queries"))?;
             std::fs::write(out, scores.to_npy()).map_err(CliError::file(out))?;
             if *json {
                 return print_json(&json!({ "queries": scores.queries(), "records": scores.records(), "out": out }));
@@ -85,7 +91,7 @@ fn compute(verb: &InfluenceVerb) -> Result<()> {
     }
 }
 
-/// A progress bar on standard error; nothing where no person looks.
+/// A progress bar on standard error, if that is a terminal.
 fn bar(name: &'static str) -> impl FnMut(usize, usize) {
     let bar = indicatif::ProgressBar::new(0).with_message(name);
     move |done, all| {

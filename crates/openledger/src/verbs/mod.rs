@@ -12,7 +12,8 @@ pub(crate) mod epoch;
 pub(crate) mod influence;
 pub(crate) mod model;
 pub(crate) mod node;
-mod offering;
+pub(crate) mod offering;
+mod origins;
 pub(crate) mod progress;
 pub(crate) mod receipt;
 mod reexecute;
@@ -21,46 +22,68 @@ mod signing;
 pub(crate) mod trace;
 pub(crate) mod train;
 
-use crate::cli::Verb;
+use openledger_api::client::Pages;
+use openledger_api::{Page, PageQuery};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use crate::error::{CliError, Exit, Result};
 
-/// Does what was asked.
-pub(crate) async fn run(verb: Verb) -> Result<()> {
-    match verb {
-        Verb::Node(args) => node::run(args).await,
-        Verb::Dev(args) => node::dev(args).await,
-        Verb::Demo(args) => crate::demo::run(args).await,
-        Verb::Ask(args) => ask::run(args).await,
-        Verb::Receipt(verb) => receipt::run(verb).await,
-        Verb::Channel(verb) => channel::run(verb).await,
-        Verb::Claim(args) => claim::run(args).await,
-        Verb::Audit(args) => audit::run(args).await,
-        Verb::Deploy(args) => deploy::run(args).await,
-        Verb::Datanet(verb) => datanet::run(verb).await,
-        Verb::Epoch(verb) => epoch::run(verb).await,
-        Verb::Model(verb) => model::run(verb).await,
-        Verb::Train(args) => train::run(args).await,
-        Verb::Serve(args) => serve::run(args).await,
-        Verb::Trace(verb) => blocking(move || trace::run(&verb)).await,
-        Verb::Influence(verb) => influence::run(verb).await,
-        Verb::Agent(_) => absent::agent(),
-        Verb::Market(_) => absent::market(),
-        Verb::Gov(_) => absent::gov(),
-        Verb::Attack(_) => absent::attack(),
-        Verb::Poa(_) => absent::poa(),
-    }
-}
-
 /// Runs computation off the threads that serve I/O.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(CliError::refused(Exit::Failure, format!("the work broke off: {error}"))))
 }
 
 /// Prints a JSON document for `--json`.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// Length of a printed list.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    /// Maximum number of printed items.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+/// Prints the first items of a list: one line per item, or one page as JSON.
+pub(crate) async fn print_list<T: Serialize + DeserializeOwned>(
+    pages: Pages<'_, T>,
+    list: &ListArgs,
+    json: bool,
+) -> Result<()> {
+    let most = u32::try_from(list.limit).unwrap_or(u32::MAX).clamp(1, PageQuery::LIMIT_MAX);
+    let mut pages = pages.limit(most);
+    let (mut items, mut next) = (Vec::new(), None);
+    while items.len() < list.limit
+        && let Some(page) = pages.next().await?
+    {
+        items.extend(page.items);
+        next = page.next;
+    }
+    items.truncate(list.limit);
+    if json {
+        return print_json(&Page { items, next });
+    }
+    for item in &items {
+        println!("{}", flat(item)?);
+    }
+    Ok(())
+}
+
+/// A struct as one line of `name=value`.
+pub(crate) fn flat(item: &impl Serialize) -> Result<String> {
+    let value = serde_json::to_value(item)?;
+    let Value::Object(members) = value else { return Ok(value.to_string()) };
+    let parts = members.iter().map(|(name, value)| match value {
+        Value::String(text) => format!("{name}={}", crate::console::short(text, 80)),
+        other => format!("{name}={other}"),
+    });
+    Ok(parts.collect::<Vec<_>>().join("  "))
 }
 
 /// The time, in Unix seconds.

@@ -1,55 +1,64 @@
 //! `openledger model`: the models of a node, and making a base model from its recipe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use openledger_factory::{Saving, pretrain};
-use openledger_node::evidence::{self, TrainedRecord};
+use openledger_factory::{Saving, Texts, pretrain};
 use serde_json::json;
 
 use super::progress::{Watch, nats};
-use super::{blocking, offering, print_json};
-use crate::api::{NodeArgs, field};
+use super::{ListArgs, blocking, offering, print_json, print_list};
+use crate::connection::NodeArgs;
 use crate::error::{CliError, Exit, Result};
+use crate::records;
 
 /// Verbs on models.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ModelVerb {
-    /// The models a node offers, with prices and split.
+    /// List the models of a node, with prices and split.
     List {
         #[command(flatten)]
         node: NodeArgs,
+        #[command(flatten)]
+        list: ListArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// A model's manifest: all that went into it. Written to standard output as it is hashed.
+    /// Write the manifest of a model to standard output, in the bytes that are hashed.
     Manifest {
-        /// The model's name.
+        /// Name of the model.
         name: String,
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// The records a model was trained on, in order, as JSON Lines: what `receipt verify --reexecute` takes.
+    /// Write the training records of a model in order, as JSONL, for `receipt verify --reexecute`.
     Records {
-        /// The model's name.
+        /// Name of the model.
         name: String,
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Order an adapter from a node, on datanet versions it holds grants for, and wait for it.
+    /// Train an adapter on a node, on datanet versions with a grant for it, and wait.
     Train(offering::TrainArgs),
-    /// Register a trained adapter's title with its price, and offer it.
+    /// Register the title of a trained adapter with its price, and offer it.
     Publish(offering::PublishArgs),
-    /// Make a base model from its recipe; needs no node.
+    /// Pretrain a base model from its recipe; needs no node.
     Pretrain {
-        /// The recipe, TOML.
+        /// File of the recipe, TOML.
         #[arg(long, value_name = "FILE")]
         recipe: PathBuf,
-        /// The model's folder.
+        /// File of texts to train on, JSONL with `text`: one for each input of the recipe, in
+        /// order.
+        #[arg(long, value_name = "FILE", required = true)]
+        texts: Vec<PathBuf>,
+        /// File of texts to measure on, JSONL with `text`.
+        #[arg(long, value_name = "FILE")]
+        held_out: PathBuf,
+        /// Folder for the model.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Where the state of a stopped run is kept; none by default.
+        /// File for the state of a stopped run; default: none.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// Steps between checkpoints.
@@ -61,40 +70,45 @@ pub(crate) enum ModelVerb {
     },
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) async fn run(verb: ModelVerb) -> Result<()> {
     match verb {
-        ModelVerb::List { node, json } => {
-            let answer = node.api()?.get("/api/v1/models").await?;
-            if json {
-                return print_json(&answer);
-            }
-            for model in answer["models"].as_array().into_iter().flatten() {
-                println!("{}", super::epoch::flat(model));
-            }
-            Ok(())
-        }
-        ModelVerb::Manifest { name, node } => {
-            print_json(&node.api()?.get(&format!("/api/v1/models/{name}/manifest")).await?)
-        }
+        ModelVerb::List { node, list, json } => print_list(node.client()?.models(), &list, json).await,
+        ModelVerb::Manifest { name, node } => print_json(&node.client()?.manifest(&name).await?),
         ModelVerb::Records { name, node } => {
-            let answer = node.api()?.get(&format!("/api/v1/models/{name}/records")).await?;
-            let records: Vec<TrainedRecord> = field(&answer, "GET records", "records")?;
-            print!("{}", evidence::to_jsonl(&records)?);
+            let client = node.client()?;
+            let mut pages = client.trained_records(&name);
+            while let Some(page) = pages.next().await? {
+                for record in &page.items {
+                    println!("{}", serde_json::to_string(record)?);
+                }
+            }
             Ok(())
         }
         ModelVerb::Train(args) => offering::train(args).await,
         ModelVerb::Publish(args) => offering::publish(args).await,
-        ModelVerb::Pretrain { recipe, out, checkpoint, save_every, json } => {
-            blocking(move || make_base(recipe, out, checkpoint, save_every, json)).await
+        ModelVerb::Pretrain { recipe, texts, held_out, out, checkpoint, save_every, json } => {
+            let read = move || {
+                let inputs = texts.iter().map(|file| records::texts(file)).collect::<Result<_>>()?;
+                let texts = Texts { inputs, held_out: records::texts(&held_out)? };
+                make_base(&recipe, &texts, out, checkpoint, save_every, json)
+            };
+            blocking(read).await
         }
     }
 }
 
-fn make_base(recipe: PathBuf, out: PathBuf, checkpoint: Option<PathBuf>, every: u64, as_json: bool) -> Result<()> {
+fn make_base(
+    recipe: &Path,
+    texts: &Texts,
+    out: PathBuf,
+    checkpoint: Option<PathBuf>,
+    every: u64,
+    as_json: bool,
+) -> Result<()> {
     let mut watch = Watch::new();
     let saving = Saving { file: checkpoint.as_deref(), every };
-    let Some(made) = pretrain(&recipe, &out, saving, &mut watch)? else {
+    let Some(made) = pretrain(recipe, texts, &out, saving, &mut watch)? else {
         let message = "stopped; the same command goes on from the checkpoint, if one was named";
         return Err(CliError::refused(Exit::Failure, message));
     };

@@ -5,19 +5,22 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use openledger_gateway::Origins;
 use openledger_node::{ChainChoice, Config, Node, NodeClock, PlatformAccounts};
 use openledger_protocol::{Address, Amount, Key};
 
 use super::answering::AnsweringArgs;
+use super::origins::OriginArgs;
 use crate::error::{CliError, Exit, Result};
-use crate::hub;
+use crate::{embedded, hub};
 
-/// What the node puts at stake to propose epochs, in whole OPEN.
+/// Bond of the node, in whole OPEN.
 const BOND: u64 = 5_000;
-/// What each seeded account of a local network holds from genesis on, in whole OPEN.
+/// Balance of each funded account of a local network at genesis, in whole OPEN.
 const SEEDED: u64 = 1_000_000;
 
-/// Windows of a local network, in seconds: longer ones would make its day so long that channels could not be closed at once.
+/// Windows of a local network, in seconds: longer ones would make its day so long that channels
+/// could not be closed at once.
 const LOCAL_WINDOWS: RangeInclusive<u64> = 1..=600;
 /// Windows elsewhere, as `Payouts` takes them: an hour to seven days.
 const EXTERNAL_WINDOWS: RangeInclusive<u64> = 3_600..=7 * 24 * 3_600;
@@ -34,62 +37,66 @@ pub(crate) enum Clock {
 /// Arguments of `openledger node`.
 #[derive(Args, Debug)]
 pub(crate) struct NodeArgs {
-    /// Holds everything the node keeps.
+    /// Folder of the node's data.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Where HTTP listens; port 0 takes a free one. The address is written to `<data>/node.address`.
+    /// Address of the HTTP server; port 0 picks a free port. Written to `<data>/node.address`.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// The base model's folder, or its name on the hub, `org/name[@revision]`; without, `models/base` beside the program's
-    /// checkout.
+    /// Folder of the base model, or its name on the hub, `org/name[@revision]`; default: the small
+    /// base of the program.
     #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
-    /// Keep to models that are here: no word to the hub.
+    /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
-    /// The Studio's built pages; without, `studio/dist` beside the program's checkout if it is there.
+    /// Folder of the built Studio; default: the one of the program.
     #[arg(long, value_name = "DIR")]
     studio: Option<PathBuf>,
-    /// Where times come from.
+    /// Source of times.
     #[arg(long, value_enum, default_value = "wall")]
     clock: Clock,
-    /// JSON-RPC of the chain to settle on; without, a chain inside this process.
+    /// JSON-RPC URL of the network to settle on; default: an embedded chain.
     #[arg(long, value_name = "URL")]
     rpc: Option<String>,
-    /// OPEN's ERC-20 on that chain; without, OPEN is its native coin.
+    /// ERC-20 of OPEN on that network; default: OPEN is its native coin.
     #[arg(long, requires = "rpc", value_name = "0x…")]
     token: Option<Address>,
-    /// The chain inside: its EIP-155 id.
+    /// EIP-155 chain id of the embedded chain.
     #[arg(long, default_value_t = openledger_chain::embedded::DEFAULT_CHAIN_ID)]
     chain_id: u64,
-    /// Seconds for which a proposal may be refuted, where the node deploys the contracts; without, a day, or a second on the
-    /// chain inside. There 600 at most: a second of its time is one of the clock then, and settling is done in two calls.
+    /// Challenge window in seconds, if the node deploys the contracts; default: a day, or one
+    /// second on the embedded chain. Maximum there: 600; its time then follows the clock, and
+    /// settling takes two calls.
     #[arg(long, value_name = "SECONDS")]
     window: Option<u64>,
-    /// A local network's seed: the node's key and the seeded accounts follow from it, so they are worth nothing.
+    /// Seed of a local network. The node's key and the funded accounts follow from it: no secrets.
     #[arg(long, conflicts_with = "rpc")]
     seed: Option<u64>,
-    /// File with the node's key, 64 hexadecimal digits; without, `<data>/node.key`, made at the first start.
+    /// File with the node's key, 64 hexadecimal digits; default: `<data>/node.key`, created at the
+    /// first start.
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     key_file: Option<PathBuf>,
-    /// Account of the platform's treasury; without, the node's own.
+    /// Account of the platform's treasury; default: the node's account.
     #[arg(long, value_name = "0x…")]
     treasury: Option<Address>,
-    /// Account of the validation budget; without, the node's own.
+    /// Account of the validation budget; default: the node's account.
     #[arg(long, value_name = "0x…")]
     validation: Option<Address>,
-    /// Account of disputes and insurance; without, the node's own.
+    /// Account of disputes and insurance; default: the node's account.
     #[arg(long, value_name = "0x…")]
     insurance: Option<Address>,
-    /// The database, `sqlite://…` or `postgres://…`; without, a file in the data folder.
+    /// URL of the database, `sqlite://…` or `postgres://…`; default: a file in the data folder.
     #[arg(long, value_name = "URL", env = "OPENLEDGER_DATABASE", hide_env_values = true)]
     database: Option<String>,
-    /// The blob store, `file://…` or `s3://…`; without, a folder in the data folder.
+    /// URL of the blob store, `file://…` or `s3://…`; default: a folder in the data folder.
     #[arg(long, value_name = "URL", env = "OPENLEDGER_BLOBS", hide_env_values = true)]
     blobs: Option<String>,
     #[command(flatten)]
     answering: AnsweringArgs,
-    /// End when standard input does: a child then never outlives whoever started it.
+    #[command(flatten)]
+    origins: OriginArgs,
+    /// Stop when standard input ends, so that a child process does not outlive its parent.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
 }
@@ -97,39 +104,41 @@ pub(crate) struct NodeArgs {
 /// Arguments of `openledger dev`.
 #[derive(Args, Debug)]
 pub(crate) struct DevArgs {
-    /// Holds everything the network keeps.
+    /// Folder of the network's data.
     #[arg(long, value_name = "DIR", default_value = ".dev")]
     data: PathBuf,
-    /// Where HTTP listens.
+    /// Address of the HTTP server.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+    /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
     #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
-    /// Keep to models that are here: no word to the hub.
+    /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
-    /// The Studio's built pages.
+    /// Folder of the built Studio.
     #[arg(long, value_name = "DIR")]
     studio: Option<PathBuf>,
-    /// The network's seed.
+    /// Seed of the network.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Seconds for which a proposal may be refuted, 600 at most; without, one, which settling does not wait for. With it
-    /// `epoch settle` proposes, and finalizes when it is called again after that time.
+    /// Challenge window in seconds, at most 600; default: 1, and `epoch settle` finalizes at once.
+    /// Otherwise `epoch settle` proposes, and finalizes when it is called again after the window.
     #[arg(long, value_name = "SECONDS")]
     window: Option<u64>,
     #[command(flatten)]
     answering: AnsweringArgs,
+    #[command(flatten)]
+    origins: OriginArgs,
 }
 
-/// Runs a node until it is asked to stop.
+/// Runs a node until a signal stops it.
 pub(crate) async fn run(args: NodeArgs) -> Result<()> {
-    let until_stdin_ends = args.until_stdin_ends;
-    serve(config(args).await?, until_stdin_ends).await
+    let (until_stdin_ends, origins) = (args.until_stdin_ends, args.origins.origins()?);
+    serve(config(args).await?, origins, until_stdin_ends).await
 }
 
-/// Runs a local network with seeded accounts.
+/// Runs a local network with funded accounts.
 pub(crate) async fn dev(args: DevArgs) -> Result<()> {
     let seed = args.seed;
     let node = NodeArgs {
@@ -151,16 +160,18 @@ pub(crate) async fn dev(args: DevArgs) -> Result<()> {
         database: None,
         blobs: None,
         answering: args.answering,
+        origins: args.origins,
         until_stdin_ends: false,
     };
+    let origins = node.origins.origins()?;
     let config = config(node).await?;
     println!("local network {}: every account is derived from seed {seed} and worth nothing elsewhere", args.listen);
     println!("  faucet {} holds {SEEDED} OPEN", Key::demo(seed, "faucet").address());
     println!("  operator's token: {}", config.token_file().display());
-    serve(config, false).await
+    serve(config, origins, false).await
 }
 
-async fn serve(config: Config, until_stdin_ends: bool) -> Result<()> {
+async fn serve(config: Config, origins: Origins, until_stdin_ends: bool) -> Result<()> {
     let failed = |error: openledger_node::NodeError| {
         let exit = match error.blame() {
             openledger_node::Blame::Retry => Exit::Unavailable,
@@ -170,10 +181,10 @@ async fn serve(config: Config, until_stdin_ends: bool) -> Result<()> {
         CliError::refused(exit, crate::error::with_causes(&error))
     };
     let node = Node::open(config).await.map_err(failed)?;
-    node.serve(asked_to_stop(until_stdin_ends)).await.map_err(failed)
+    openledger_gateway::serve_node(node, origins, asked_to_stop(until_stdin_ends)).await.map_err(failed)
 }
 
-/// Ends on Ctrl-C, on SIGTERM, and with standard input if that was asked for.
+/// Ends on Ctrl-C, on SIGTERM, and at the end of standard input with `--until-stdin-ends`.
 async fn asked_to_stop(until_stdin_ends: bool) {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -189,7 +200,8 @@ async fn asked_to_stop(until_stdin_ends: bool) {
             std::future::pending::<()>().await;
         }
         let (ended, end) = tokio::sync::oneshot::channel();
-        // A thread of its own: reading standard input cannot be cancelled, and must not hold up the runtime's end.
+        // A thread of its own: reading standard input cannot be cancelled, and must not hold up the
+        // runtime's end.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
             let _ = ended.send(());
@@ -222,13 +234,13 @@ async fn config(args: NodeArgs) -> Result<Config> {
             ChainChoice::Embedded { chain_id: args.chain_id, genesis_accounts }
         }
     };
-    let studio = args.studio.or_else(|| beside_the_checkout("studio/dist"));
-    let base = hub::base(&base_dir(args.base)?, args.offline).await?;
-    let answering = args.answering.choice(&base.name, Some(&args.data.join("models")))?;
+    let studio = studio_dir(args.studio, &args.data)?;
+    let base = hub::base(&base_dir(args.base, &args.data)?, args.offline).await?;
+    let answers = args.answering.choice(&base.name, Some(&args.data.join("artifacts")))?;
     Ok(Config {
         base: base.dir,
         base_name: base.name,
-        answering,
+        answers,
         database: args.database,
         blobs: args.blobs,
         listen: args.listen,
@@ -258,21 +270,27 @@ fn window_within(window: u64, external: bool) -> Result<u64> {
     }
     let (network, first, last) =
         (if external { "another network's" } else { "a local network's" }, bounds.start(), bounds.end());
-    let told = format!("--window {window}: {network} is {first} to {last} seconds");
-    Err(CliError::refused(Exit::Usage, told))
+    let message = format!("--window {window}: {network} is {first} to {last} seconds");
+    Err(CliError::refused(Exit::Usage, message))
 }
 
-/// The base model's folder: the one named, or the one that ships with the checkout.
-pub(crate) fn base_dir(asked: Option<PathBuf>) -> Result<PathBuf> {
-    let found = asked.or_else(|| beside_the_checkout("models/base"));
-    found.ok_or_else(|| CliError::refused(Exit::Config, "name the base model's folder by --base"))
+/// The base model's folder: the one named, or the one in the program, unpacked into the data
+/// folder.
+pub(crate) fn base_dir(named: Option<PathBuf>, data: &Path) -> Result<PathBuf> {
+    named.map_or_else(|| embedded::base(data), Ok)
 }
 
-/// A path inside the checkout that the program was built in (`target/<profile>/openledger`), or below where it is called.
-pub(crate) fn beside_the_checkout(path: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().ok();
-    let folders = program.iter().flat_map(|file| file.ancestors().skip(1).take(4).map(Path::to_path_buf));
-    folders.chain([PathBuf::from(".")]).map(|folder| folder.join(path)).find(|path| path.exists())
+/// The Studio's folder: the one named, or the one in the program, unpacked into the data folder;
+/// says when there is none.
+fn studio_dir(named: Option<PathBuf>, data: &Path) -> Result<Option<PathBuf>> {
+    if named.is_some() {
+        return Ok(named);
+    }
+    let found = embedded::studio(data)?;
+    if found.is_none() {
+        eprintln!("{}", embedded::NO_STUDIO);
+    }
+    Ok(found)
 }
 
 /// The key in `file`.

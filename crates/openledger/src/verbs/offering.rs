@@ -1,31 +1,33 @@
-//! `openledger model train|publish`: an adapter ordered from a node, and its title on chain with a price.
+//! `openledger model train|publish`: an adapter ordered from a node, and its title on chain with a
+//! price.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use openledger_api::{DatanetVersionRef, JobOrder, JobResult, JobState, ModelOffer, TrainOrder};
 use openledger_chain::flow::NewModel;
 use openledger_factory::Recipe;
-use openledger_protocol::{Address, Amount, B256, Mix};
-use serde_json::{Value, json};
+use openledger_protocol::{Address, Amount, DatanetId, Mix};
+use serde_json::json;
 
 use super::print_json;
-use super::signing::{Network, Signer};
-use crate::api::{NodeArgs, field};
+use super::signing::Signer;
+use crate::connection::NodeArgs;
 use crate::error::{CliError, Exit, Result};
 
-/// How often a job is looked at.
+/// Interval between polls of a job.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Arguments of `openledger model train`.
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
-    /// The model's name.
+    /// Name of the model.
     name: String,
-    /// A datanet version to train on, `ID:VERSION`; may be repeated.
+    /// Datanet version to train on, `ID:VERSION`; may be repeated.
     #[arg(long, value_name = "ID:VERSION", required = true)]
     datanet: Vec<String>,
-    /// A recipe (TOML, or JSON); without, the default one.
+    /// File of the recipe, TOML or JSON; default: the built-in recipe.
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     #[command(flatten)]
@@ -35,27 +37,27 @@ pub(crate) struct TrainArgs {
 /// Arguments of `openledger model publish`.
 #[derive(Args, Debug)]
 pub(crate) struct PublishArgs {
-    /// The model's name.
+    /// Name of the model.
     name: String,
-    /// The training job.
+    /// Id of the training job.
     #[arg(long)]
     job: u64,
-    /// For 1,000 tokens of the prompt, such as `0.5 OPEN`.
+    /// Price of 1,000 prompt tokens, such as `0.5 OPEN`.
     #[arg(long, default_value = "0.5 OPEN")]
     price_in: Amount,
-    /// For 1,000 tokens of the answer.
+    /// Price of 1,000 answer tokens.
     #[arg(long, default_value = "2 OPEN")]
     price_out: Amount,
-    /// For every answer.
+    /// Price of each answer, in addition.
     #[arg(long, default_value = "0.1 OPEN")]
     price_flat: Amount,
-    /// The platform's share in basis points.
+    /// Share of the platform, in basis points.
     #[arg(long, default_value_t = 1000)]
     platform_bps: u16,
-    /// The owner's and the node's share.
+    /// Share of owner and node, in basis points.
     #[arg(long, default_value_t = 2000)]
     model_bps: u16,
-    /// The stakers' share.
+    /// Share of stakers, in basis points; contributors get the rest.
     #[arg(long, default_value_t = 2000)]
     stakers_bps: u16,
     #[command(flatten)]
@@ -64,7 +66,7 @@ pub(crate) struct PublishArgs {
     node: NodeArgs,
 }
 
-/// Orders an adapter and waits for it.
+/// Orders a training job and waits for it.
 pub(crate) async fn train(args: TrainArgs) -> Result<()> {
     let mut versions = Vec::new();
     for text in &args.datanet {
@@ -73,38 +75,58 @@ pub(crate) async fn train(args: TrainArgs) -> Result<()> {
         let (id, version): (u64, u64) = parts.ok_or_else(|| {
             CliError::refused(Exit::Usage, format!("`{text}` is not a datanet version: write ID:VERSION"))
         })?;
-        versions.push(json!({ "datanet": id, "version": version }));
+        versions.push(DatanetVersionRef { datanet: DatanetId(id), version });
     }
     let recipe = args.recipe.as_deref().map(Recipe::load).transpose()?.unwrap_or_default();
     let mix = Mix { spans_bps: 5_000, influence_bps: 5_000, retrieval_bps: 0 };
-    let order = json!({ "kind": "train", "name": args.name, "datanets": versions, "recipe": recipe, "mix": mix });
-    let api = args.node.api()?;
-    let key = format!("train/{}", openledger_protocol::sha256(order.to_string()));
-    let job: u64 = field(&api.post("/api/v1/jobs", &order, &key).await?, "POST jobs", "job")?;
-    eprintln!("job {job}");
+    let order = TrainOrder { name: args.name, datanets: versions, recipe: wire(&recipe)?, mix };
+    let order = JobOrder::Train(order);
+    let client = args.node.client()?;
+    let key = format!("train/{}", openledger_protocol::sha256(serde_json::to_string(&order)?));
+    let id = client.order_job(&order, &key).await?.job;
+    eprintln!("job {id}");
     loop {
-        let card = api.get(&format!("/api/v1/jobs/{job}")).await?;
-        match card["state"].as_str().unwrap_or_default() {
-            "done" => return print_json(&json!({ "job": job, "result": card["result"] })),
-            "failed" => {
-                let reason = card["error"].as_str().unwrap_or("without a reason");
-                return Err(CliError::refused(Exit::Failure, format!("job {job} failed: {reason}")));
+        let job = client.job(id).await?;
+        match job.state {
+            JobState::Done => return print_json(&json!({ "job": id, "result": job.result })),
+            JobState::Failed | JobState::Cancelled => {
+                let cause = job.cause.as_deref().unwrap_or("without a cause");
+                let message = format!("job {id} {}: {cause}", state_name(job.state));
+                return Err(CliError::refused(Exit::Failure, message));
             }
-            _ => tokio::time::sleep(LOOK).await,
+            JobState::Queued | JobState::Running => tokio::time::sleep(LOOK).await,
         }
     }
 }
 
-/// Registers the trained adapter's title and offers it under its name.
+/// The words for a state in messages.
+pub(crate) fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "is queued",
+        JobState::Running => "runs",
+        JobState::Done => "is done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "was cancelled",
+    }
+}
+
+/// A recipe in the form of an order: as it is hashed, every number a decimal string.
+pub(crate) fn wire(recipe: &Recipe) -> Result<openledger_api::Recipe> {
+    Ok(serde_json::from_value(recipe.to_json()?.into())?)
+}
+
+/// Registers the title of the trained adapter and offers the model under its name.
 pub(crate) async fn publish(args: PublishArgs) -> Result<()> {
-    let api = args.node.api()?;
-    let card: Value = api.get(&format!("/api/v1/jobs/{}", args.job)).await?;
-    let weights: B256 = field(&card["result"], "a finished job", "adapter")?;
-    let manifest: B256 = field(&card["result"], "a finished job", "manifest_hash")?;
-    let network = Network::of(&api).await?;
+    let client = args.node.client()?;
+    let job = client.job(args.job).await?;
+    let Some(JobResult::Train(trained)) = job.result else {
+        let message = format!("job {} has no adapter; it {}", args.job, state_name(job.state));
+        return Err(CliError::refused(Exit::Conflict, message));
+    };
+    let network = client.network().await?;
     let model = NewModel {
-        weights,
-        manifest,
+        weights: trained.adapter.0,
+        manifest: trained.manifest_hash,
         price_in: args.price_in,
         price_out: args.price_out,
         price_flat: args.price_flat,
@@ -115,8 +137,20 @@ pub(crate) async fn publish(args: PublishArgs) -> Result<()> {
         parent_bps: 0,
         stake_vault: Address::ZERO,
     };
-    let flow = args.signer.flow(&api, &network).await?;
-    let done = flow.register_model("model", &model, &format!("openledger:model/{}", args.name)).await?;
-    let body = json!({ "id": done.value, "name": args.name, "job": args.job });
-    print_json(&api.post("/api/v1/models", &body, &format!("model/{}", done.value)).await?)
+    let flow = args.signer.flow(&client, &network).await?;
+    let done = flow.models().register("model", &model, &format!("openledger:model/{}", args.name)).await?;
+    let offer = ModelOffer { id: done.value, name: args.name, job: args.job };
+    print_json(&client.offer_model(&offer, &format!("model/{}", done.value)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_reaches_the_node_as_it_is() {
+        let recipe = Recipe { rank: 3, lr: 0.25, seed: u64::MAX, ..Recipe::default() };
+        let sent = serde_json::to_value(wire(&recipe).unwrap()).unwrap();
+        assert_eq!(serde_json::from_value::<Recipe>(sent).unwrap(), recipe);
+    }
 }

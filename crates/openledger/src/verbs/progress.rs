@@ -1,4 +1,5 @@
-//! Watches a training run: a bar on a terminal, a line every so often elsewhere; Ctrl-C stops it between two steps.
+//! Watches a training run: a bar on a terminal, a line every so often elsewhere; Ctrl-C stops it
+//! between two steps.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use openledger_factory::{Event, Observer, Verdict};
 
-/// An observer that tells standard error.
+/// An observer that writes to standard error.
 pub(crate) struct Watch {
     bar: Option<ProgressBar>,
     steps: u64,
@@ -58,7 +59,7 @@ pub(crate) fn nats(micro: u64) -> String {
 impl Observer for Watch {
     fn on(&mut self, event: &Event) -> Verdict {
         match event {
-            Event::Started { steps, done, records, held_out, truncated, skipped } => {
+            Event::Started { steps, done, records, held_out, truncated, contexts_cut, skipped } => {
                 self.steps = *steps;
                 self.started = Instant::now();
                 if let Some(bar) = &self.bar {
@@ -68,6 +69,10 @@ impl Observer for Watch {
                 self.tell(&format!(
                     "{records} records, {held_out} held out, {truncated} truncated, {skipped} left out; {steps} steps, {done} done"
                 ));
+                if contexts_cut.records > 0 {
+                    let (records, tokens) = (contexts_cut.records, contexts_cut.tokens);
+                    self.tell(&format!("the contexts of {records} records were shortened by {tokens} tokens to fit"));
+                }
             }
             Event::Stepped(report) => {
                 self.tokens += report.tokens as u64;

@@ -4,61 +4,66 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use openledger_ledger::{ExportedEpoch, Fault, Verified, verify_bundle, verify_receipt};
-use openledger_protocol::{Amount, Layer, Manifest, ReceiptBundle, Role};
+use openledger_protocol::{Amount, Layer, Manifest, PayeeRole, ReceiptBundle, ReceiptId};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::print_json;
 use super::reexecute::{self, Materials};
-use crate::api::NodeArgs;
+use super::{ListArgs, print_json, print_list};
+use crate::connection::{KeyArgs, NodeArgs};
 use crate::error::{CliError, Exit, Result};
 
 /// Verbs on receipts.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ReceiptVerb {
-    /// The receipts of a node, newest first.
+    /// List the receipts of a node, newest first.
     List {
         #[command(flatten)]
         node: NodeArgs,
+        #[command(flatten)]
+        list: ListArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// One receipt: the answer, what it rests on, who gets what. With --json the bundle, as `verify` takes it.
+    /// Show a receipt: answer, spans, payments. With --json print the bundle that `verify` reads.
     Show {
-        /// Its id.
-        id: String,
+        /// Id of the receipt.
+        id: ReceiptId,
+        #[command(flatten)]
+        key: KeyArgs,
         #[command(flatten)]
         node: NodeArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Compute everything in a receipt again from files, and name each field that does not agree.
+    /// Verify a receipt from files, and name each field that does not agree; needs no node.
     Verify(VerifyArgs),
 }
 
 /// Arguments of `openledger receipt verify`.
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// The bundle, as `receipt show --json` prints it.
+    /// File of the bundle, as `receipt show --json` prints it.
     file: PathBuf,
-    /// The epoch's header, as `epoch export` prints it; without, inclusion is not checked.
+    /// File of the epoch's header, as `epoch export` prints it; default: inclusion is not checked.
     #[arg(long, value_name = "FILE")]
     epoch: Option<PathBuf>,
-    /// The model's manifest, as `model manifest` prints it.
+    /// File of the model's manifest, as `model manifest` prints it.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
-    /// Also answer again, and with --records credit the answer again: spans, influence, coverage.
+    /// Also recompute the answer, and with --records its credits: spans, influence, coverage.
     #[arg(long, requires_all = ["base", "adapter"])]
     reexecute: bool,
-    /// The base model's folder, or its name on the hub, `org/name[@revision]`.
+    /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
     #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
-    /// The adapter's folder.
+    /// Folder of the adapter.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// The records trained on, as `model records` prints them; without, credits are not computed again.
+    /// File of the training records, as `model records` prints them; default: credits are not
+    /// recomputed.
     #[arg(long, value_name = "FILE")]
     records: Option<PathBuf>,
     /// Print JSON.
@@ -66,20 +71,16 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) async fn run(verb: ReceiptVerb) -> Result<()> {
     match verb {
-        ReceiptVerb::List { node, json } => super::epoch::list(&node, "/api/v1/receipts", "receipts", json).await,
-        ReceiptVerb::Show { id, node, json } => {
-            let bundle = node.api()?.get(&format!("/api/v1/receipts/{id}")).await?;
+        ReceiptVerb::List { node, list, json } => print_list(node.client()?.receipts(), &list, json).await,
+        ReceiptVerb::Show { id, key, node, json } => {
+            let client = key.of(node.client()?)?;
+            let bundle = client.receipt_bundle(id).await?;
             if json {
                 return print_json(&bundle);
             }
-            let bundle: ReceiptBundle = serde_json::from_value(bundle).map_err(|source| CliError::Json {
-                path: id.into(),
-                what: "a receipt bundle",
-                source,
-            })?;
             describe(&bundle);
             Ok(())
         }
@@ -143,21 +144,21 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     Err(CliError::refused(Exit::Failure, format!("{} fields do not agree with what was signed", faults.len())))
 }
 
-/// What a line of the split is called.
-pub(crate) fn role_name(role: Role) -> &'static str {
+/// The name of a line of the split.
+pub(crate) fn role_name(role: PayeeRole) -> &'static str {
     match role {
-        Role::Treasury => "treasury",
-        Role::Validation => "validation",
-        Role::Insurance => "insurance",
-        Role::Owner => "model owner",
-        Role::Node => "node",
-        Role::Stakers => "stakers",
-        Role::Contributor => "contributor",
-        Role::Parent => "parent model",
+        PayeeRole::Treasury => "treasury",
+        PayeeRole::Validation => "validation",
+        PayeeRole::Insurance => "insurance",
+        PayeeRole::Owner => "model owner",
+        PayeeRole::Node => "node",
+        PayeeRole::Stakers => "stakers",
+        PayeeRole::Contributor => "contributor",
+        PayeeRole::Parent => "parent model",
     }
 }
 
-/// Shows a bundle to a person.
+/// Prints a bundle as text.
 pub(crate) fn describe(bundle: &ReceiptBundle) {
     let receipt = &bundle.signed.receipt;
     println!("receipt   {}", receipt.id());
@@ -175,7 +176,7 @@ pub(crate) fn describe(bundle: &ReceiptBundle) {
         let record = format!("{}/{}", span.record.contribution.short(), span.record.index);
         println!(
             "span      {from}..{to} \"{}\" = record {record}, {} milli-bits",
-            crate::voice::short(quote, 60),
+            crate::console::short(quote, 60),
             span.weight
         );
     }

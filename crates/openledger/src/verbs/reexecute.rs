@@ -1,13 +1,15 @@
 //! Answering a receipt's request again, and crediting the answer again, from files.
 //!
-//! **Invariant:** what could not be done is not passed over: it is an error, or said to be unchecked.
+//! **Invariant:** what could not be done is not passed over: it is an error, or said to be
+//! unchecked.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use openledger_attribution::evidence::{self, ClusterPlace, Evidence};
+use openledger_datanet::near::{Clusters, Placement};
 use openledger_engine::{Model, NumericMode};
 use openledger_ledger::Fault;
-use openledger_node::evidence::{self, Evidence};
 use openledger_protocol::{AdapterHash, BaseHash, Completion, Manifest, ReceiptBundle};
 use openledger_serving::{Backend, Check, Embedded, Mismatch, REMOTE_MODE, ReexecuteError};
 
@@ -60,7 +62,7 @@ pub(super) fn answer_again(
         }
     };
     match checked {
-        Ok(told) => done.push(told),
+        Ok(line) => done.push(line),
         Err(ReexecuteError::Mismatch(mismatch)) => {
             faults.push(Fault { field: format!("completion.{}", mismatch.field), reason: mismatch.to_string() })
         }
@@ -100,8 +102,17 @@ fn foreign(backend: &Embedded, completion: &Completion) -> Result<String> {
     ))
 }
 
-/// Builds index and influence cache again from the records trained on, compares their roots with the manifest's, and
-/// credits the answer again.
+/// The place of each record among near copies of it.
+fn cluster_places(records: &[evidence::TrainedRecord]) -> Vec<ClusterPlace> {
+    let texts: Vec<String> = records.iter().map(|record| record.body.canonical_text()).collect();
+    let clusters = Clusters::of(texts.iter().map(String::as_str));
+    let place =
+        |place: &Placement| ClusterPlace { owner: place.owner, multiplier: place.multiplier, source: place.source };
+    clusters.placements().iter().map(place).collect()
+}
+
+/// Builds index and influence cache again from the records trained on, compares their roots with
+/// the manifest's, and credits the answer again.
 fn credits_again(
     bundle: &ReceiptBundle,
     manifest: &Manifest,
@@ -125,23 +136,24 @@ fn credits_again(
     let (model, tokenizer) = (backend.model(), backend.tokenizer());
     let lora = openledger_engine::Lora::load_peft(materials.adapter, model)?;
     let folders = (materials.base.to_owned(), materials.adapter.to_owned());
-    let length = evidence::recipe_length(manifest);
+    let length = evidence::recipe_length(manifest)?;
     let again = Evidence::build(model, tokenizer, &lora, &records, length, folders)?;
-    for (at, ((version, cache), told)) in again.methods().into_iter().zip(&manifest.methods).enumerate() {
-        if version != told.version || cache != told.cache {
+    for (at, ((version, cache), declared)) in again.methods().into_iter().zip(&manifest.methods).enumerate() {
+        if version != declared.version || cache != declared.cache {
             fault(&format!("manifest.methods[{at}]"), format!("{version} comes out with the cache {cache}"));
         } else {
             done.push(format!("the cache of {version} comes out the same"));
         }
     }
-    let attributor = evidence::attributor(&records, &manifest.contributions, again.index, again.cache)?;
-    let credits = attributor.credit(&bundle.completion, Some((model, &lora)))?;
-    let told = &bundle.credits;
+    let places = cluster_places(&records);
+    let attributor = evidence::attributor(&records, &places, &manifest.contributions, again.index, again.cache)?;
+    let credits = attributor.credit(&bundle.completion, Some((model, &lora)), &bundle.params)?;
+    let declared = &bundle.credits;
     let parts = [
-        ("credits.spans", credits.spans == told.spans, told.spans.len()),
-        ("credits.scores", credits.scores == told.scores, told.scores.len()),
-        ("credits.coverage", credits.coverage == told.coverage, 3),
-        ("credits.methods", credits.methods == told.methods, told.methods.len()),
+        ("credits.spans", credits.spans == declared.spans, declared.spans.len()),
+        ("credits.scores", credits.scores == declared.scores, declared.scores.len()),
+        ("credits.coverage", credits.coverage == declared.coverage, 3),
+        ("credits.methods", credits.methods == declared.methods, declared.methods.len()),
     ];
     for (field, equal, count) in parts {
         if equal {

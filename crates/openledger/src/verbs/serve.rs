@@ -1,4 +1,5 @@
-//! `openledger serve`: adapters over OpenAI's API, on plain folders: no node, no chain, no receipts.
+//! `openledger serve`: adapters over OpenAI's API, on plain folders: no node, no chain, no
+//! receipts.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,76 +7,84 @@ use std::sync::Arc;
 
 use clap::Args;
 use openledger_engine::{Model, NumericMode, Runtime, Tokenizer};
-use openledger_node::Answering;
+use openledger_gateway::serve::{Server, Setup, router};
+use openledger_node::AnswerSource;
 use openledger_protocol::BaseHash;
-use openledger_serving::http::{Server, Setup, router};
-use openledger_serving::{ChatForm, Embedded, Limits, LoadAdapter, PeerSetup, Remote, RemoteSetup, machine_clock};
+use openledger_serving::{
+    Backend, ChatForm, Embedded, Limits, LoadAdapter, PeerSetup, Remote, RemoteSetup, machine_clock,
+};
 
 use super::answering::AnsweringArgs;
-use crate::error::{CliError, Exit, Result};
+use super::origins::OriginArgs;
+use crate::error::{CliError, Exit, Result, with_causes};
 use crate::hub::{self, Base};
 
 /// Arguments of `openledger serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// The base model's folder, asked for by its name; or the base's name on the hub, `org/name[@revision]`, asked for by that.
+    /// Folder of the base model, or its name on the hub, `org/name[@revision]`. Requests name the
+    /// base by the folder's name or the hub name.
     #[arg(long, value_name = "DIR|ID")]
     base: PathBuf,
-    /// Keep to models that are here: no word to the hub.
+    /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
-    /// Folder of adapter folders; each is asked for by its folder's name. More can be loaded from it while serving.
+    /// Folder of adapter folders. Requests name an adapter by its folder's name; further adapters
+    /// can be loaded from there at run time.
     #[arg(long, value_name = "DIR")]
     adapters: Option<PathBuf>,
-    /// The port; 0 takes a free one. The address is printed.
+    /// Port on the loopback address; 0 picks a free port. The address is printed.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// About how many bytes of adapters stay in memory while nobody uses them.
+    /// Approximate bytes of idle adapters that stay in memory.
     #[arg(long, value_name = "N", default_value_t = 256 << 20)]
     cache_bytes: usize,
-    /// Folder to keep packed adapters in, so that cold ones are mapped at once and unchanged ones not read at the next
-    /// start. Who may write there can answer in the adapters' name: it is made for you alone, and refused if others may
-    /// write it. It may be emptied at any time.
+    /// Folder of packed adapters: cold adapters are mapped, and unchanged ones are not read at the
+    /// next start. Write access to it controls the answers of adapters, so the folder is created
+    /// private and refused if others can write to it. It can be emptied at any time.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Bytes of keys and values, beside those of adapters; a request waits until its longest answer fits.
+    /// Bytes for keys and values, in addition to adapters. A request waits until its longest answer
+    /// fits.
     #[arg(long, value_name = "N", default_value_t = 1 << 30)]
     kv_bytes: usize,
-    /// Threads that compute; without, as many as the machine offers. Answers do not depend on it.
+    /// Compute threads; default: all processors. Answers do not depend on it.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Answers that are written at once.
+    /// Maximum number of concurrent answers.
     #[arg(long, value_name = "N", default_value_t = Limits::default().slots)]
     max_running: usize,
-    /// Requests that may wait; the next is told to come back (503).
+    /// Maximum number of waiting requests; a further one gets status 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
     max_waiting: usize,
-    /// Requests of one API key that may wait; the next is told to come back (429).
+    /// Maximum number of waiting requests of one API key; a further one gets status 429.
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue_per_tenant)]
     max_waiting_per_key: usize,
-    /// Prompt tokens that go into one step beside the answers being written.
+    /// Maximum number of prompt tokens in a step, beside running answers.
     #[arg(long, value_name = "N", default_value_t = Limits::default().prefill_rows)]
     prefill_tokens: usize,
     #[command(flatten)]
     answering: AnsweringArgs,
+    #[command(flatten)]
+    origins: OriginArgs,
 }
 
 /// Serves until Ctrl-C.
 pub(crate) async fn run(args: ServeArgs) -> Result<()> {
+    let origins = args.origins.origins()?;
     let base = hub::base(&args.base, args.offline).await?;
     let name = base.name.clone();
     let face = match args.answering.choice(&name, args.adapters.as_deref())? {
-        Answering::Here(mode) => here(&args, &base, mode)?,
-        Answering::There(peer) => {
+        AnswerSource::Embedded(mode) => here(&args, &base, mode)?,
+        AnswerSource::Remote(peer) => {
             let adapters = args.adapters.clone();
             super::blocking(move || there(&base, adapters, peer)).await?
         }
     };
-    for folder in adapter_folders(args.adapters.as_deref())? {
-        let adapter = LoadAdapter { name: Some(self::name(&folder)), path: folder.clone(), expected: None };
-        println!("{}  {}", self::name(&folder), face.backend.load_adapter(&adapter)?);
-    }
     let own = face.backend.capabilities();
+    for folder in adapter_folders(args.adapters.as_deref())? {
+        load(&*face.backend, &own.base_name, &folder)?;
+    }
     println!("base {}  {}  mode {}", own.base_name, own.base, own.numeric_mode);
     let address = SocketAddr::from(([127, 0, 0, 1], args.port));
     let busy = |error: std::io::Error| CliError::refused(Exit::Unavailable, format!("{address}: {error}"));
@@ -84,7 +93,25 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let until = async {
         let _ = tokio::signal::ctrl_c().await;
     };
-    axum::serve(listener, router(Arc::new(Server::new(face)))).with_graceful_shutdown(until).await.map_err(busy)
+    let router = router(Arc::new(Server::new(face)), &origins);
+    axum::serve(listener, router).with_graceful_shutdown(until).await.map_err(busy)
+}
+
+/// Serves the adapter in `folder` under the folder's name. One that cannot be served is named on
+/// standard error, and the others are served without it; only a name that the base has already ends
+/// the start, since one of the two would answer in the other's place.
+fn load(backend: &dyn Backend, base: &str, folder: &Path) -> Result<()> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name == base {
+        let message = format!("{}: the adapter has the base's name, `{base}`; rename its folder", folder.display());
+        return Err(CliError::refused(Exit::Config, message));
+    }
+    let adapter = LoadAdapter { name: Some(name.clone()), path: folder.to_owned(), expected: None };
+    match backend.load_adapter(&adapter) {
+        Ok(hash) => println!("{name}  {hash}"),
+        Err(error) => eprintln!("{}: this adapter is not served: {}", folder.display(), with_causes(&error)),
+    }
+    Ok(())
 }
 
 /// The engine in this process.
@@ -95,7 +122,8 @@ fn here(args: &ServeArgs, base: &Base, mode: NumericMode) -> Result<Setup> {
             "--max-running, --max-waiting, --max-waiting-per-key, --prefill-tokens and --threads are at least 1";
         return Err(CliError::refused(Exit::Usage, message));
     }
-    let mut model = Model::load(&base.dir)?.with_mode(mode)?;
+    let unusable = |error| CliError::folder(&base.dir, error);
+    let mut model = Model::load(&base.dir).and_then(|model| model.with_mode(mode)).map_err(unusable)?;
     if let Some(threads) = args.threads {
         model = model.with_runtime(Runtime::new(threads));
     }
@@ -108,7 +136,7 @@ fn here(args: &ServeArgs, base: &Base, mode: NumericMode) -> Result<Setup> {
         queue_per_tenant: args.max_waiting_per_key,
         ..Limits::default()
     };
-    let (tokenizer, form) = (Arc::new(Tokenizer::load(&base.dir)?), ChatForm::of_base(&base.dir));
+    let (tokenizer, form) = (Arc::new(Tokenizer::load(&base.dir).map_err(unusable)?), ChatForm::of_base(&base.dir));
     let backend = Embedded::with_limits(Arc::new(model), tokenizer, form, &base.name, &limits, machine_clock());
     if let Some(folder) = &args.cache {
         backend.adapters().keep_packed_in(folder)?;
@@ -127,10 +155,11 @@ fn here(args: &ServeArgs, base: &Base, mode: NumericMode) -> Result<Setup> {
 
 /// Another server; what base and adapters are is known from the folders here.
 fn there(base: &Base, adapters: Option<PathBuf>, peer: PeerSetup) -> Result<Setup> {
-    let (config, hash) = Model::identify(&base.dir)?;
+    let unusable = |error| CliError::folder(&base.dir, error);
+    let (config, hash) = Model::identify(&base.dir).map_err(unusable)?;
     let (eos, url) = (config.eos.clone(), peer.url.clone());
     let setup = RemoteSetup { peer, base_name: base.name.clone(), base: BaseHash(hash.into()), config };
-    let tokenizer = Arc::new(Tokenizer::load(&base.dir)?);
+    let tokenizer = Arc::new(Tokenizer::load(&base.dir).map_err(unusable)?);
     let backend = Remote::new(setup, Arc::clone(&tokenizer))?;
     backend.check().map_err(|error| CliError::refused(Exit::Unavailable, format!("{url}: {error}")))?;
     let counted = backend.clone();
@@ -143,11 +172,6 @@ fn there(base: &Base, adapters: Option<PathBuf>, peer: PeerSetup) -> Result<Setu
         now: super::unix_now,
         backend: Arc::new(backend),
     })
-}
-
-fn name(folder: &Path) -> String {
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    folder.file_name().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The folders below `root` that hold an adapter, by name.

@@ -1,58 +1,35 @@
-//! Who signs: a key from a file, or a demo identity of a local network.
+//! Options of the signer: a key from a file, or a demo identity of a local network.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use alloy_primitives::U256;
 use clap::Args;
-use openledger_chain::contracts::Addresses;
+use openledger_api::Network;
+use openledger_api::client::Client as Node;
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_protocol::{Address, Amount, Domain, Key};
+use openledger_protocol::{Amount, Key};
 
-use crate::api::{Api, field};
+use crate::connection::addresses;
 use crate::error::{CliError, Exit, Result};
 
-/// What a demo identity without coins gets from the faucet, in OPEN.
+/// Amount that the faucet sends to a demo identity without coins, in OPEN.
 const GAS: u64 = 100;
 
-/// Whose signature a step carries.
+/// The signer of a step.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Signer {
-    /// File with the key, 64 hexadecimal digits.
+    /// File with the signing key, 64 hexadecimal digits.
     #[arg(long, value_name = "FILE", conflicts_with = "demo_seed", required_unless_present = "demo_seed")]
     key_file: Option<PathBuf>,
-    /// Sign as an identity derived from the seed of a local network (`openledger dev`).
+    /// Sign with a demo identity, derived from the seed of a local network (`openledger dev`).
     #[arg(long, value_name = "SEED")]
     demo_seed: Option<u64>,
-    /// The demo identity's name.
+    /// Name of the demo identity.
     #[arg(long = "as", value_name = "NAME", default_value = "owner")]
     identity: String,
-}
-
-/// The node's network, as far as signing needs it.
-pub(crate) struct Network {
-    pub(crate) chain_id: u64,
-    pub(crate) addresses: Addresses,
-    pub(crate) node: Address,
-}
-
-impl Network {
-    /// Asks the node.
-    pub(crate) async fn of(api: &Api) -> Result<Self> {
-        let told = api.get("/api/v1/network").await?;
-        Ok(Self {
-            chain_id: field(&told, "GET network", "chain_id")?,
-            addresses: field(&told, "GET network", "addresses")?,
-            node: field(&told, "GET network", "node")?,
-        })
-    }
-
-    /// The domain of one of the contracts.
-    pub(crate) fn domain(&self, contract: Address) -> Domain {
-        Domain { chain_id: self.chain_id, contract }
-    }
 }
 
 impl Signer {
@@ -70,27 +47,29 @@ impl Signer {
         self.demo_seed.is_some()
     }
 
-    /// The key of a contributor's handle: its demo identity, or the one key for all handles of the file.
+    /// The key of a contributor's handle: its demo identity, or the one key for all handles of the
+    /// file.
     pub(crate) fn contributor(&self, handle: &str) -> Result<Key> {
         self.demo_seed.map_or_else(|| self.key(), |seed| Ok(Key::demo(seed, handle)))
     }
 
-    /// The contracts as this signer drives them; a demo identity without coins is given some by the faucet first.
-    pub(crate) async fn flow(&self, api: &Api, network: &Network) -> Result<Flow> {
+    /// The contracts, called with this signer's key. The faucet first sends coins to a demo
+    /// identity without any.
+    pub(crate) async fn flow(&self, node: &Node, network: &Network) -> Result<Flow> {
         let key = self.key()?;
         if let Some(seed) = self.demo_seed {
-            let faucet = flow(api, network, Key::demo(seed, "faucet")).await?;
+            let faucet = flow(node, network, Key::demo(seed, "faucet")).await?;
             if faucet.client().balance(key.address()).await? == U256::ZERO {
                 let value = U256::from(Amount::open(GAS)?.0);
                 faucet.sender().send("gas", key.address(), Default::default(), value).await?;
             }
         }
-        flow(api, network, key).await
+        flow(node, network, key).await
     }
 }
 
-async fn flow(api: &Api, network: &Network, key: Key) -> Result<Flow> {
-    let client = Client::new(Arc::new(HttpRpc::new(format!("{}/rpc", api.base()))?));
+async fn flow(node: &Node, network: &Network, key: Key) -> Result<Flow> {
+    let client = Client::new(Arc::new(HttpRpc::new(format!("{}/rpc", node.base()))?));
     let sender = Sender::new(client, Arc::new(MemoryOutbox::default()), key, FeePolicy::default()).await?;
-    Ok(Flow::new(Arc::new(sender), network.addresses))
+    Ok(Flow::new(Arc::new(sender), addresses(network)))
 }

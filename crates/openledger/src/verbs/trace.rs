@@ -5,23 +5,24 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use openledger_attribution::folder::{trace_index, trace_query};
 use openledger_attribution::spans::SpanRules;
+use openledger_protocol::Params;
 
 use super::print_json;
+use crate::console::short;
 use crate::error::{CliError, Result};
-use crate::voice::short;
 
 /// Verbs of tracing.
 #[derive(Subcommand, Debug)]
 pub(crate) enum TraceVerb {
     /// Index the records of a file.
     Index {
-        /// Records, JSONL.
+        /// File of records, JSONL.
         #[arg(long, value_name = "FILE")]
         records: PathBuf,
-        /// The tokenizer: tokenizer.json, or a folder that holds it.
+        /// Tokenizer: `tokenizer.json`, or a folder with it.
         #[arg(long, value_name = "FILE")]
         tokenizer: PathBuf,
-        /// The index's folder.
+        /// Folder of the index.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// Print JSON.
@@ -30,16 +31,16 @@ pub(crate) enum TraceVerb {
     },
     /// Find the spans of a text in an index.
     Query {
-        /// The index's folder.
+        /// Folder of the index.
         #[arg(long, value_name = "DIR")]
         index: PathBuf,
-        /// The text.
+        /// File with the text.
         #[arg(long, value_name = "FILE")]
         text_file: PathBuf,
-        /// What the text answers: what it repeats from there is nobody's.
+        /// File with the prompt of the text; words repeated from the prompt are not credited.
         #[arg(long, value_name = "FILE")]
         prompt_file: Option<PathBuf>,
-        /// The least rarity of a span, in bits.
+        /// Minimum rarity of a span, in bits.
         #[arg(long, default_value_t = SpanRules::default().min_millibits / 1000)]
         min_bits: u64,
         /// Print JSON.
@@ -48,11 +49,11 @@ pub(crate) enum TraceVerb {
     },
 }
 
-/// Does what was asked.
+/// Runs the verb.
 pub(crate) fn run(verb: &TraceVerb) -> Result<()> {
     match verb {
         TraceVerb::Index { records, tokenizer, out, json } => {
-            let report = trace_index(records, tokenizer, out)?;
+            let report = trace_index(&crate::records::sources(records)?, tokenizer, out)?;
             if *json {
                 return print_json(&report);
             }
@@ -63,7 +64,7 @@ pub(crate) fn run(verb: &TraceVerb) -> Result<()> {
             let text = read(text_file)?;
             let prompt = prompt_file.as_ref().map_or_else(|| Ok(String::new()), read)?;
             let rules = SpanRules { min_millibits: min_bits.saturating_mul(1000), ..SpanRules::default() };
-            let report = trace_query(index, &prompt, &text, &rules)?;
+            let report = trace_query(index, &prompt, &text, &rules, &Params::GENESIS)?;
             if *json {
                 return print_json(&report);
             }

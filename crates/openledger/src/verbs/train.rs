@@ -4,63 +4,66 @@ use std::path::PathBuf;
 
 use clap::Args;
 use openledger_factory::plain::{Job, train_folder};
-use openledger_factory::{Outcome, Recipe};
+use openledger_factory::{Granted, Outcome, Recipe};
 use serde_json::json;
 
 use super::print_json;
 use super::progress::{Watch, nats};
 use crate::error::{CliError, Exit, Result};
-use crate::hub;
+use crate::{hub, records};
 
 /// Arguments of `openledger train`.
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
-    /// Folder of the base (config.json, model.safetensors, tokenizer.json), or its name on the hub, `org/name[@revision]`.
+    /// Folder of the base model (config.json, model.safetensors, tokenizer.json), or its name on
+    /// the hub, `org/name[@revision]`.
     #[arg(long, value_name = "DIR|ID")]
     base: PathBuf,
-    /// Keep to models that are here: no word to the hub.
+    /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
-    /// Records, JSONL.
+    /// File of records, JSONL.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Where the adapter goes; absent or empty. `<out>.checkpoint` beside it holds the state of a stopped run.
+    /// Folder for the adapter; must be absent or empty. `<out>.checkpoint` keeps the state of a
+    /// stopped run.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A recipe (TOML, or JSON) that the options below override.
+    /// File of the recipe, TOML or JSON; the options below override it.
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Rank of the adapter.
     #[arg(long)]
     rank: Option<usize>,
-    /// Scale: the adapter counts alpha / rank.
+    /// Alpha of the adapter; its scale is alpha / rank.
     #[arg(long)]
     alpha: Option<f64>,
-    /// `all-linear`, `attention`, or module names with commas.
+    /// Modules to adapt: `all-linear`, `attention`, or names separated by commas.
     #[arg(long)]
     targets: Option<String>,
-    /// Passes over the records.
+    /// Number of passes over the records.
     #[arg(long)]
     epochs: Option<u64>,
-    /// Optimiser steps; overrides the passes.
+    /// Number of optimiser steps; overrides --epochs.
     #[arg(long)]
     max_steps: Option<u64>,
     /// Learning rate.
     #[arg(long)]
     lr: Option<f64>,
-    /// Records a step.
+    /// Records per step.
     #[arg(long)]
     batch: Option<usize>,
-    /// Tokens a record.
+    /// Maximum number of tokens per record; a longer one has its context cut, or without one its
+    /// end.
     #[arg(long)]
     seq: Option<usize>,
-    /// Names all draws.
+    /// Seed of all random numbers.
     #[arg(long)]
     seed: Option<u64>,
-    /// Share of records held out, 0 to 0.5.
+    /// Share of records held out for evaluation, 0 to 0.5.
     #[arg(long)]
     holdout: Option<f64>,
-    /// Steps between checkpoints; 0 saves only when stopped.
+    /// Steps between checkpoints; 0 saves only when the run is stopped.
     #[arg(long, default_value_t = 50)]
     save_every: u64,
     /// Print the result as JSON.
@@ -86,7 +89,7 @@ impl TrainArgs {
     }
 }
 
-/// Trains, watched on standard error; the result goes to standard output.
+/// Trains with progress on standard error; prints the result to standard output.
 pub(crate) async fn run(mut args: TrainArgs) -> Result<()> {
     args.base = hub::base(&args.base, args.offline).await?.dir;
     super::blocking(move || train(&args)).await
@@ -95,7 +98,8 @@ pub(crate) async fn run(mut args: TrainArgs) -> Result<()> {
 fn train(args: &TrainArgs) -> Result<()> {
     let job = Job {
         base: args.base.clone(),
-        data: args.data.clone(),
+        records: Granted::own(records::read(&args.data)?.into_iter().map(records::to_learn).collect()),
+        dataset: args.data.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         out: args.out.clone(),
         recipe: args.recipe()?,
         save_every: args.save_every,
@@ -121,6 +125,7 @@ fn train(args: &TrainArgs) -> Result<()> {
                 "records": e.records.len(), "tokens": e.tokens, "before_micro": e.before, "after_micro": e.after,
             })),
             "overlaps": trained.overlaps.len(),
+            "contexts_cut": trained.contexts_cut,
             "tokens": tokens,
             "tokens_per_s": watch.tokens_per_s(),
         }));
@@ -128,6 +133,10 @@ fn train(args: &TrainArgs) -> Result<()> {
     println!("adapter   {adapter}");
     println!("folder    {}", args.out.display());
     println!("steps     {}, {tokens} tokens learned, {} tokens/s", trained.losses.len(), watch.tokens_per_s());
+    let cut = trained.contexts_cut;
+    if cut.records > 0 {
+        println!("cut       the contexts of {} records, by {} tokens, so that they fit", cut.records, cut.tokens);
+    }
     if let Some(e) = &trained.held_out {
         println!(
             "held out  {} records: {} before, {} after (nats a token)",

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::program::{base, openledger};
+use crate::program::{Ran, base, openledger};
 
 const COLOURS: [&str; 8] = ["amber", "violet", "teal", "crimson", "ochre", "indigo", "silver", "olive"];
 
@@ -162,6 +162,126 @@ fn tracing_alone_names_the_record_that_a_text_repeats() {
         spans.iter().any(|span| span["record"]["id"] == "lamp/5" && span["text"].as_str().unwrap().contains("indigo")),
         "{found}"
     );
+}
+
+/// What `train`, `trace index` and `influence cache` say of a file of records.
+fn read_by_each(folder: &Path, adapter: &Path, file: &str) -> [Ran; 3] {
+    let records = folder.join("given.jsonl");
+    std::fs::write(&records, file).unwrap();
+    let text = |path: &Path| path.display().to_string();
+    let (base, records, adapter) = (text(&base()), text(&records), text(adapter));
+    let out = |name: &str| {
+        let out = folder.join(name);
+        let _ = std::fs::remove_dir_all(&out);
+        text(&out)
+    };
+    let (trained, index, cache) = (out("trained"), out("index-of-given"), out("cache-of-given"));
+    let few = ["--rank", "2", "--max-steps", "1", "--holdout", "0", "--json"];
+    let train = [&["train", "--base", &base, "--data", &records, "--out", &trained][..], &few].concat();
+    let trace = ["trace", "index", "--records", &records, "--tokenizer", &base, "--out", &index, "--json"];
+    let cache = [
+        &["influence", "cache", "--base", &base, "--adapter", &adapter, "--records", &records][..],
+        &["--out", &cache, "--json"],
+    ]
+    .concat();
+    [openledger(train), openledger(trace), openledger(cache)]
+}
+
+#[test]
+fn each_stage_reads_a_file_of_records_as_an_import_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let (adapter, _) = adapter(folder.path(), &records, "3");
+    // Two copies, as only a datanet refuses them, with what editors of other systems leave in files.
+    let marked = "\u{feff}{\"text\": \"The ferry leaves at nine.\"}\r\n\r\n{\"text\": \"The ferry leaves at nine.\"}";
+    let [train, trace, influence] = read_by_each(folder.path(), &adapter, marked);
+    assert!(train.exits(0).json()["tokens"].as_u64() > Some(0));
+    assert_eq!(trace.exits(0).json()["records"], 2);
+    assert_eq!(influence.exits(0).json()["records"], 2);
+
+    let bad = [
+        (r#"{"text": "A heron waits.", "prompt": "Who?", "response": "A kingfisher."}"#, "contradiction"),
+        (r#"{"text": "A heron waits.", "text": "A kingfisher."}"#, "duplicate-key"),
+        (r#"{"prompt": "Who?", "response": " "}"#, "empty"),
+        (r#"{"prompt": "Who?"}"#, "missing-field"),
+        (r#"{"id": 7, "text": "A heron waits."}"#, "wrong-type"),
+        (r#"{"text": "A heron waits.\u0000"}"#, "nul"),
+        ("[1]", "not-an-object"),
+    ];
+    for (line, code) in bad {
+        let file = format!("{{\"text\": \"fine\"}}\n{line}\n");
+        for ran in read_by_each(folder.path(), &adapter, &file) {
+            let ran = ran.exits(65);
+            let said = ["given.jsonl", "line 2", &format!("[{code}]")].map(|part| ran.err.contains(part));
+            assert_eq!(said, [true; 3], "{line}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn contexts_that_are_too_long_are_shortened_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let (adapter, _) = adapter(folder.path(), &records, "3");
+    let long = "The buoy at the mouth of the harbour shows two flashes. ".repeat(200);
+    let line = json!({ "prompt": "How many flashes?", "response": "Two flashes.", "context": long });
+    let short = json!({ "prompt": "How many lamps?", "response": "Eight lamps." });
+    let [train, _, influence] = read_by_each(folder.path(), &adapter, &format!("{line}\n{short}"));
+    let trained = train.exits(0).json();
+    assert_eq!(trained["contexts_cut"]["records"], 1);
+    assert!(trained["contexts_cut"]["tokens"].as_u64() > Some(1000), "{trained}");
+    assert_eq!(influence.exits(0).json()["records"], 2);
+}
+
+/// Runs the program while nobody reads what it says, and gives its exit status.
+fn unheard(arguments: &[&str], out: bool, err: bool) -> i32 {
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openledger"));
+    command.args(arguments).stdin(Stdio::null()).env("OPENLEDGER_LOG", "trace");
+    command.stdout(if out { closed() } else { Stdio::null() }).stderr(if err { closed() } else { Stdio::null() });
+    command.status().unwrap().code().unwrap_or(-1)
+}
+
+#[test]
+fn a_run_that_nobody_listens_to_does_its_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let text = |path: &Path| path.display().to_string();
+    let (base, records) = (text(&base()), text(&records));
+    for (at, (out, err)) in [(false, true), (true, false), (true, true)].into_iter().enumerate() {
+        let (adapter, index) = (folder.path().join(format!("adapter-{at}")), folder.path().join(format!("index-{at}")));
+        let (to, index) = (text(&adapter), text(&index));
+        let few = ["--rank", "2", "--max-steps", "3", "--holdout", "0.3", "--save-every", "1"];
+        let train = [&["train", "--base", &base, "--data", &records, "--out", &to][..], &few].concat();
+        assert_eq!(unheard(&train, out, err), 0);
+        assert!(adapter.join("adapter_model.safetensors").is_file());
+        let trace = ["trace", "index", "--records", &records, "--tokenizer", &base, "--out", &index];
+        assert_eq!(unheard(&trace, out, err), 0);
+        assert_eq!(unheard(&["--help"], out, err), 0);
+        // Refusals keep their statuses.
+        assert_eq!(unheard(&["market", "list"], out, err), 69);
+        assert_eq!(unheard(&["trace", "index", "--records", "absent", "--tokenizer", "x", "--out", "y"], out, err), 3);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    let ran = Command::new(env!("CARGO_BIN_EXE_openledger"))
+        .args(["trace", "index", "--records"])
+        .arg(&records)
+        .arg("--tokenizer")
+        .arg(base())
+        .arg("--out")
+        .arg(folder.path().join("index"))
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("standard output could not be written"));
+    assert!(folder.path().join("index").is_dir());
 }
 
 /// A served base and adapter; ended with the test.

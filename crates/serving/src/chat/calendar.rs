@@ -34,7 +34,8 @@ fn civil(days: u64) -> (u64, usize, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month as usize, day)
 }
 
-/// `format` with its `%` codes replaced, as Python writes them; codes that are not known stay as they are.
+/// `format` with its `%` codes replaced, as Python writes them; codes that are not known stay as
+/// they are.
 pub(super) fn strftime(now: u64, format: &str) -> String {
     // Beyond that no date is meant, and the arithmetic stays small.
     let now = now.min(1 << 40);

@@ -1,8 +1,9 @@
 //! Messages as a prompt.
 //!
-//! **Invariant:** a base without a template of its own is asked exactly as training writes dialogs (`docs/formats.md`,
-//! canonical text), up to `Answer:` without the space, since the tokens of an answer begin with it. A base that brings a
-//! chat template is asked through that ([`ChatTemplate`]); one whose template cannot be applied is refused by name.
+//! **Invariant:** a base without a template of its own is asked exactly as training writes dialogs
+//! (`docs/formats.md`, canonical text), up to `Answer:` without the space, since the tokens of an
+//! answer begin with it. A base that brings a chat template is asked through that
+//! ([`ChatTemplate`]); one whose template cannot be applied is refused by name.
 
 mod calendar;
 mod pyjson;
@@ -11,24 +12,24 @@ mod template;
 use std::path::Path;
 use std::sync::Arc;
 
-use openledger_engine::Tokenizer;
+use openledger_engine::{FolderTemplate, Tokenizer, TokenizerSettings};
 use openledger_protocol::canonicalise;
 use serde_json::{Value, json};
 
 pub use template::{ChatTemplate, Conversation, SpecialTokens};
 
-use crate::backend::Prompt;
 use crate::error::ServeError;
+use crate::request::Prompt;
 
 /// The chat template of our bases, in Hugging Face's Jinja form; recognised by its bytes.
 pub const CHAT_TEMPLATE: &str = include_str!("../../../../models/base/chat_template.jinja");
 
-/// Who says a message.
+/// The role of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Instructions or material: becomes a context line.
     System,
-    /// The one who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -39,9 +40,9 @@ pub enum Role {
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who says it.
+    /// Its author's role.
     pub role: Role,
-    /// What.
+    /// Its text.
     pub content: String,
 }
 
@@ -59,27 +60,17 @@ pub enum ChatForm {
 impl ChatForm {
     /// The form of the base in `dir`: ours when it has no template or ours, else its own.
     ///
-    /// Looks at `chat_template.jinja` and at `chat_template` in `tokenizer_config.json`, as Hugging Face does.
+    /// Looks at `chat_template.jinja` and at `chat_template` in `tokenizer_config.json`, as Hugging
+    /// Face does; a broken file, or several templates without a default, gives a form that cannot
+    /// be applied.
     #[must_use]
     pub fn of_base(dir: &Path) -> Self {
-        let config = std::fs::read_to_string(dir.join("tokenizer_config.json")).unwrap_or_default();
-        let config: Value = serde_json::from_str(&config).unwrap_or_default();
-        let source = match std::fs::read_to_string(dir.join("chat_template.jinja")) {
-            Ok(source) => source,
-            Err(_) => match &config["chat_template"] {
-                Value::Null => return Self::Dialog,
-                Value::String(source) => source.clone(),
-                // A list of named templates, the first of which is for plain conversations.
-                named => {
-                    let default = named.as_array().into_iter().flatten().find(|t| t["name"] == "default");
-                    match default.and_then(|t| t["template"].as_str()) {
-                        Some(source) => source.to_owned(),
-                        None => return Self::Unknown,
-                    }
-                }
-            },
-        };
-        Self::of_source(&source, SpecialTokens::of_config(&config))
+        let Ok(settings) = TokenizerSettings::load(dir) else { return Self::Unknown };
+        match &settings.template {
+            FolderTemplate::None => Self::Dialog,
+            FolderTemplate::Text(source) => Self::of_source(source, SpecialTokens::of_settings(&settings)),
+            FolderTemplate::NoDefault => Self::Unknown,
+        }
     }
 
     /// The form of a base with this template.
@@ -100,8 +91,8 @@ impl ChatForm {
     /// The text that asks for the next answer.
     ///
     /// # Errors
-    /// [`ServeError::UnknownChatTemplate`]; [`ServeError::BadRequest`] when nobody says anything, the last message is not
-    /// the user's, or the template refuses the conversation.
+    /// [`ServeError::UnknownChatTemplate`]; [`ServeError::BadRequest`] when there is no message,
+    /// the last one is not the user's, or the template refuses the conversation.
     pub fn prompt(&self, messages: &[Message]) -> Result<String, ServeError> {
         match self {
             Self::Dialog => dialog(messages),
@@ -114,7 +105,8 @@ impl ChatForm {
         }
     }
 
-    /// The prompt that asks for the next answer to `conversation`, of which `messages` is the plain part.
+    /// The prompt that asks for the next answer to `conversation`, of which `messages` is the plain
+    /// part.
     ///
     /// A template writes the start token itself, so that its prompt is given as ids.
     ///
@@ -153,13 +145,54 @@ fn refused(reason: &str) -> ServeError {
     ServeError::BadRequest { param: "messages", reason: reason.to_owned() }
 }
 
+/// The text that `template` writes for `conversation`, with every message in it.
 fn render(template: &ChatTemplate, conversation: &Conversation<'_>) -> Result<String, ServeError> {
     if conversation.messages.is_empty() {
         return Err(refused("is empty"));
     }
-    template
-        .render(conversation)
-        .map_err(|reason| refused(&format!("are refused by the base's chat template: {reason}")))
+    let messages: Vec<Value> = conversation.messages.iter().map(|message| template.spoken(message)).collect();
+    let conversation = Conversation { messages: &messages, ..conversation.clone() };
+    let text = template
+        .render(&conversation)
+        .map_err(|reason| refused(&format!("are refused by the base's chat template: {reason}")))?;
+    match left_out(template, &conversation, &text) {
+        None => Ok(text),
+        Some(at) => {
+            let role = &messages[at]["role"];
+            let reason = format!("hold one, messages[{at}] of role {role}, that the base's chat template leaves out");
+            Err(refused(&reason))
+        }
+    }
+}
+
+/// The place of the first message that has no part in the `text` that `template` wrote for
+/// `conversation`.
+///
+/// A message has a part in it if another content gives another text. Messages without content, and
+/// those that call tools, need none.
+fn left_out(template: &ChatTemplate, conversation: &Conversation<'_>, text: &str) -> Option<usize> {
+    let says = |message: &Value| {
+        let calls = message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
+        !calls && message["content"].as_str().is_some_and(|content| !content.trim().is_empty())
+    };
+    let mark = |at: usize| format!("mark-{at}-end");
+    let marked = |chosen: &dyn Fn(usize) -> bool| {
+        let mut messages = conversation.messages.to_vec();
+        for (at, message) in messages.iter_mut().enumerate() {
+            if chosen(at) && says(message) {
+                message["content"] = mark(at).into();
+            }
+        }
+        template.render(&Conversation { messages: &messages, ..conversation.clone() }).ok()
+    };
+    // All at once first, so that a long conversation is written twice and not once a message.
+    let all = marked(&|_| true).unwrap_or_default();
+    let missing = |at: &usize| {
+        says(&conversation.messages[*at])
+            && !all.contains(&mark(*at))
+            && marked(&|other| other == *at).is_some_and(|other| other == text)
+    };
+    (0..conversation.messages.len()).find(missing)
 }
 
 fn dialog(messages: &[Message]) -> Result<String, ServeError> {
@@ -243,6 +276,48 @@ mod tests {
         let error = form.prompt(&[message(Role::User, "a")]).unwrap_err();
         assert!(error.to_string().contains("no system message"), "{error}");
         assert!(matches!(error, ServeError::BadRequest { param: "messages", .. }));
+    }
+
+    /// A template that knows these roles and passes over others.
+    fn of_roles(roles: &str) -> ChatForm {
+        let source = "{% for m in messages %}{% if m.role in ROLES %}<{{ m.role }}>{{ m.content | trim }}{% endif %}{% endfor %}";
+        ChatForm::of_source(&source.replace("ROLES", roles), SpecialTokens::default())
+    }
+
+    fn asked(form: &ChatForm, messages: &Value) -> Result<String, ServeError> {
+        let ChatForm::Template(template) = form else { panic!("no template") };
+        let messages = messages.as_array().unwrap();
+        render(template, &Conversation { messages, generation: true, ..Conversation::default() })
+    }
+
+    #[test]
+    fn a_developer_speaks_as_the_system_unless_the_template_knows_him() {
+        let said = json!([{ "role": "developer", "content": "In French." }, { "role": "user", "content": "Hi" }]);
+        let system = of_roles("['system', 'user', 'assistant', 'tool']");
+        assert_eq!(asked(&system, &said).unwrap(), "<system>In French.<user>Hi");
+        let developer = of_roles("['system', 'developer', 'user']");
+        assert_eq!(asked(&developer, &said).unwrap(), "<developer>In French.<user>Hi");
+    }
+
+    #[test]
+    fn a_message_that_the_template_leaves_out_is_refused_by_its_place() {
+        let form = of_roles("['user', 'assistant']");
+        let say = |role: &str, content: &str| json!({ "role": role, "content": content });
+        let user = say("user", "Hi");
+        for (role, content) in [("system", "Hi"), ("developer", "Hi"), ("tool", "12 degrees")] {
+            let error = asked(&form, &json!([user, say(role, content), user])).unwrap_err();
+            assert!(matches!(error, ServeError::BadRequest { param: "messages", .. }), "{error}");
+            assert!(error.to_string().contains("messages[1]"), "{error}");
+        }
+        // What says nothing can be left out, and what the template rewrites is not left out.
+        assert!(asked(&form, &json!([say("system", " "), user])).is_ok());
+        let source = "{% for m in messages %}{{ m.content.split('</think>')[-1] | upper }}{% endfor %}";
+        let rewriting = ChatForm::of_source(source, SpecialTokens::default());
+        let thought = say("assistant", "<think>hm</think>yes");
+        assert_eq!(asked(&rewriting, &json!([user, thought, user])).unwrap(), "HIYESHI");
+        // A template that reads only the last message leaves out the others.
+        let last = ChatForm::of_source("{{ messages[-1].content }}", SpecialTokens::default());
+        assert!(asked(&last, &json!([user])).is_ok() && asked(&last, &json!([user, user])).is_err());
     }
 
     #[test]

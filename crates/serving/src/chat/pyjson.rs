@@ -1,4 +1,5 @@
-//! The filter `tojson` as chat templates expect it: Python's `json.dumps(value, ensure_ascii=False)`.
+//! The filter `tojson` as chat templates expect it: Python's `json.dumps(value,
+//! ensure_ascii=False)`.
 //!
 //! Not HTML-safe, unlike Jinja's own: prompts are no pages. Keys keep their order.
 

@@ -2,18 +2,22 @@
 //!
 //! # Invariants
 //!
-//! - **Bounded.** A template's size, its steps, its nesting and what it writes are limited; one that goes beyond is an error
-//!   of the request, never a stuck server. It reads nothing but what it is given: no files, no clock, no other templates.
-//! - **Refused, not guessed at.** A template that does not compile is named when the base is loaded; what a template itself
-//!   refuses (`raise_exception`) reaches the caller in its own words.
+//! - **Bounded.** A template's size, its steps, its nesting and what it writes are limited; one
+//!   that goes beyond is an error of the request, never a stuck server. It reads nothing but what
+//!   it is given: no files, no clock, no other templates.
+//! - **Refused, not guessed at.** A template that does not compile is named when the base is
+//!   loaded; what a template itself refuses (`raise_exception`) reaches the caller in its own
+//!   words.
 //!
-//! Not here: how the prompt is tokenised. What a template writes already holds the base's start token where it wants one.
+//! Not here: how the prompt is tokenised. What a template writes already holds the base's start
+//! token where it wants one.
 
 use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
+use openledger_engine::{Special, TokenizerSettings};
 use serde_json::Value as Json;
 
 use super::calendar::strftime;
@@ -27,7 +31,8 @@ const OUTPUT_MAX: usize = 4 << 20;
 const FUEL: u64 = 200_000;
 /// Deepest nesting of macros and loops.
 const DEPTH: usize = 100;
-/// The name under which the time of the request is handed to `strftime_now`; [`ChatTemplate::render`] spells it out.
+/// The name under which the time of the request is handed to `strftime_now`;
+/// [`ChatTemplate::render`] spells it out.
 const NOW: &str = "__now";
 
 /// What a template is rendered with.
@@ -52,21 +57,23 @@ pub struct SpecialTokens {
     pub bos: String,
     /// Ends one.
     pub eos: String,
-    /// Stands for what is unknown.
+    /// The token for unknown text.
     pub unk: String,
     /// Fills up.
     pub pad: String,
 }
 
 impl SpecialTokens {
-    /// From a `tokenizer_config.json`: each a string or an object with `content`.
+    /// From the files beside a tokenizer; one that they do not name is empty.
     #[must_use]
-    pub fn of_config(config: &Json) -> Self {
-        let token = |name: &str| {
-            let value = &config[name];
-            value.as_str().or(value["content"].as_str()).unwrap_or_default().to_owned()
-        };
-        Self { bos: token("bos_token"), eos: token("eos_token"), unk: token("unk_token"), pad: token("pad_token") }
+    pub fn of_settings(settings: &TokenizerSettings) -> Self {
+        let spelled = |special: &Special| special.name().unwrap_or_default().to_owned();
+        Self {
+            bos: spelled(&settings.bos),
+            eos: spelled(&settings.eos),
+            unk: spelled(&settings.unk),
+            pad: spelled(&settings.pad),
+        }
     }
 }
 
@@ -76,6 +83,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     tokens: SpecialTokens,
     tools: bool,
+    developer: bool,
 }
 
 impl ChatTemplate {
@@ -90,7 +98,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         // As transformers sets Jinja up.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| told(&error))?);
+        environment.set_syntax(syntax.map_err(|error| message(&error))?);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_recursion_limit(DEPTH);
@@ -98,14 +106,25 @@ impl ChatTemplate {
         environment.add_filter("tojson", pyjson::filter);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
-        environment.add_template_owned("chat", source.to_owned()).map_err(|error| told(&error))?;
-        Ok(Self { environment, tokens, tools: source.contains("tools") })
+        environment.add_template_owned("chat", source.to_owned()).map_err(|error| message(&error))?;
+        let (tools, developer) = (source.contains("tools"), source.contains("developer"));
+        Ok(Self { environment, tokens, tools, developer })
     }
 
     /// Whether the template does anything with tools.
     #[must_use]
     pub fn takes_tools(&self) -> bool {
         self.tools
+    }
+
+    /// A message as the template reads it: role `developer` becomes `system`, unless the template
+    /// knows it.
+    pub(crate) fn spoken(&self, message: &Json) -> Json {
+        let mut message = message.clone();
+        if !self.developer && message["role"] == "developer" {
+            message["role"] = "system".into();
+        }
+        message
     }
 
     /// The prompt for `conversation`.
@@ -116,7 +135,7 @@ impl ChatTemplate {
         let mut environment = self.environment.clone();
         let size: usize = conversation.messages.iter().map(|message| message.to_string().len()).sum();
         environment.set_fuel(Some(FUEL.saturating_add(size as u64)));
-        let template = environment.get_template("chat").map_err(|error| told(&error))?;
+        let template = environment.get_template("chat").map_err(|error| message(&error))?;
         let given = context! {
             messages => Value::from(Serde(conversation.messages)),
             tools => Value::from(Serde(conversation.tools)),
@@ -131,7 +150,7 @@ impl ChatTemplate {
         let mut prompt = Bounded { bytes: Vec::new() };
         // The first that has a name gives it, so that nothing extra replaces the conversation.
         let rendered = template.render_captured_to(context! { ..given, ..extra }, &mut prompt);
-        rendered.map_err(|error| told(&error))?;
+        rendered.map_err(|error| message(&error))?;
         String::from_utf8(prompt.bytes).map_err(|_| "the template broke a character".to_owned())
     }
 }
@@ -156,7 +175,7 @@ impl io::Write for Bounded {
 }
 
 /// What went wrong, without the template's text around it.
-fn told(error: &Error) -> String {
+fn message(error: &Error) -> String {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     match error.line() {
         Some(line) if error.kind() != ErrorKind::InvalidOperation => format!("{detail} (line {line} of the template)"),

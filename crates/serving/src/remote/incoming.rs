@@ -7,17 +7,18 @@ use openledger_engine::Tokenizer;
 use openledger_protocol::{AdapterHash, B256, Completion, FinishReason, Usage};
 use serde_json::{Value, json};
 
-use super::{REMOTE_MODE, RemoteSetup, Shared, brief, count, failed};
-use crate::backend::{Answer, Asked, CompletionRequest, Tenant, TokenLogprob};
-use crate::decode::{Written, render};
+use super::setup::RemoteSetup;
+use super::shared::{REMOTE_MODE, Shared, brief, count, failed};
+use crate::answer::{Answer, TokenLogprob};
+use crate::decode::{Frame, Written, continues, render};
 use crate::error::ServeError;
 use crate::events::{Event, Sender, Token};
 use crate::metrics::Outcome;
-use crate::openai::ResponseFormat;
+use crate::request::{AnswerFormat, CompletionRequest, RequestOptions, Tenant};
 
 /// A request in the peer's words, but for its model's name.
-pub(super) fn body(request: &CompletionRequest, asked: &Asked, ids: &[u32]) -> Value {
-    let (sampling, decoding) = (&request.sampling, &asked.decoding);
+pub(super) fn body(request: &CompletionRequest, options: &RequestOptions, ids: &[u32]) -> Value {
+    let (sampling, decoding) = (&request.sampling, &options.decoding);
     let milli = |value: u32| f64::from(value) / 1000.0;
     let bias: serde_json::Map<String, Value> =
         decoding.logit_bias.iter().map(|(id, bias)| (id.to_string(), json!(bias))).collect();
@@ -33,10 +34,10 @@ pub(super) fn body(request: &CompletionRequest, asked: &Asked, ids: &[u32]) -> V
         "ignore_eos": decoding.ignore_eos, "stop_token_ids": decoding.stop_ids,
         "include_stop_str_in_output": decoding.include_stop,
     });
-    match &asked.format {
-        ResponseFormat::Text => {}
-        ResponseFormat::JsonObject => body["response_format"] = json!({ "type": "json_object" }),
-        ResponseFormat::JsonSchema(schema) => {
+    match &options.format {
+        AnswerFormat::Text => {}
+        AnswerFormat::JsonObject => body["response_format"] = json!({ "type": "json_object" }),
+        AnswerFormat::JsonSchema(schema) => {
             let named = json!({ "name": "answer", "schema": schema });
             body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
         }
@@ -44,11 +45,11 @@ pub(super) fn body(request: &CompletionRequest, asked: &Asked, ids: &[u32]) -> V
     body
 }
 
-/// What the peer told of the token at place `at` of its columns.
-pub(super) fn told_logprob(tokenizer: &Tokenizer, id: u32, columns: &Value, at: usize) -> TokenLogprob {
+/// The log-probabilities of the token at place `at` of the peer's columns.
+pub(super) fn peer_logprob(tokenizer: &Tokenizer, id: u32, columns: &Value, at: usize) -> TokenLogprob {
     let logprob = columns["token_logprobs"][at].as_f64().unwrap_or_default() as f32;
     let bytes = tokenizer.piece(id).to_vec();
-    // Alternatives come by text; which ids they had is not told.
+    // Alternatives come by text, without their ids.
     let others = columns["top_logprobs"][at].as_object().into_iter().flatten();
     let mut top: Vec<(u32, Vec<u8>, f32)> = others
         .filter_map(|(text, logprob)| {
@@ -64,8 +65,8 @@ pub(super) fn told_logprob(tokenizer: &Tokenizer, id: u32, columns: &Value, at: 
 pub(super) struct Incoming<'a> {
     shared: &'a Shared,
     sender: &'a Sender,
-    /// The stop texts that are cut off.
-    stop: &'a [String],
+    /// What the text depends on; its stop texts are those that are cut off.
+    frame: Frame<'a>,
     /// Ids that end the answer: other servers count such a one to it, we do not.
     ends: Vec<u32>,
     written: Written,
@@ -81,19 +82,22 @@ pub(super) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     pub(super) fn new(
         request: &'a CompletionRequest,
-        asked: &Asked,
+        options: &RequestOptions,
+        prompt_ids: &[u32],
         shared: &'a Shared,
         sender: &'a Sender,
         arrived: Instant,
     ) -> Self {
-        let stop: &[String] = if asked.decoding.include_stop { &[] } else { &request.sampling.stop };
+        let stop: &[String] = if options.decoding.include_stop { &[] } else { &request.sampling.stop };
+        let min_tokens = options.decoding.min_tokens as usize;
+        let frame = Frame { stop, min_tokens, continues: continues(&shared.tokenizer, prompt_ids) };
         let mut ends = shared.setup.config.eos.clone();
         ends.extend(shared.tokenizer.eos());
-        ends.extend(&asked.decoding.stop_ids);
+        ends.extend(&options.decoding.stop_ids);
         Self {
             shared,
             sender,
-            stop,
+            frame,
             ends,
             written: Written::default(),
             logprobs: Vec::new(),
@@ -151,7 +155,7 @@ impl<'a> Incoming<'a> {
             if self.stopped || (last == Some(at) && self.ends.contains(&id)) {
                 break;
             }
-            self.take(id, told_logprob(&self.shared.tokenizer, id, &choice["logprobs"], at));
+            self.take(id, peer_logprob(&self.shared.tokenizer, id, &choice["logprobs"], at));
         }
         if ids.is_empty() && choice["text"].as_str().is_some_and(|text| !text.is_empty()) {
             return self.breaks("the peer tells no token ids (it must know `return_token_ids`)");
@@ -168,7 +172,7 @@ impl<'a> Incoming<'a> {
         let now = Instant::now();
         self.times = Some((self.times.map_or(now, |(first, _)| first), now));
         self.logprobs.push(logprob.clone());
-        let (text, stopped) = self.written.push(&self.shared.tokenizer, self.stop, id);
+        let (text, stopped) = self.written.push(&self.shared.tokenizer, self.frame, id);
         self.stopped = stopped;
         self.sender.send(Event::Token(Token { id, text: text.to_owned(), logprob }));
     }
@@ -192,7 +196,7 @@ impl<'a> Incoming<'a> {
             None => return Err(failed("the stream ended before the answer did")),
         };
         let output_ids = std::mem::take(&mut self.written).into_ids();
-        let (text, offsets, _) = render(&self.shared.tokenizer, &output_ids, self.stop);
+        let (text, offsets, _) = render(&self.shared.tokenizer, &output_ids, self.frame);
         let usage = Usage { prompt_tokens: count(&prompt_ids), completion_tokens: count(&output_ids) };
         let mut sampling = request.sampling.clone();
         if cancelled {

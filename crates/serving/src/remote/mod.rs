@@ -1,74 +1,61 @@
-//! The backend that lets another server compute: one that speaks vLLM's dialect of OpenAI's API.
+//! The backend that forwards requests to another server, which speaks vLLM's dialect of OpenAI's
+//! API.
 //!
 //! # Place in the flow
 //!
-//! Where there are GPUs. Requests, names and hashes are ours; the peer gets token ids and an adapter name made from the
-//! adapter's content hash, so that nothing it caches by name is ever stale.
+//! For servers with GPUs. Requests, names and hashes are ours; the peer gets token ids and an
+//! adapter name made from the adapter's content hash, so that nothing it caches by name is ever
+//! stale.
 //!
 //! # Invariants
 //!
-//! - **Declared.** [`crate::Capabilities::deterministic`] is false and the numeric mode is [`REMOTE_MODE`]: such answers are
-//!   checked by tolerance, never by bytes.
-//! - **Retries before the first token only.** What a reader has seen is never made anew.
-//! - **No fallback.** An adapter that is not registered here is not found, whatever the peer would answer.
-//! - **Residency is the peer's.** An adapter is loaded there at its first use, and again when the peer says it has lost it.
-//! - **A reader that leaves hangs up.** The connection of its request is cut at once, whatever the peer is doing.
-//! - **Bounded.** At most [`PeerSetup::running`] requests are with the peer; the next is refused with a time to come back.
+//! - **Declared.** [`crate::Capabilities::deterministic`] is false and the numeric mode is
+//!   [`REMOTE_MODE`]: such answers are checked by tolerance, never by bytes.
+//! - **Retries before the first token only.** Tokens that a reader has seen are never generated
+//!   again.
+//! - **No fallback.** An adapter that is not registered here is not found, even if the peer knows
+//!   it.
+//! - **Residency is the peer's.** An adapter is loaded there at its first use, and again when the
+//!   peer says it has lost it.
+//! - **Cancellation hangs up.** The connection of a cancelled request is cut at once, whatever the
+//!   peer is doing.
+//! - **Bounded.** The peer has at most [`PeerSetup::running`] requests at once; the next is refused
+//!   with a time to retry.
 //!
 //! Not here: TLS, and what the peer's tokens cost.
 
 mod incoming;
 mod residency;
 mod setup;
+mod shared;
 mod wire;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use openledger_engine::{Lora, Tokenizer};
 use openledger_protocol::{AdapterHash, B256};
 use serde_json::{Value, json};
 
-use crate::backend::{
-    Answer, Asked, Backend, Capabilities, CompletionRequest, LoadAdapter, Prompt, Served, TokenEvent, TokenLogprob,
-};
+use crate::answer::{Answer, TokenEvent, TokenLogprob};
+use crate::backend::{Backend, Capabilities, LoadAdapter, Served};
 use crate::error::ServeError;
 use crate::events::{Event, Events, Started, events};
 use crate::metrics::{Metrics, machine_clock};
-use incoming::{Incoming, told_logprob};
-use residency::{Failure, Residency};
+use crate::names::check_adapter_name;
+use crate::request::{CompletionRequest, Prompt, RequestOptions};
+use incoming::{Incoming, peer_logprob};
+use residency::{Residency, peer_name};
 pub use setup::{PeerSetup, RemoteSetup, Secret};
+pub use shared::REMOTE_MODE;
+use shared::{Shared, count, failed, not_found};
 use wire::{Line, Peer};
-
-/// The numeric mode of answers that another server made.
-pub const REMOTE_MODE: &str = "remote";
 
 /// A server of vLLM's dialect as a backend. Clones share everything.
 #[derive(Clone)]
 pub struct Remote(Arc<Shared>);
-
-struct Shared {
-    setup: RemoteSetup,
-    peer: Peer,
-    tokenizer: Arc<Tokenizer>,
-    /// Waits between tries; tests hand in one that does not wait.
-    pause: fn(Duration),
-    adapters: Residency,
-    metrics: Arc<Metrics>,
-    running: AtomicUsize,
-}
-
-/// A place among the requests that are with the peer.
-struct Place(Arc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let before = self.0.running.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.set_load(before.saturating_sub(1), 0);
-    }
-}
 
 impl Remote {
     /// The backend behind `setup`, whose base has this tokenizer.
@@ -91,11 +78,12 @@ impl Remote {
         Ok(Self(Arc::new(Shared { setup, peer, tokenizer, pause, adapters, metrics, running })))
     }
 
-    /// Asks the peer whether it serves the base that it is named for, with this tokenizer: what can be known before the
-    /// first request.
+    /// Asks the peer whether it serves the base that it is named for, with this tokenizer: what can
+    /// be known before the first request.
     ///
     /// # Errors
-    /// [`ServeError::Remote`] when it cannot be reached, serves no such model or cuts text into other tokens.
+    /// [`ServeError::Remote`] when it cannot be reached, serves no such model or cuts text into
+    /// other tokens.
     pub fn check(&self) -> Result<(), ServeError> {
         let shared = &self.0;
         let wanted = &shared.setup.peer.model;
@@ -110,8 +98,8 @@ impl Remote {
         let response = shared.peer.post("/tokenize", &asked, None).map_err(failed)?;
         // Servers without that endpoint are taken at their word.
         if response.status == 200 {
-            let told = response.json().map_err(failed)?;
-            let ids = told["tokens"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect::<Vec<u64>>());
+            let tokens = response.json().map_err(failed)?;
+            let ids = tokens["tokens"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect::<Vec<u64>>());
             let own: Vec<u64> = shared.tokenizer.encode(text, false).into_iter().map(u64::from).collect();
             if ids.as_ref() != Some(&own) {
                 return Err(failed(format!("`{wanted}` cuts text into other tokens there: it is another base")));
@@ -120,98 +108,25 @@ impl Remote {
         Ok(())
     }
 
-    /// What was counted so far.
+    /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// The counts in the text form that Prometheus reads.
+    /// The counters as a Prometheus exposition.
     #[must_use]
     pub fn prometheus(&self) -> String {
         self.0.metrics.prometheus(&|_| None)
     }
 }
 
-fn failed(reason: impl ToString) -> ServeError {
-    ServeError::Remote { reason: reason.to_string() }
-}
-
-fn not_found(model: &str) -> ServeError {
-    ServeError::NotFound { model: model.to_owned() }
-}
-
-/// The start of what a peer said.
-fn brief(text: &str) -> String {
-    text.chars().take(200).collect()
-}
-
-fn count(ids: &[u32]) -> u32 {
-    u32::try_from(ids.len()).unwrap_or(u32::MAX)
-}
-
 impl Shared {
-    /// The prompt's text and ids, fit to be run.
-    fn ids(&self, prompt: &Prompt) -> Result<(String, Vec<u32>), ServeError> {
-        let (text, ids) = match prompt {
-            Prompt::Text(text) => (text.clone(), self.tokenizer.encode(text, true)),
-            Prompt::Ids(ids) => (self.tokenizer.decode(ids), ids.clone()),
-        };
-        if ids.is_empty() {
-            return Err(ServeError::BadRequest { param: "prompt", reason: "is empty".into() });
-        }
-        let limit = self.setup.config.max_positions;
-        if ids.len() >= limit {
-            return Err(ServeError::PromptTooLong { tokens: ids.len(), limit });
-        }
-        Ok((text, ids))
-    }
-
-    /// Posts and gives the body of a success.
-    fn ask(&self, path: &str, body: &Value, line: Option<&Line>) -> Result<wire::Response, Failure> {
-        let response = self.peer.post(path, body, line).map_err(|error| Failure::Passing(error.to_string(), None))?;
-        match response.status {
-            200 => Ok(response),
-            404 => Err(Failure::Lost),
-            429 | 500.. => {
-                Err(Failure::Passing(format!("the peer answered {}", response.status), response.retry_after))
-            }
-            status => {
-                let told = brief(&response.text().unwrap_or_default());
-                Err(Failure::Final(match status {
-                    400 | 413 | 422 => {
-                        let reason = format!("was refused by the server that answers: {told}");
-                        ServeError::BadRequest { param: "request", reason }
-                    }
-                    _ => failed(format!("the peer refused the request: {status} {told}")),
-                }))
-            }
-        }
-    }
-
-    fn json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let told = self.ask(path, body, None)?;
-        let text = told.text().map_err(|error| Failure::Passing(error.to_string(), None))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Failure::Final(failed(format!("the peer's answer is no JSON: {error}"))))
-    }
-
-    /// A place with the peer for one more request.
-    fn place(self: &Arc<Self>) -> Result<Place, ServeError> {
-        let before = self.running.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self));
-        if before >= self.setup.peer.running {
-            return Err(ServeError::Overloaded { waiting: before, retry_after: 1 });
-        }
-        self.metrics.set_load(before + 1, 0);
-        Ok(place)
-    }
-
     /// Runs one request to its end.
     fn run(
         &self,
         request: &CompletionRequest,
-        asked: &Asked,
+        options: &RequestOptions,
         adapter: Option<AdapterHash>,
         line: &Line,
         incoming: &mut Incoming<'_>,
@@ -228,7 +143,7 @@ impl Shared {
             incoming.end_empty();
             return incoming.answer(request, &self.setup, hash, prompt, prompt_ids);
         }
-        let mut wanted = incoming::body(request, asked, &prompt_ids);
+        let mut wanted = incoming::body(request, options, &prompt_ids);
         let answered = self.with_retries(
             adapter,
             || incoming.is_wanted(),
@@ -247,7 +162,7 @@ impl Shared {
             }
             Err(error) => Err(error),
         };
-        // Who leaves cuts the connection, so that what the peer said last means nothing.
+        // A reader that left has cut the connection, so the last read from the peer may be cut off.
         if !incoming.is_cancelled() {
             read?;
         }
@@ -261,7 +176,7 @@ impl Backend for Remote {
         request: &CompletionRequest,
         on_token: &mut dyn FnMut(TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Answer, ServeError> {
-        let mut events = self.generate(request.clone(), Asked::default())?;
+        let mut events = self.generate(request.clone(), RequestOptions::default())?;
         while let Some(event) = events.next() {
             match event {
                 Event::Started(_) => {}
@@ -277,15 +192,16 @@ impl Backend for Remote {
         Err(ServeError::Stopped)
     }
 
-    fn generate(&self, request: CompletionRequest, asked: Asked) -> Result<Events, ServeError> {
-        if asked.constraint.is_some() {
+    fn generate(&self, request: CompletionRequest, options: RequestOptions) -> Result<Events, ServeError> {
+        if options.constraint.is_some() {
             let reason = "cannot be enforced by the server that answers; leave it out".to_owned();
             return Err(ServeError::BadRequest { param: "response_format", reason });
         }
+        options.decoding.check(self.0.setup.config.vocab)?;
         let adapter = self.0.resolve(&request.model)?;
         let hash = adapter.unwrap_or(AdapterHash(B256::ZERO));
-        self.0.ids(&request.prompt)?;
-        let place = self.0.place().inspect_err(|_| self.0.metrics.refused(&asked.tenant, hash))?;
+        let (_, prompt_ids) = self.0.ids(&request.prompt)?;
+        let place = self.0.place().inspect_err(|_| self.0.metrics.refused(&options.tenant, hash))?;
         let line = Arc::new(Line::default());
         let (sender, receiver) = events(Arc::new({
             let line = Arc::clone(&line);
@@ -294,9 +210,9 @@ impl Backend for Remote {
         std::thread::spawn(move || {
             let shared = &place.0;
             let arrived = Instant::now();
-            let mut incoming = Incoming::new(&request, &asked, shared, &sender, arrived);
-            let answer = shared.run(&request, &asked, adapter, &line, &mut incoming);
-            incoming.note(&asked.tenant, hash, answer.as_ref().ok());
+            let mut incoming = Incoming::new(&request, &options, &prompt_ids, shared, &sender, arrived);
+            let answer = shared.run(&request, &options, adapter, &line, &mut incoming);
+            incoming.note(&options.tenant, hash, answer.as_ref().ok());
             drop(incoming);
             sender.send(answer.map_or_else(Event::Failed, |answer| Event::Finished(Box::new(answer))));
         });
@@ -309,9 +225,10 @@ impl Backend for Remote {
         std::iter::once(base).chain(self.0.adapters.served()).collect()
     }
 
-    /// Registers a folder. Where it lies here its hash is computed; a path that only the peer knows needs the hash that
-    /// the caller expects.
+    /// Registers a folder. The hash of a folder here is computed; a path that only the peer has
+    /// needs the expected hash.
     fn load_adapter(&self, adapter: &LoadAdapter) -> Result<AdapterHash, ServeError> {
+        adapter.name.iter().try_for_each(|name| check_adapter_name(name, &self.0.setup.base_name))?;
         let (path, expected) = (&adapter.path, adapter.expected);
         let hash = if path.is_dir() {
             let found = AdapterHash(B256::from(Lora::read_peft(path, &self.0.setup.config)?.hash()));
@@ -333,7 +250,7 @@ impl Backend for Remote {
         let hash = self.0.resolve(model)?.ok_or_else(|| not_found(model))?;
         if self.0.adapters.forget(hash) {
             // Here it is forgotten in any case; a peer that keeps it only keeps memory.
-            let body = json!({ "lora_name": residency::peer_name(hash) });
+            let body = json!({ "lora_name": peer_name(hash) });
             if let Err(error) = self.0.peer.post("/v1/unload_lora_adapter", &body, None) {
                 tracing::warn!(%error, adapter = %hash, "the peer was not told to unload");
             }
@@ -355,8 +272,8 @@ impl Backend for Remote {
     }
 
     fn score(&self, model: &str, ids: &[u32]) -> Result<Vec<f32>, ServeError> {
-        let told = self.prompt_logprobs(model, ids, 0)?;
-        Ok(told.into_iter().skip(1).flatten().map(|token| token.logprob).collect())
+        let logprobs = self.prompt_logprobs(model, ids, 0)?;
+        Ok(logprobs.into_iter().skip(1).flatten().map(|token| token.logprob).collect())
     }
 
     fn prompt_logprobs(&self, model: &str, ids: &[u32], top: usize) -> Result<Vec<Option<TokenLogprob>>, ServeError> {
@@ -371,11 +288,11 @@ impl Backend for Remote {
             },
         )?;
         let columns = &answer["choices"][0]["logprobs"];
-        let told = |(at, id): (usize, &u32)| {
+        let scored_at = |(at, id): (usize, &u32)| {
             columns["token_logprobs"][at].as_f64()?;
-            Some(told_logprob(&self.0.tokenizer, *id, columns, at))
+            Some(peer_logprob(&self.0.tokenizer, *id, columns, at))
         };
-        let scored: Option<Vec<TokenLogprob>> = ids.iter().enumerate().skip(1).map(told).collect();
+        let scored: Option<Vec<TokenLogprob>> = ids.iter().enumerate().skip(1).map(scored_at).collect();
         let scored = scored.ok_or_else(|| failed("the peer's answer does not score the prompt"))?;
         Ok(std::iter::once(None).chain(scored.into_iter().map(Some)).collect())
     }

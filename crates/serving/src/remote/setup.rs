@@ -1,4 +1,4 @@
-//! Where a peer is and what it is asked for.
+//! The address of a peer, and the requests it serves.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +16,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The server that answers, as its operator describes it.
+/// The remote server, as its operator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSetup {
-    /// Where it listens: `http://host:port[/prefix]`.
+    /// Its address: `http://host:port[/prefix]`.
     pub url: String,
     /// Its key, where it wants one.
     pub key: Option<Secret>,
@@ -27,23 +27,24 @@ pub struct PeerSetup {
     pub model: String,
     /// A folder of adapters here and the same folder's path there, where they differ.
     pub adapters: Option<(PathBuf, PathBuf)>,
-    /// How long it may say nothing.
+    /// The longest time without a byte from it.
     pub silence: Duration,
-    /// Most requests that are with it at once; each takes a thread here.
+    /// Most requests at once; each takes a thread here.
     pub running: usize,
 }
 
 impl PeerSetup {
-    /// The server at `url`, which serves the base under `model`: no key, 60 s of silence, 64 requests at once.
+    /// The server at `url`, which serves the base under `model`: no key, 60 s of silence, 64
+    /// requests at once.
     #[must_use]
     pub fn new(url: &str, model: &str) -> Self {
         let (url, model) = (url.to_owned(), model.to_owned());
         Self { url, key: None, model, adapters: None, silence: Duration::from_secs(60), running: 64 }
     }
 
-    /// The path there of what lies at `path` here.
+    /// The peer's path of the local folder `path`.
     pub(super) fn path_there(&self, path: &Path) -> PathBuf {
-        // Both as the file system spells them, so that links do not hide that one lies below the other.
+        // Both in canonical form, so that links do not hide that one is below the other.
         let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let Some((here, there)) = &self.adapters else { return full };
         let here = here.canonicalize().unwrap_or_else(|_| here.clone());
@@ -51,7 +52,7 @@ impl PeerSetup {
     }
 }
 
-/// What a [`Remote`](super::Remote) is made of.
+/// The parts of a [`Remote`](super::Remote).
 #[derive(Debug, Clone)]
 pub struct RemoteSetup {
     /// The server.

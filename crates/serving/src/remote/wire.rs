@@ -1,7 +1,8 @@
 //! The plainest HTTP client: one request a connection, whole bodies or lines as they come.
 //!
-//! Blocking, as [`crate::Backend`] is, so that no runtime is needed; without TLS, since a peer stands in the same machine room
-//! or behind a tunnel. **Invariant:** what a peer sends is bounded: heads, lines and whole bodies have limits, reads a timeout.
+//! Blocking, as [`crate::Backend`] is, so that no runtime is needed; without TLS, since a peer is
+//! in the same machine room or behind a tunnel. **Invariant:** what a peer sends is bounded: heads,
+//! lines and whole bodies have limits, reads a timeout.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::PeerSetup;
+use super::setup::PeerSetup;
 
 /// Largest head, line or whole body of a response.
 const BYTES_MAX: u64 = 64 << 20;
@@ -61,10 +62,12 @@ impl Peer {
         Ok(Self { authority, prefix, key, silence })
     }
 
-    /// Posts `body` to `path`; the response's head. Cutting `line` ends it, also while the peer is silent.
+    /// Posts `body` to `path`; the response's head. Cutting `line` ends it, also while the peer is
+    /// silent.
     ///
     /// # Errors
-    /// [`std::io::Error`] when the peer cannot be reached, says nothing in time, or speaks no HTTP.
+    /// [`std::io::Error`] when the peer cannot be reached, does not answer in time, or sends no
+    /// HTTP.
     pub(super) fn post(&self, path: &str, body: &Value, line: Option<&Line>) -> std::io::Result<Response> {
         self.send("POST", path, &body.to_string(), line)
     }
@@ -189,7 +192,8 @@ impl Response {
             .map_err(|error| malformed(&format!("the peer's answer is no JSON: {error}")))
     }
 
-    /// Hands each event's data to `on_event` until that says to stop or the stream ends; events' names are passed over.
+    /// Hands each event's data to `on_event` until that says to stop or the stream ends; events'
+    /// names are passed over.
     ///
     /// # Errors
     /// [`std::io::Error`] when the stream breaks off.

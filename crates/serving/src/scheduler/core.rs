@@ -3,30 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openledger_engine::{Batch, KvCache, KvPrefixes, Lease, RunError, Slot};
-use openledger_protocol::{AdapterHash, B256, FinishReason};
+use openledger_engine::{Batch, KvCache, KvPrefixes, Lease, Lora, RunError, Slot};
+use openledger_protocol::{AdapterHash, FinishReason};
 
-use super::queue::{Verdict, Waiting};
+use super::intake::Mailbox;
+use super::limits::Limits;
+use super::queue::{Turn, Waiting};
 use super::running::{Job, Running, Unread};
-use super::{Limits, Mailbox};
 use crate::adapters::AdapterStore;
-use crate::backend::Tenant;
 use crate::base::Base;
 use crate::decode::Written;
 use crate::error::ServeError;
 use crate::events::{Event, Started};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Outcome};
+use crate::request::Tenant;
 
-/// How often a request may be overtaken for lack of memory before nobody passes it any more.
+/// How often a request may be overtaken for lack of memory before it gets the reservation.
 const OVERTAKES_MAX: u32 = 16;
-/// How many steps a tenant's prompts may stand still before they go first.
+/// How many steps a tenant's prompts may get no row before they go first.
 const PASSED_MAX: u32 = 8;
 
 /// Why a request ended, and whether its reader had left.
 type Ending = Result<(FinishReason, bool), ServeError>;
 
-/// Who runs, who waits for an adapter, and what they share.
+/// Running requests, requests that wait for an adapter, and the state they share.
 pub(crate) struct Core {
     base: Arc<Base>,
     store: Arc<AdapterStore>,
@@ -40,19 +41,20 @@ pub(crate) struct Core {
     running: Vec<Running>,
     /// Requests whose adapter is being read.
     loading: BTreeMap<AdapterHash, Vec<Waiting<Job>>>,
-    /// Requests, and adapters, that found no memory; they are tried again when something was given back.
+    /// Requests, and adapters, that found no memory; they are tried again after memory was
+    /// released.
     short: BTreeSet<u64>,
     stalled: BTreeSet<AdapterHash>,
-    /// The request that nobody may pass.
-    claim: Option<u64>,
-    /// Whether the latest step was newcomers' alone.
-    welcomed: bool,
-    /// Tenants, and bytes of keys and values, of those whose step is paused between two layers; `running` then holds only
-    /// who came meanwhile.
+    /// The request with the reservation: no later request is admitted before it.
+    reserved: Option<u64>,
+    /// Whether the latest step held only requests whose tenants had no answer in progress.
+    newcomers_only: bool,
+    /// Tenant, and bytes of keys and values, of each request whose step is paused between two
+    /// layers; `running` then holds only the requests admitted mid-step.
     paused: Vec<(Tenant, usize)>,
-    /// Whether the step under way was paused for newcomers already.
-    visited: bool,
-    /// The latest request that was looked at.
+    /// Whether the step in progress was paused for mid-step admission already.
+    admitted_mid_step: bool,
+    /// The latest request that admission has seen.
     seen: u64,
 }
 
@@ -78,28 +80,30 @@ impl Core {
             loading: BTreeMap::new(),
             short: BTreeSet::new(),
             stalled: BTreeSet::new(),
-            claim: None,
-            welcomed: false,
+            reserved: None,
+            newcomers_only: false,
             paused: Vec::new(),
-            visited: false,
+            admitted_mid_step: false,
             seen: 0,
         }
     }
 
-    /// Lets go of who left, admits who may run, and runs one step of them all; `false` when nobody runs.
+    /// Reaps cancelled requests, admits waiting ones, and runs one step of all; `false` when
+    /// nothing runs.
     pub(crate) fn step(&mut self, batch: &mut Batch<'_>) -> bool {
-        self.step_heard(batch, &mut || ())
+        self.step_hooked(batch, &mut || ())
     }
 
-    /// As [`Core::step`]; `heard` is called before each layer, before anybody looks for newcomers.
-    pub(crate) fn step_heard(&mut self, batch: &mut Batch<'_>, heard: &mut dyn FnMut()) -> bool {
-        self.leave();
+    /// As [`Core::step`], with a test hook: `before_layer` is called before each layer, before
+    /// mid-step admission.
+    pub(crate) fn step_hooked(&mut self, batch: &mut Batch<'_>, before_layer: &mut dyn FnMut()) -> bool {
+        self.reap_cancelled();
         self.admit();
         self.metrics.set_load(self.running.len(), self.mailbox.lock().queue.len());
         if self.running.is_empty() {
             return false;
         }
-        self.run(batch, heard);
+        self.run(batch, before_layer);
         true
     }
 
@@ -109,8 +113,8 @@ impl Core {
         self.running.len()
     }
 
-    /// Ends everything whose reader has left.
-    fn leave(&mut self) {
+    /// Ends every request whose reader has left.
+    fn reap_cancelled(&mut self) {
         let gone: Vec<usize> =
             (0..self.running.len()).rev().filter(|at| !self.running[*at].job.sender.is_wanted()).collect();
         for at in gone {
@@ -127,22 +131,22 @@ impl Core {
             }
         }
         for waiting in left {
-            self.unclaim(waiting.ticket);
+            self.release_reservation(waiting.ticket);
             self.metrics.ended(&waiting.tenant, waiting.item.hash(), &Outcome::cancelled_unrun());
             waiting.item.end_unrun(&self.base, true);
         }
     }
 
-    /// Something was given back: who lacked memory is tried again.
+    /// Memory was released: requests that found none are tried again.
     fn retry(&mut self) {
         self.short.clear();
         self.stalled.clear();
     }
 
-    fn unclaim(&mut self, ticket: u64) {
+    fn release_reservation(&mut self, ticket: u64) {
         self.short.remove(&ticket);
-        if self.claim == Some(ticket) {
-            self.claim = None;
+        if self.reserved == Some(ticket) {
+            self.reserved = None;
         }
     }
 
@@ -150,10 +154,10 @@ impl Core {
     fn admit(&mut self) {
         self.receive();
         loop {
-            let mut desk = self.mailbox.lock();
-            self.seen = desk.queue.latest();
-            let next = desk.queue.take(|waiting| self.judge(waiting));
-            drop(desk);
+            let mut intake = self.mailbox.lock();
+            self.seen = intake.queue.latest();
+            let next = intake.queue.take(|waiting| self.judge(waiting));
+            drop(intake);
             let Some(mut waiting) = next else { return };
             if !self.warm(&mut waiting.item) && !self.map_unread(&mut waiting.item) {
                 let hash = waiting.item.hash();
@@ -168,8 +172,8 @@ impl Core {
             let ticket = waiting.ticket;
             match self.start(waiting) {
                 Ok(()) => {
-                    self.unclaim(ticket);
-                    // Whoever lacked memory was passed just now.
+                    self.release_reservation(ticket);
+                    // This request overtook those that found no memory.
                     for job in self.mailbox.lock().queue.items_mut() {
                         job.overtaken += u32::from(job.overtaken > 0);
                     }
@@ -178,7 +182,7 @@ impl Core {
                     waiting.item.unread = None;
                     waiting.item.overtaken = waiting.item.overtaken.max(1);
                     if waiting.item.overtaken > OVERTAKES_MAX || self.is_idle() {
-                        self.claim.get_or_insert(ticket);
+                        self.reserved.get_or_insert(ticket);
                     }
                     self.short.insert(ticket);
                     self.mailbox.lock().queue.put_back(*waiting);
@@ -187,36 +191,37 @@ impl Core {
         }
     }
 
-    /// Whether nobody runs.
+    /// Whether nothing runs.
     fn is_idle(&self) -> bool {
         self.running.is_empty() && self.paused.is_empty()
     }
 
     /// Whether a tenant's first request may go now.
-    fn judge(&self, waiting: &Waiting<Job>) -> Verdict {
+    fn judge(&self, waiting: &Waiting<Job>) -> Turn {
         let (job, tenant) = (&waiting.item, &waiting.tenant);
-        // Older ones may still pass a claim: its own tenant's would else stand before it for ever.
-        if self.claim.is_some_and(|claim| claim < waiting.ticket) || self.short.contains(&waiting.ticket) {
-            return Verdict::Pass;
+        // Earlier requests may still pass a reservation: those of its own tenant would block it for
+        // ever otherwise.
+        if self.reserved.is_some_and(|reserved| reserved < waiting.ticket) || self.short.contains(&waiting.ticket) {
+            return Turn::Skip;
         }
         let all = self.running.iter().map(|running| (&running.tenant, running.bytes));
         let all = all.chain(self.paused.iter().map(|(tenant, bytes)| (tenant, *bytes)));
         let own = all.filter(|(other, _)| *other == tenant);
         let (count, bytes) = own.fold((0, 0), |(count, bytes), (_, more)| (count + 1, bytes + more));
         let slots = self.running.len() + self.paused.len();
-        let guest = count == 0 && slots < self.limits.slots + self.limits.guests;
-        if (slots >= self.limits.slots || !self.paused.is_empty()) && !guest {
-            return Verdict::Pass;
+        let overflow = count == 0 && slots < self.limits.slots + self.limits.overflow_slots;
+        if (slots >= self.limits.slots || !self.paused.is_empty()) && !overflow {
+            return Turn::Skip;
         }
         if count > 0 && bytes + self.bytes(job) > self.memory.budget().limit() / 4 * 3 {
-            return Verdict::Pass;
+            return Turn::Skip;
         }
         let cold = job.lora.is_none() && job.adapter.is_some_and(|hash| !self.store.is_resident(hash));
         let may_load = self.loading.len() < self.limits.loads || self.loading.contains_key(&job.hash());
         if cold && (!may_load || self.stalled.contains(&job.hash())) {
-            return Verdict::Pass;
+            return Turn::Skip;
         }
-        Verdict::Take
+        Turn::Take
     }
 
     /// Most bytes of keys and values that a request needs.
@@ -232,8 +237,9 @@ impl Core {
         job.adapter.is_none() || job.lora.is_some()
     }
 
-    /// When nobody runs, nobody but the request waits for its adapter: so its prompt starts at once, and the disk, which runs
-    /// ahead of the layers, is waited for only where it falls behind. [`Core::settle`] checks what it read.
+    /// When nothing runs, only the request itself waits for its adapter. So its prompt starts at
+    /// once, and waits for the disk only where that falls behind the layers. [`Core::settle`]
+    /// checks the file.
     fn map_unread(&self, job: &mut Job) -> bool {
         if !self.is_idle() || self.loading.contains_key(&job.hash()) {
             return false;
@@ -244,8 +250,9 @@ impl Core {
         true
     }
 
-    /// Whether a step of `running` counts. It does not when its adapter was mapped unread and the file turns out damaged: then
-    /// the original is read, and the prompt is run again. That holds up everybody, and should never happen.
+    /// Whether a step of `running` counts. It does not when its adapter was mapped unread and the
+    /// file turns out damaged: then the original is read, and the prompt is run again. That holds
+    /// up everybody, and should never happen.
     fn settle(&self, running: &mut Running) -> Result<bool, ServeError> {
         let Some(Unread { lora, lease, since }) = running.job.unread.take() else { return Ok(true) };
         let hash = running.job.hash();
@@ -257,12 +264,12 @@ impl Core {
             drop(lora);
             drop(lease);
             running.cache.truncate(running.kept * KvCache::PAGE_TOKENS);
-            super::thread::load(&self.store, &self.metrics, hash)?
+            load(&self.store, &self.metrics, hash)?
         });
         Ok(whole)
     }
 
-    /// Memory for keys and values, dropping prefixes and then adapters that nobody uses.
+    /// Memory for keys and values; idle prefixes and then idle adapters are evicted for it.
     fn take(&self, bytes: usize) -> Option<Lease> {
         loop {
             let lease = self.memory.take(bytes);
@@ -272,7 +279,7 @@ impl Core {
         }
     }
 
-    /// Lets a request run that holds its adapter, or gives it back when there is no memory for it.
+    /// Starts a request that holds its adapter, or gives it back when there is no memory for it.
     fn start(&mut self, waiting: Waiting<Job>) -> Result<(), Box<Waiting<Job>>> {
         let page = KvCache::page_bytes(&self.base.model);
         let root = KvPrefixes::root(&self.base.hash.0.0, &waiting.item.hash().0.0);
@@ -282,7 +289,7 @@ impl Core {
         let bytes = self.bytes(&waiting.item) - found.len() * page;
         let mut lease = self.take(bytes);
         if lease.is_none() && self.is_idle() {
-            // Only those who wait hold adapters now; they can be loaded again.
+            // Only waiting requests hold adapters now; these can be loaded again.
             self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
             lease = self.take(bytes);
         }
@@ -320,12 +327,13 @@ impl Core {
         self.running.insert(at, running);
     }
 
-    /// Takes in adapters that were read; who waited for them is back in the queue.
+    /// Takes loaded adapters from the intake and puts the requests that waited for them back into
+    /// the queue.
     fn receive(&mut self) {
-        let mut desk = self.mailbox.lock();
-        let loaded = std::mem::take(&mut desk.loaded);
-        let released = std::mem::take(&mut desk.released);
-        drop(desk);
+        let mut intake = self.mailbox.lock();
+        let loaded = std::mem::take(&mut intake.loaded);
+        let released = std::mem::take(&mut intake.released);
+        drop(intake);
         if released || !loaded.is_empty() {
             self.retry();
         }
@@ -335,13 +343,13 @@ impl Core {
             let mut refused = None;
             match lora {
                 Ok(lora) => waiting.iter_mut().for_each(|waiting| waiting.item.lora = Some(Arc::clone(&lora))),
-                // It is asked for again when something was given back. When nothing runs, only those who wait hold adapters:
-                // they let go of them, and nobody passes the first one.
+                // It is loaded again after memory was released. When nothing runs, only waiting
+                // requests hold adapters: these are released, and no request passes the first one.
                 Err(ServeError::NoRoom { .. }) => {
                     let first = waiting.last().map(|first| first.ticket);
-                    if self.is_idle() && (self.claim.is_none() || self.claim != first) {
+                    if self.is_idle() && (self.reserved.is_none() || self.reserved != first) {
                         self.mailbox.lock().queue.items_mut().for_each(|job| job.lora = None);
-                        self.claim = self.claim.or(first);
+                        self.reserved = self.reserved.or(first);
                     } else {
                         self.stalled.insert(hash);
                     }
@@ -349,14 +357,14 @@ impl Core {
                 // The others find out for themselves.
                 Err(error) => refused = waiting.pop().map(|first| (first, error)),
             }
-            let mut desk = self.mailbox.lock();
+            let mut intake = self.mailbox.lock();
             if let Some((first, _)) = &refused {
-                desk.queue.done(&first.tenant);
+                intake.queue.done(&first.tenant);
             }
-            waiting.into_iter().for_each(|waiting| desk.queue.put_back(waiting));
-            drop(desk);
+            waiting.into_iter().for_each(|waiting| intake.queue.put_back(waiting));
+            drop(intake);
             if let Some((first, error)) = refused {
-                self.unclaim(first.ticket);
+                self.release_reservation(first.ticket);
                 self.metrics.ended(&first.tenant, hash, &Outcome::failed());
                 first.item.sender.send(Event::Failed(error));
             }
@@ -365,12 +373,14 @@ impl Core {
 
     /// How many tokens of each running request go into the next step.
     ///
-    /// Whoever writes has one row. Prompt rows go first to the tenant that has the fewest tokens in the batch, so that one
-    /// tenant's many prompts hardly delay another's few. A tenant whose prompts stood still for [`PASSED_MAX`] steps goes
-    /// first. Within a tenant the older request does.
+    /// An answer in progress has one row. Prompt rows go first to the tenant with the fewest tokens
+    /// in the batch, so one tenant's many prompts hardly delay another's few. A tenant whose
+    /// prompts got no row for [`PASSED_MAX`] steps goes first. Within a tenant the older request
+    /// goes first.
     ///
-    /// Tenants that write nothing yet and whose prompts end in this step have it to themselves, at most every other step: to
-    /// them it is the whole wait, to those who write a short pause.
+    /// When all prompts of tenants without an answer in progress end in this step, the step is
+    /// theirs alone, at most every other step: to them it is the whole wait, to answers in progress
+    /// a short pause.
     fn rows(&mut self) -> Vec<usize> {
         let mut rows = vec![0; self.running.len()];
         let (mut tokens, mut prompts) = (BTreeMap::<&Tenant, (usize, bool)>::new(), Vec::new());
@@ -397,8 +407,8 @@ impl Core {
         let writes = |at: usize| tokens.get(&self.running[at].tenant).is_some_and(|(_, writes)| *writes);
         let newcomers: Vec<usize> = prompts.iter().copied().filter(|at| !writes(*at)).collect();
         let ends = newcomers.iter().all(|at| rows[*at] == self.running[*at].pending().len());
-        self.welcomed = !self.welcomed && ends && !newcomers.is_empty() && newcomers.len() < rows.len();
-        if self.welcomed {
+        self.newcomers_only = !self.newcomers_only && ends && !newcomers.is_empty() && newcomers.len() < rows.len();
+        if self.newcomers_only {
             let mut alone = vec![0; rows.len()];
             newcomers.iter().for_each(|at| alone[*at] = rows[*at]);
             rows = alone;
@@ -412,29 +422,30 @@ impl Core {
         rows
     }
 
-    /// One step of everyone who has rows in it, and of who comes meanwhile.
-    fn run(&mut self, batch: &mut Batch<'_>, heard: &mut dyn FnMut()) {
+    /// One step of every request with rows in it, and of requests admitted mid-step.
+    fn run(&mut self, batch: &mut Batch<'_>, before_layer: &mut dyn FnMut()) {
         let rows = self.rows();
         let mut running = std::mem::take(&mut self.running);
         self.paused = running.iter().map(|running| (running.tenant.clone(), running.bytes)).collect();
-        self.visited = false;
+        self.admitted_mid_step = false;
         let ended = self.advance(batch, &mut running, &rows, &mut |core, inner| {
-            heard();
-            core.welcome(inner);
+            before_layer();
+            core.admit_mid_step(inner);
         });
         self.paused.clear();
-        let guests = std::mem::replace(&mut self.running, running);
+        let admitted = std::mem::replace(&mut self.running, running);
         self.end_all(ended);
-        guests.into_iter().for_each(|guest| self.insert(guest));
+        admitted.into_iter().for_each(|running| self.insert(running));
     }
 
-    /// Between two layers of a step: whoever came meanwhile, of a tenant that has nothing in the step, has as many prompt
-    /// rows run at once as a step may take. A step is paused once at most, so that whoever writes goes on.
-    fn welcome(&mut self, batch: &mut Batch<'_>) {
-        let desk = self.mailbox.lock();
-        let news = desk.queue.latest() > self.seen || !desk.loaded.is_empty();
-        drop(desk);
-        if self.visited || !news {
+    /// Admits requests between two layers of a step, of tenants with no rows in it, and runs as
+    /// many of their prompt rows at once as a step may take. A step is paused once at most, so
+    /// answers in progress go on.
+    fn admit_mid_step(&mut self, batch: &mut Batch<'_>) {
+        let intake = self.mailbox.lock();
+        let news = intake.queue.latest() > self.seen || !intake.loaded.is_empty();
+        drop(intake);
+        if self.admitted_mid_step || !news {
             return;
         }
         self.admit();
@@ -448,14 +459,15 @@ impl Core {
         if rows.iter().all(|rows| *rows == 0) {
             return;
         }
-        self.visited = true;
-        let mut guests = std::mem::take(&mut self.running);
-        let ended = self.advance(batch, &mut guests, &rows, &mut |_, _| ());
-        self.running = guests;
+        self.admitted_mid_step = true;
+        let mut admitted = std::mem::take(&mut self.running);
+        let ended = self.advance(batch, &mut admitted, &rows, &mut |_, _| ());
+        self.running = admitted;
         self.end_all(ended);
     }
 
-    /// Runs as many pending tokens of each as `rows` says, and chooses a token where none is pending then; who ended, how.
+    /// Runs `rows` pending tokens of each request, and chooses a token where none is pending then;
+    /// gives the requests that ended, and how.
     ///
     /// `between` is called between layers.
     fn advance(
@@ -510,8 +522,8 @@ impl Core {
         Ok(ended)
     }
 
-    /// Ends those who ended in a step, or all when it was refused. That says nothing about who is to blame; requests were
-    /// checked before, so it does not happen.
+    /// Ends the requests that ended in a step, or all when the engine refused the step. Requests
+    /// were checked before, so it does not refuse one.
     fn end_all(&mut self, ended: Result<Vec<(usize, Ending)>, RunError>) {
         let ended = ended.unwrap_or_else(|error| {
             (0..self.running.len()).map(|at| (at, Err(ServeError::from(error.clone())))).collect()
@@ -550,5 +562,12 @@ fn ids_len(job: &Job) -> usize {
     job.prompt.1.len()
 }
 
-/// The zero hash stands for the base.
-pub(crate) const BASE: AdapterHash = AdapterHash(B256::ZERO);
+/// Reads an adapter and measures how long it takes.
+pub(super) fn load(store: &AdapterStore, metrics: &Metrics, hash: AdapterHash) -> Result<Arc<Lora>, ServeError> {
+    let from = metrics.now();
+    let lora = store.get(hash);
+    if lora.is_ok() {
+        metrics.loaded(hash, metrics.now().saturating_sub(from));
+    }
+    lora
+}

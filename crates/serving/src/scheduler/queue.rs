@@ -1,17 +1,19 @@
-//! Who is next: deficit round robin among tenants, first come first served within one.
+//! The next request: deficit round robin among tenants, first come first served within one.
 //!
 //! # Invariants
 //!
-//! - **Fair.** Tenants that wait get equal shares of tokens, whatever the length of their queues: a visit grants a tenant
-//!   `quantum` tokens, and its first request leaves when its grants cover its cost.
-//! - **Bounded.** No tenant holds more than its bound, and all together no more than theirs; what exceeds is refused at once.
+//! - **Fair.** Tenants that wait get equal shares of tokens, whatever the length of their queues: a
+//!   visit grants a tenant `quantum` tokens, and its first request leaves when its grants cover its
+//!   cost.
+//! - **Bounded.** No tenant holds more than its bound, and all together no more than theirs; what
+//!   exceeds is refused at once.
 //! - **Pure.** No clock and no chance: the same calls give the same order.
 //!
 //! Not here: memory and slots; the caller says what it cannot take now.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::backend::Tenant;
+use crate::request::Tenant;
 
 /// Why a request may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +24,20 @@ pub(crate) enum Full {
     All(usize),
 }
 
-/// What the caller says of a tenant's first request.
+/// What the caller decides about a tenant's first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Turn {
     /// It leaves, when its tenant's grants cover it.
     Take,
-    /// Its tenant is passed over this time.
-    Pass,
+    /// Its tenant is skipped this time.
+    Skip,
 }
 
 /// A request that waits.
 pub(crate) struct Waiting<T> {
     /// Its place in the order of arrival.
     pub(crate) ticket: u64,
-    /// Who asked.
+    /// Its tenant.
     pub(crate) tenant: Tenant,
     /// What it may cost, in tokens.
     pub(crate) cost: u64,
@@ -129,21 +131,22 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes the next request out, if the caller takes any tenant's first one; the caller then owes [`FairQueue::done`] or
-    /// [`FairQueue::put_back`].
-    pub(crate) fn take(&mut self, mut judge: impl FnMut(&Waiting<T>) -> Verdict) -> Option<Waiting<T>> {
+    /// Takes the next request out, if the caller takes any tenant's first one; the caller then owes
+    /// [`FairQueue::done`] or [`FairQueue::put_back`].
+    pub(crate) fn take(&mut self, mut judge: impl FnMut(&Waiting<T>) -> Turn) -> Option<Waiting<T>> {
         let willing: Vec<bool> = self
             .ring
             .iter()
             .map(|tenant| {
                 let first = self.lanes.get(tenant).and_then(|lane| lane.items.front());
-                first.is_some_and(|first| judge(first) == Verdict::Take)
+                first.is_some_and(|first| judge(first) == Turn::Take)
             })
             .collect();
         if !willing.contains(&true) {
             return None;
         }
-        // Each round grants every willing tenant a quantum, so that one of them is covered in the end.
+        // Each round grants every willing tenant a quantum, so that one of them is covered in the
+        // end.
         loop {
             for (at, willing) in willing.iter().enumerate() {
                 let Some(lane) = self.ring.get(at).and_then(|tenant| self.lanes.get_mut(tenant)) else { continue };
@@ -206,7 +209,7 @@ mod tests {
 
     fn drain(queue: &mut FairQueue<usize>) -> Vec<usize> {
         let mut order = Vec::new();
-        while let Some(waiting) = queue.take(|_| Verdict::Take) {
+        while let Some(waiting) = queue.take(|_| Turn::Take) {
             queue.done(&waiting.tenant);
             order.push(waiting.item);
         }
@@ -238,9 +241,9 @@ mod tests {
     #[test]
     fn what_the_caller_passes_over_stays_and_others_go_on() {
         let mut queue = queue(&[("a", 1), ("b", 1), ("a", 1)]);
-        let taken = queue.take(|w| if &*w.tenant.0 == "a" { Verdict::Pass } else { Verdict::Take }).unwrap();
+        let taken = queue.take(|w| if &*w.tenant.0 == "a" { Turn::Skip } else { Turn::Take }).unwrap();
         assert_eq!(taken.item, 1);
-        assert!(queue.take(|_| Verdict::Pass).is_none());
+        assert!(queue.take(|_| Turn::Skip).is_none());
         queue.put_back(taken);
         assert_eq!(queue.len(), 3);
     }
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn what_was_set_aside_comes_back_before_what_came_after_it() {
         let mut queue = queue(&[("a", 1), ("a", 1), ("a", 1)]);
-        let (first, second) = (queue.take(|_| Verdict::Take).unwrap(), queue.take(|_| Verdict::Take).unwrap());
+        let (first, second) = (queue.take(|_| Turn::Take).unwrap(), queue.take(|_| Turn::Take).unwrap());
         queue.put_back(second);
         queue.put_back(first);
         assert_eq!(drain(&mut queue), [0, 1, 2]);
@@ -265,7 +268,7 @@ mod tests {
         assert_eq!(queue.push(&b, 1, 4), Err(Full::All(3)));
         assert_eq!(queue.remove(|item| *item == 1).len(), 1);
         queue.push(&b, 1, 5).unwrap();
-        let taken = queue.take(|w| if w.tenant == a { Verdict::Take } else { Verdict::Pass }).unwrap();
+        let taken = queue.take(|w| if w.tenant == a { Turn::Take } else { Turn::Skip }).unwrap();
         assert_eq!(queue.len(), 3, "set aside is still waiting");
         queue.done(&taken.tenant);
         assert_eq!(queue.len(), 2);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use openledger_engine::{KvCache, Lease, Lora};
 use openledger_protocol::{AdapterHash, B256, FinishReason};
 
-use crate::backend::{Answer, CompletionRequest, Tenant, TokenLogprob};
-use crate::base::Base;
+use crate::answer::{Answer, TokenLogprob};
+use crate::base::{Base, Cut};
 use crate::choose::Chooser;
 use crate::decode::Written;
 use crate::error::ServeError;
 use crate::events::{Event, Sender, Token};
+use crate::request::{CompletionRequest, Tenant};
 
-/// A request that was checked and waits.
+/// A checked request that waits.
 pub(crate) struct Job {
     pub(crate) request: CompletionRequest,
     /// The adapter; `None` is the base.
@@ -26,15 +27,16 @@ pub(crate) struct Job {
     /// Most tokens of the answer; at least 1.
     pub(crate) room: usize,
     pub(crate) chooser: Chooser,
-    pub(crate) include_stop: bool,
+    /// Where its text ends.
+    pub(crate) cut: Cut,
     pub(crate) sender: Sender,
-    /// When it came, in microseconds.
+    /// Time of arrival, in microseconds.
     pub(crate) arrived: u64,
-    /// How often another went before it because there was no memory for it.
+    /// How often another request was admitted before it because it found no memory.
     pub(crate) overtaken: u32,
 }
 
-/// An adapter that is mapped but neither read nor checked, so that it is one request's alone.
+/// An adapter that is mapped but neither read nor checked, so one request uses it alone.
 pub(crate) struct Unread {
     pub(crate) lora: Lora,
     /// Pays for it.
@@ -73,8 +75,8 @@ impl Job {
             // What was produced is a whole answer to a request for that many tokens.
             sampling.max_tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         }
-        let (model, stop) = (self.request.model_id, self.include_stop);
-        let completion = base.record(model, hash, &sampling, self.prompt, ids, finish, stop);
+        let (model, cut) = (self.request.model_id, self.cut);
+        let completion = base.record(model, hash, &sampling, self.prompt, ids, finish, cut);
         (Answer { completion, logprobs, cancelled }, self.sender)
     }
 
@@ -99,9 +101,9 @@ pub(crate) struct Running {
     pub(crate) cache: KvCache,
     /// Bytes of keys and values that were taken for it.
     pub(crate) bytes: usize,
-    /// Full pages that are kept for others.
+    /// Full pages that are kept as a prefix for other requests.
     pub(crate) kept: usize,
-    /// Steps that its tenant's prompts have stood still.
+    /// Steps in which its tenant's prompts got no row.
     pub(crate) passed: u32,
     /// When it was admitted, and when its first and latest token came, in microseconds.
     pub(crate) times: [u64; 3],
@@ -135,7 +137,9 @@ impl Running {
         self.history.push(id);
         let logprob = base.logprob(logits, id, choice.logprob, self.job.request.top_logprobs);
         self.logprobs.push(logprob.clone());
-        let (text, stopped) = self.writer.push(&base.tokenizer, &self.job.request.sampling.stop, id);
+        let job = &self.job;
+        let frame = base.frame(&job.request.sampling.stop, job.cut.min_tokens, &job.prompt.1);
+        let (text, stopped) = self.writer.push(&base.tokenizer, frame, id);
         self.job.sender.send(Event::Token(Token { id, text: text.to_owned(), logprob }));
         if stopped || choice.completes {
             return Ok(Some(FinishReason::Stop));
@@ -143,7 +147,7 @@ impl Running {
         Ok((self.logprobs.len() >= self.job.room).then_some(FinishReason::Length))
     }
 
-    /// Ends it with the answer so far. Its memory is free before anybody hears of the end.
+    /// Ends it with the answer so far. Its memory is free before its reader sees the end.
     pub(crate) fn finish(self, base: &Base, finish: FinishReason, cancelled: bool) {
         let Self { mut job, cache, writer, logprobs, .. } = self;
         drop(cache);

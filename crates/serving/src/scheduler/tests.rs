@@ -12,16 +12,19 @@ use openledger_engine::{
 };
 use openledger_protocol::{AdapterHash, B256, ModelId, Sampling};
 
+use super::core::Core;
+use super::intake::Mailbox;
 use super::queue::Full;
-use super::{Core, Job, Limits, Mailbox};
+use super::{Job, Limits};
 use crate::adapters::AdapterStore;
-use crate::backend::{Answer, CompletionRequest, Decoding, Prompt, Tenant};
+use crate::answer::Answer;
 use crate::base::Base;
 use crate::choose::Chooser;
 use crate::error::ServeError;
 use crate::events::{Event, Events, events};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::request::{CompletionRequest, Decoding, Prompt, Tenant};
 
 /// Where requests are left.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ struct Door {
 }
 
 /// A scheduler whose loads are done when the test says so.
-struct Desk {
+struct Fixture {
     base: Arc<Base>,
     store: Arc<AdapterStore>,
     memory: Arc<Memory>,
@@ -79,7 +82,7 @@ fn pages(base: &Base, tokens: usize) -> usize {
     tokens.div_ceil(KvCache::PAGE_TOKENS) * KvCache::page_bytes(&base.model)
 }
 
-impl Desk {
+impl Fixture {
     fn new(base: &Arc<Base>, limits: Limits) -> Self {
         let (memory, time) = (Memory::new(limits.memory_bytes), AtomicU64::new(0));
         let metrics = Metrics::new(Arc::new(move || time.fetch_add(1, Ordering::Relaxed)));
@@ -125,8 +128,8 @@ impl Desk {
     fn load(&self) {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         for hash in asked {
-            let lora = super::thread::load(&self.store, &self.metrics, hash);
-            self.mailbox.leave(|desk| desk.loaded.push((hash, lora)));
+            let lora = super::core::load(&self.store, &self.metrics, hash);
+            self.mailbox.post(|intake| intake.loaded.push((hash, lora)));
         }
     }
 
@@ -163,7 +166,7 @@ impl Desk {
 impl Door {
     fn ask(&self, tenant: &str, adapter: Option<AdapterHash>, ids: &[u32], max_tokens: u32) -> Result<Events, Full> {
         let mailbox = Arc::clone(&self.mailbox);
-        let (sender, events) = events(Arc::new(move || mailbox.leave(|_| ())));
+        let (sender, events) = events(Arc::new(move || mailbox.post(|_| ())));
         let sampling = sampling(max_tokens);
         let chosen = self.base.sampling(&sampling).unwrap();
         let job = Job {
@@ -180,13 +183,13 @@ impl Door {
             prompt: self.base.prompt(&Prompt::Ids(ids.to_vec())).unwrap(),
             room: (max_tokens as usize).min(160 - ids.len()),
             chooser: Chooser::new(chosen, Decoding::default(), None),
-            include_stop: false,
+            cut: Default::default(),
             sender,
             arrived: self.metrics.now(),
             overtaken: 0,
         };
         let cost = job.tokens() as u64;
-        self.mailbox.leave(|desk| desk.queue.push(&Tenant::new(tenant), cost, job))?;
+        self.mailbox.post(|intake| intake.queue.push(&Tenant::new(tenant), cost, job))?;
         Ok(events)
     }
 }
@@ -216,7 +219,7 @@ fn bits(answer: &Answer) -> (Vec<u32>, Vec<u32>) {
 }
 
 fn limits(base: &Base) -> Limits {
-    Limits { memory_bytes: pages(base, 160) * 40, slots: 4, guests: 2, prefill_rows: 16, ..Limits::default() }
+    Limits { memory_bytes: pages(base, 160) * 40, slots: 4, overflow_slots: 2, prefill_rows: 16, ..Limits::default() }
 }
 
 /// Leaves some request: its adapter, prompt, bound and events.
@@ -242,8 +245,8 @@ fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
         // Room for about two long requests and two adapters: everything competes.
         let memory_bytes = 2 * pages(&base, 120) + 2 * one;
         let tight = Limits { memory_bytes, idle_adapter_bytes: one, quantum: 32, ..limits(&base) };
-        let mut desk = Desk::new(&base, tight);
-        let hashes: Vec<AdapterHash> = (1..=4).map(|seed| desk.register(seed)).collect();
+        let mut fixture = Fixture::new(&base, tight);
+        let hashes: Vec<AdapterHash> = (1..=4).map(|seed| fixture.register(seed)).collect();
         let model = Arc::clone(&base.model);
         let mut batch = Batch::new(&model);
         let (mut open, mut draws) = (Vec::new(), 0);
@@ -253,62 +256,62 @@ fn random_arrivals_churn_and_hang_ups_leave_no_trace_in_any_answer() {
         };
         while open.len() < 60 {
             if chance(3) == 0 {
-                open.push(ask_any(&desk.door(), &hashes, &mut chance));
+                open.push(ask_any(&fixture.door(), &hashes, &mut chance));
             }
             match chance(12) {
                 0 if !open.is_empty() => {
                     let at = chance(open.len() as u64) as usize;
                     open[at].3 = None;
                 }
-                1 => drop(desk.store.evict_one()),
+                1 => drop(fixture.store.evict_one()),
                 2 => {
                     let hash = hashes[chance(4) as usize];
-                    desk.store.register(&desk.folders[&hash]).unwrap();
+                    fixture.store.register(&fixture.folders[&hash]).unwrap();
                 }
-                3 => desk.load(),
+                3 => fixture.load(),
                 _ => {}
             }
             // Some come between two layers.
-            let (door, mut late) = (desk.door(), Vec::new());
-            desk.core.step_heard(&mut batch, &mut || {
+            let (door, mut late) = (fixture.door(), Vec::new());
+            fixture.core.step_hooked(&mut batch, &mut || {
                 if chance(6) == 0 {
                     late.push(ask_any(&door, &hashes, &mut chance));
                 }
             });
             open.extend(late);
-            desk.check();
+            fixture.check();
         }
-        desk.drain(&mut batch);
+        fixture.drain(&mut batch);
         let mut whole = 0;
         for (hash, prompt, tokens, events) in open {
             let Some(events) = events else { continue };
             let answer = answer(events).unwrap();
             assert_eq!(answer.completion.adapter, hash.unwrap_or(AdapterHash(B256::ZERO)));
-            assert_eq!(bits(&answer), desk.alone(hash, &prompt, tokens), "seed {seed}, {} ids", prompt.len());
+            assert_eq!(bits(&answer), fixture.alone(hash, &prompt, tokens), "seed {seed}, {} ids", prompt.len());
             whole += 1;
         }
         assert!(whole > 30);
-        while desk.store.evict_one() {}
-        while desk.memory.prefixes().evict_one() {}
-        assert_eq!(desk.memory.budget().used(), 0, "everything was given back");
+        while fixture.store.evict_one() {}
+        while fixture.memory.prefixes().evict_one() {}
+        assert_eq!(fixture.memory.budget().used(), 0, "everything was given back");
     }
 }
 
 #[test]
 fn a_tenant_waits_a_bounded_number_of_steps_beside_one_with_a_hundred_long_requests() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
+    let mut fixture = Fixture::new(&base, limits(&base));
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let noisy: Vec<Events> = (0..100).map(|n| desk.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
+    let noisy: Vec<Events> = (0..100).map(|n| fixture.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
     for _ in 0..20 {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
     }
-    assert_eq!(desk.core.running(), 4, "the noisy tenant has all slots but those of guests");
-    let mut quiet = desk.ask("quiet", None, &ids(999, 16), 5).unwrap();
+    assert_eq!(fixture.core.running(), 4, "the noisy tenant has all slots but the overflow slots");
+    let mut quiet = fixture.ask("quiet", None, &ids(999, 16), 5).unwrap();
     let mut told = Vec::new();
     for step in 1..=3 {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
         while let Some(event) = quiet.try_next() {
             told.push((step, matches!(event, Event::Token(_))));
         }
@@ -321,18 +324,19 @@ fn a_tenant_waits_a_bounded_number_of_steps_beside_one_with_a_hundred_long_reque
 #[test]
 fn who_comes_within_a_step_waits_for_a_layer_of_it_and_not_for_its_end() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
-    let hash = desk.register(1);
+    let mut fixture = Fixture::new(&base, limits(&base));
+    let hash = fixture.register(1);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let noisy: Vec<Events> = (0..100).map(|n| desk.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
+    let noisy: Vec<Events> = (0..100).map(|n| fixture.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
     for _ in 0..20 {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
     }
-    let (door, mut quiet, mut told, mut layers) = (desk.door(), Vec::new(), Vec::new(), 0);
-    // Of 16 rows for prompts, the first takes all; the second finds the step paused once and waits for its end.
+    let (door, mut quiet, mut told, mut layers) = (fixture.door(), Vec::new(), Vec::new(), 0);
+    // Of 16 rows for prompts, the first takes all; the second finds the step paused once and waits
+    // for its end.
     let newcomers = [("quiet", ids(999, 16)), ("another", ids(998, 4))];
-    desk.core.step_heard(&mut batch, &mut || {
+    fixture.core.step_hooked(&mut batch, &mut || {
         for events in &mut quiet {
             let tokens =
                 std::iter::from_fn(|| Events::try_next(events)).filter(|e| matches!(e, Event::Token(_))).count();
@@ -345,69 +349,71 @@ fn who_comes_within_a_step_waits_for_a_layer_of_it_and_not_for_its_end() {
     });
     assert_eq!(layers, 3, "two layers and the logits");
     assert_eq!(told, [(1, 1), (2, 0), (2, 0)], "a token in the layer it came in; none before the step ends");
-    assert_eq!(desk.core.running(), 5, "the four and the guest");
+    assert_eq!(fixture.core.running(), 5, "the four and the newcomer");
     drop(noisy);
-    desk.drain(&mut batch);
+    fixture.drain(&mut batch);
     // Their first tokens were read above; the ends tell the whole answers.
     for (mut events, (tenant, prompt)) in quiet.into_iter().zip(&newcomers) {
         let Some(Event::Finished(answer)) = std::iter::from_fn(|| events.try_next()).last() else {
             panic!("{tenant} has no answer")
         };
-        assert_eq!(bits(&answer), desk.alone(Some(hash), prompt, 3), "{tenant}");
+        assert_eq!(bits(&answer), fixture.alone(Some(hash), prompt, 3), "{tenant}");
     }
 }
 
 #[test]
 fn a_step_that_is_paused_at_every_turn_still_writes_for_those_in_it() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
+    let mut fixture = Fixture::new(&base, limits(&base));
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let mut writer = desk.ask("writer", None, &ids(1, 10), 40).unwrap();
-    let (door, mut guests, mut written) = (desk.door(), Vec::new(), 0);
+    let mut writer = fixture.ask("writer", None, &ids(1, 10), 40).unwrap();
+    let (door, mut newcomers, mut written) = (fixture.door(), Vec::new(), 0);
     for step in 0..20 {
-        desk.core.step_heard(&mut batch, &mut || {
-            let n = guests.len() as u64;
-            guests.push(door.ask(&format!("guest-{n}"), None, &ids(100 + n, 8), 1).unwrap());
+        fixture.core.step_hooked(&mut batch, &mut || {
+            let n = newcomers.len() as u64;
+            newcomers.push(door.ask(&format!("newcomer-{n}"), None, &ids(100 + n, 8), 1).unwrap());
         });
         written += std::iter::from_fn(|| writer.try_next()).filter(|event| matches!(event, Event::Token(_))).count();
         assert!(written >= step / 2, "step {step}: {written}");
     }
-    drop(guests);
-    desk.drain(&mut batch);
+    drop(newcomers);
+    fixture.drain(&mut batch);
 }
 
 #[test]
 fn newcomers_one_after_the_other_let_a_writer_go_on_at_every_second_step() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
+    let mut fixture = Fixture::new(&base, limits(&base));
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let mut writer = desk.ask("writer", None, &ids(1, 10), 40).unwrap();
+    let mut writer = fixture.ask("writer", None, &ids(1, 10), 40).unwrap();
     while std::iter::from_fn(|| writer.try_next()).all(|event| !matches!(event, Event::Token(_))) {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
     }
-    let mut guests = Vec::new();
+    let mut newcomers = Vec::new();
     let (mut written, mut still) = (0, 0);
     for n in 0..20 {
-        guests.push(desk.ask(&format!("guest-{n}"), None, &ids(100 + n, 8), 1).unwrap());
-        desk.core.step(&mut batch);
+        newcomers.push(fixture.ask(&format!("newcomer-{n}"), None, &ids(100 + n, 8), 1).unwrap());
+        fixture.core.step(&mut batch);
         let tokens = std::iter::from_fn(|| writer.try_next()).filter(|event| matches!(event, Event::Token(_))).count();
         still = if tokens == 0 { still + 1 } else { 0 };
         assert!(still <= 1, "step {n}");
         written += tokens;
     }
     assert_eq!(written, 10);
-    let answered = guests.iter_mut().filter_map(|guest| std::iter::from_fn(|| guest.try_next()).last());
+    let answered = newcomers.iter_mut().filter_map(|newcomer| std::iter::from_fn(|| newcomer.try_next()).last());
     assert!(answered.filter(|event| matches!(event, Event::Finished(_))).count() >= 18);
 }
 
-/// Times to first token of 100 requests of tenant `quiet` of `tokens` each, one after the other, shortest first.
+/// Times to first token of 100 requests of tenant `quiet` of `tokens` each, one after the other,
+/// shortest first.
 ///
-/// A step takes as long as reading the weights (as 16 rows) and its rows. Each request comes when a step has just begun, if
-/// anybody runs; when it is answered within that step, it has waited for a layer of it, of which a model has some thirty.
-fn first_tokens(desk: &mut Desk, batch: &mut Batch<'_>, tokens: usize) -> Vec<u64> {
-    let (door, metrics) = (desk.door(), Arc::clone(&desk.metrics));
+/// A step takes as long as reading the weights (as 16 rows) and its rows. Each request comes when a
+/// step has just begun, if anybody runs; when it is answered within that step, it has waited for a
+/// layer of it, of which a model has some thirty.
+fn first_tokens(fixture: &mut Fixture, batch: &mut Batch<'_>, tokens: usize) -> Vec<u64> {
+    let (door, metrics) = (fixture.door(), Arc::clone(&fixture.metrics));
     let time = || {
         let counts = metrics.snapshot();
         16 * counts.steps + counts.step_tokens
@@ -415,21 +421,22 @@ fn first_tokens(desk: &mut Desk, batch: &mut Batch<'_>, tokens: usize) -> Vec<u6
     let mut times: Vec<u64> = (0..100)
         .map(|n| {
             let ask = || (time(), door.ask("quiet", None, &ids(5000 + n, tokens), 2).unwrap());
-            let mut quiet = (desk.core.running() == 0).then(ask);
+            let mut quiet = (fixture.core.running() == 0).then(ask);
             let first = Cell::new(None);
             for _ in 0..100 {
                 let mut look = || match &mut quiet {
                     None => quiet = Some(ask()),
                     Some((from, events)) => {
                         let mut told = std::iter::from_fn(|| events.try_next());
-                        // An answer may end before it began; then its end is the first that is heard.
+                        // An answer may end before it began; then its end is the first that is
+                        // heard.
                         if first.get().is_none() && told.any(|event| !matches!(event, Event::Started(_))) {
                             first.set(Some(time() - *from));
                         }
                     }
                 };
                 let begun = time();
-                desk.core.step_heard(batch, &mut look);
+                fixture.core.step_hooked(batch, &mut look);
                 let within = first.get().map(|first: u64| first + (time() - begun - first).div_ceil(30));
                 look();
                 if let Some(first) = within.or(first.get()) {
@@ -450,12 +457,12 @@ fn a_hundred_long_requests_of_one_tenant_at_most_double_anothers_time_to_first_t
     let model = Arc::clone(&base.model);
     for tokens in [16, 64, 100, 140] {
         let mut batch = Batch::new(&model);
-        let alone = first_tokens(&mut Desk::new(&base, limits.clone()), &mut batch, tokens);
-        let mut desk = Desk::new(&base, limits.clone());
-        let noisy: Vec<Events> = (0..100).map(|n| desk.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
-        let beside = first_tokens(&mut desk, &mut batch, tokens);
+        let alone = first_tokens(&mut Fixture::new(&base, limits.clone()), &mut batch, tokens);
+        let mut fixture = Fixture::new(&base, limits.clone());
+        let noisy: Vec<Events> = (0..100).map(|n| fixture.ask("noisy", None, &ids(n, 60), 90).unwrap()).collect();
+        let beside = first_tokens(&mut fixture, &mut batch, tokens);
         let ratio = beside[98] as f64 / alone[98] as f64;
-        println!("prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}", alone[98], beside[98]);
+        eprintln!("prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}", alone[98], beside[98]);
         assert!(ratio <= 2.0, "prompts of {tokens}: p99 {} alone, {} beside: {ratio:.2}", alone[98], beside[98]);
         drop(noisy);
     }
@@ -464,63 +471,63 @@ fn a_hundred_long_requests_of_one_tenant_at_most_double_anothers_time_to_first_t
 #[test]
 fn who_hangs_up_frees_slot_and_memory_within_one_step() {
     let base = base();
-    let mut desk = Desk::new(&base, Limits { guests: 0, ..limits(&base) });
+    let mut fixture = Fixture::new(&base, Limits { overflow_slots: 0, ..limits(&base) });
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let mut running: Vec<Events> = (0..4).map(|n| desk.ask("a", None, &ids(n, 10), 100).unwrap()).collect();
-    desk.core.step(&mut batch);
-    let mut next = desk.ask("a", None, &ids(9, 10), 5).unwrap();
-    desk.core.step(&mut batch);
+    let mut running: Vec<Events> = (0..4).map(|n| fixture.ask("a", None, &ids(n, 10), 100).unwrap()).collect();
+    fixture.core.step(&mut batch);
+    let mut next = fixture.ask("a", None, &ids(9, 10), 5).unwrap();
+    fixture.core.step(&mut batch);
     assert!(next.try_next().is_none(), "all slots are taken");
-    let before = desk.memory.budget().used();
+    let before = fixture.memory.budget().used();
     drop(running.pop());
-    desk.core.step(&mut batch);
+    fixture.core.step(&mut batch);
     assert!(matches!(next.try_next(), Some(Event::Started(_))));
-    assert!(desk.memory.budget().used() < before);
-    let gone = desk.ask("a", None, &ids(8, 10), 5).unwrap();
+    assert!(fixture.memory.budget().used() < before);
+    let gone = fixture.ask("a", None, &ids(8, 10), 5).unwrap();
     drop(gone);
-    desk.core.step(&mut batch);
-    assert_eq!(desk.mailbox.lock().queue.len(), 0, "who hangs up while waiting leaves the queue");
+    fixture.core.step(&mut batch);
+    assert_eq!(fixture.mailbox.lock().queue.len(), 0, "who hangs up while waiting leaves the queue");
 }
 
 #[test]
 fn who_cancels_is_told_what_was_made() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
+    let mut fixture = Fixture::new(&base, limits(&base));
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let events = desk.ask("a", None, &ids(1, 5), 100).unwrap();
+    let events = fixture.ask("a", None, &ids(1, 5), 100).unwrap();
     for _ in 0..4 {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
     }
     events.cancel();
-    desk.core.step(&mut batch);
+    fixture.core.step(&mut batch);
     let answer = answer(events).unwrap();
     assert!(answer.cancelled && answer.completion.sampling.max_tokens == 4);
-    assert_eq!(answer.completion.output_ids, desk.alone(None, &ids(1, 5), 4).0);
+    assert_eq!(answer.completion.output_ids, fixture.alone(None, &ids(1, 5), 4).0);
 }
 
 #[test]
 fn a_prompt_that_was_computed_before_is_found_and_changes_no_bit() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
-    let hash = desk.register(1);
+    let mut fixture = Fixture::new(&base, limits(&base));
+    let hash = fixture.register(1);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
     let prompt = ids(1, 50);
     let mut cached = Vec::new();
     for adapter in [Some(hash), Some(hash), None, None] {
-        let mut events = desk.ask("a", adapter, &prompt, 20).unwrap();
-        desk.drain(&mut batch);
+        let mut events = fixture.ask("a", adapter, &prompt, 20).unwrap();
+        fixture.drain(&mut batch);
         let Some(Event::Started(started)) = events.try_next() else { panic!("it did not start") };
         cached.push(started.cached_tokens);
-        assert_eq!(bits(&answer(events).unwrap()), desk.alone(adapter, &prompt, 20));
+        assert_eq!(bits(&answer(events).unwrap()), fixture.alone(adapter, &prompt, 20));
     }
     assert_eq!(cached, [0, 48, 0, 48], "the base does not read what an adapter computed");
     // An answer is found again as the start of what follows it.
-    let longer = [prompt.clone(), desk.alone(None, &prompt, 20).0, vec![9]].concat();
-    let mut events = desk.ask("a", None, &longer, 3).unwrap();
-    desk.drain(&mut batch);
+    let longer = [prompt.clone(), fixture.alone(None, &prompt, 20).0, vec![9]].concat();
+    let mut events = fixture.ask("a", None, &longer, 3).unwrap();
+    fixture.drain(&mut batch);
     let Some(Event::Started(started)) = events.try_next() else { panic!("it did not start") };
     assert!(started.cached_tokens >= 48, "{started:?}");
 }
@@ -528,42 +535,42 @@ fn a_prompt_that_was_computed_before_is_found_and_changes_no_bit() {
 #[test]
 fn others_run_while_an_adapter_is_being_read() {
     let base = base();
-    let mut desk = Desk::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
-    let hash = desk.register(1);
+    let mut fixture = Fixture::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });
+    let hash = fixture.register(1);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let mut cold = desk.ask("a", Some(hash), &ids(1, 8), 3).unwrap();
-    let hot = desk.ask("a", None, &ids(2, 8), 3).unwrap();
+    let mut cold = fixture.ask("a", Some(hash), &ids(1, 8), 3).unwrap();
+    let hot = fixture.ask("a", None, &ids(2, 8), 3).unwrap();
     for _ in 0..4 {
-        desk.core.step(&mut batch);
+        fixture.core.step(&mut batch);
     }
     assert!(answer(hot).is_ok() && cold.try_next().is_none());
-    desk.load();
-    desk.drain(&mut batch);
-    assert_eq!(bits(&answer(cold).unwrap()), desk.alone(Some(hash), &ids(1, 8), 3));
-    let counts = desk.metrics.snapshot();
+    fixture.load();
+    fixture.drain(&mut batch);
+    assert_eq!(bits(&answer(cold).unwrap()), fixture.alone(Some(hash), &ids(1, 8), 3));
+    let counts = fixture.metrics.snapshot();
     assert_eq!(counts.adapters[&hash.to_string()].cold_load.count, 1);
     assert_eq!((counts.tenants["a"].answered, counts.tenants["a"].tokens_out), (2, 6));
 }
 
-/// A desk that keeps adapters packed and idle ones out of memory, with one that it knows.
-fn packing(base: &Arc<Base>) -> (Desk, AdapterHash) {
-    let mut desk = Desk::new(base, Limits { idle_adapter_bytes: 0, ..limits(base) });
-    desk.store.keep_packed_in(&desk.tmp.path().join("packed")).unwrap();
-    let hash = desk.register(1);
-    (desk, hash)
+/// A fixture that keeps adapters packed and idle ones out of memory, with one that it knows.
+fn packing(base: &Arc<Base>) -> (Fixture, AdapterHash) {
+    let mut fixture = Fixture::new(base, Limits { idle_adapter_bytes: 0, ..limits(base) });
+    fixture.store.keep_packed_in(&fixture.tmp.path().join("packed")).unwrap();
+    let hash = fixture.register(1);
+    (fixture, hash)
 }
 
 /// The packed file of the adapter that [`packing`] knows.
-fn packed(desk: &Desk) -> PathBuf {
-    let base = std::fs::read_dir(desk.tmp.path().join("packed")).unwrap().next().unwrap().unwrap();
+fn packed(fixture: &Fixture) -> PathBuf {
+    let base = std::fs::read_dir(fixture.tmp.path().join("packed")).unwrap().next().unwrap().unwrap();
     let mut files = std::fs::read_dir(base.path()).unwrap().map(|file| file.unwrap().path());
     files.find(|path| path.extension().is_some_and(|ending| ending == "packed")).unwrap()
 }
 
 /// Changes one of its factors, in a new file: one that is mapped is never written.
-fn damage(desk: &Desk) {
-    let file = packed(desk);
+fn damage(fixture: &Fixture) {
+    let file = packed(fixture);
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2 / 4 * 4 + 3;
     bytes[middle] ^= 0x40;
@@ -574,29 +581,29 @@ fn damage(desk: &Desk) {
 #[test]
 fn a_packed_adapter_is_not_waited_for_when_nobody_runs_and_is_read_beside_those_who_do() {
     let base = base();
-    let (mut desk, hash) = packing(&base);
+    let (mut fixture, hash) = packing(&base);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
-    let (free, want) = (desk.memory.budget().used(), desk.alone(Some(hash), &ids(1, 20), 5));
-    let mut events = desk.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
-    assert!(desk.core.step(&mut batch), "it runs at once");
-    assert!(desk.asked.lock().unwrap().is_empty(), "nobody was asked to read it");
+    let (free, want) = (fixture.memory.budget().used(), fixture.alone(Some(hash), &ids(1, 20), 5));
+    let mut events = fixture.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
+    assert!(fixture.core.step(&mut batch), "it runs at once");
+    assert!(fixture.asked.lock().unwrap().is_empty(), "nobody was asked to read it");
     let Some(Event::Started(_)) = events.try_next() else { panic!("it did not start") };
-    assert!(desk.store.is_resident(hash), "what was read is kept as if it had been loaded");
-    let twin = desk.ask("b", Some(hash), &ids(1, 20), 5).unwrap();
-    desk.drain(&mut batch);
+    assert!(fixture.store.is_resident(hash), "what was read is kept as if it had been loaded");
+    let twin = fixture.ask("b", Some(hash), &ids(1, 20), 5).unwrap();
+    fixture.drain(&mut batch);
     assert_eq!(bits(&answer(events).unwrap()), want);
     assert_eq!(bits(&answer(twin).unwrap()), want);
-    assert_eq!(desk.metrics.snapshot().adapters[&hash.to_string()].cold_load.count, 1);
-    while desk.memory.prefixes().evict_one() {}
-    assert!(desk.memory.budget().used() == free && !desk.store.is_resident(hash), "all of it was given back");
+    assert_eq!(fixture.metrics.snapshot().adapters[&hash.to_string()].cold_load.count, 1);
+    while fixture.memory.prefixes().evict_one() {}
+    assert!(fixture.memory.budget().used() == free && !fixture.store.is_resident(hash), "all of it was given back");
 
-    let runs = desk.ask("a", None, &ids(2, 8), 6).unwrap();
-    desk.core.step(&mut batch);
-    let cold = desk.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
-    desk.core.step(&mut batch);
-    assert_eq!(*desk.asked.lock().unwrap(), [hash], "no running answer waits for a disk");
-    desk.drain(&mut batch);
+    let runs = fixture.ask("a", None, &ids(2, 8), 6).unwrap();
+    fixture.core.step(&mut batch);
+    let cold = fixture.ask("a", Some(hash), &ids(1, 20), 5).unwrap();
+    fixture.core.step(&mut batch);
+    assert_eq!(*fixture.asked.lock().unwrap(), [hash], "no running answer waits for a disk");
+    fixture.drain(&mut batch);
     assert_eq!(bits(&answer(cold).unwrap()), want);
     assert!(answer(runs).is_ok());
 }
@@ -604,63 +611,63 @@ fn a_packed_adapter_is_not_waited_for_when_nobody_runs_and_is_read_beside_those_
 #[test]
 fn no_token_comes_of_a_packed_file_that_is_damaged() {
     let base = base();
-    let (mut desk, hash) = packing(&base);
+    let (mut fixture, hash) = packing(&base);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
     // A prompt of several steps, and one whose only step would choose a token.
     for len in [70, 8] {
-        damage(&desk);
-        let (read, want) = (desk.store.stats().originals_read, desk.alone(Some(hash), &ids(1, len), 5));
+        damage(&fixture);
+        let (read, want) = (fixture.store.stats().originals_read, fixture.alone(Some(hash), &ids(1, len), 5));
         for _ in 0..2 {
-            let events = desk.ask("a", Some(hash), &ids(1, len), 5).unwrap();
-            desk.drain(&mut batch);
+            let events = fixture.ask("a", Some(hash), &ids(1, len), 5).unwrap();
+            fixture.drain(&mut batch);
             assert_eq!(bits(&answer(events).unwrap()), want, "{len} tokens");
         }
-        assert_eq!(desk.store.stats().originals_read, read + 1, "read anew once and packed again");
+        assert_eq!(fixture.store.stats().originals_read, read + 1, "read anew once and packed again");
     }
     // When it is unloaded meanwhile, there is no original: that is an error and not an answer.
-    while desk.memory.prefixes().evict_one() {}
-    damage(&desk);
-    let mut events = desk.ask("a", Some(hash), &ids(1, 8), 5).unwrap();
-    let store = Arc::clone(&desk.store);
-    desk.core.step_heard(&mut batch, &mut || {
+    while fixture.memory.prefixes().evict_one() {}
+    damage(&fixture);
+    let mut events = fixture.ask("a", Some(hash), &ids(1, 8), 5).unwrap();
+    let store = Arc::clone(&fixture.store);
+    fixture.core.step_hooked(&mut batch, &mut || {
         let _ = store.unregister(hash);
     });
     assert!(matches!(events.try_next(), Some(Event::Started(_))), "it ran before it was unloaded");
     assert!(matches!(answer(events), Err(ServeError::NotFound { .. })));
-    assert_eq!((desk.core.running(), desk.memory.budget().used()), (0, 0));
+    assert_eq!((fixture.core.running(), fixture.memory.budget().used()), (0, 0));
 }
 
 #[test]
 fn an_adapter_that_was_unloaded_is_an_error_for_who_waits_and_nothing_to_who_runs() {
     let base = base();
-    let mut desk = Desk::new(&base, Limits { slots: 1, guests: 0, ..limits(&base) });
-    let hash = desk.register(1);
+    let mut fixture = Fixture::new(&base, Limits { slots: 1, overflow_slots: 0, ..limits(&base) });
+    let hash = fixture.register(1);
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
     let (runs, waits) =
-        (desk.ask("a", Some(hash), &ids(1, 8), 6).unwrap(), desk.ask("a", Some(hash), &ids(2, 8), 6).unwrap());
-    desk.core.step(&mut batch);
-    desk.store.unregister(hash).unwrap();
-    desk.drain(&mut batch);
-    assert_eq!(bits(&answer(runs).unwrap()), desk.alone(Some(hash), &ids(1, 8), 6));
+        (fixture.ask("a", Some(hash), &ids(1, 8), 6).unwrap(), fixture.ask("a", Some(hash), &ids(2, 8), 6).unwrap());
+    fixture.core.step(&mut batch);
+    fixture.store.unregister(hash).unwrap();
+    fixture.drain(&mut batch);
+    assert_eq!(bits(&answer(runs).unwrap()), fixture.alone(Some(hash), &ids(1, 8), 6));
     assert!(matches!(answer(waits), Err(ServeError::NotFound { .. })));
 }
 
 #[test]
 fn loading_and_unloading_a_thousand_times_takes_no_memory() {
     let base = base();
-    let mut desk = Desk::new(&base, limits(&base));
-    let hash = desk.register(1);
-    let resident = desk.memory.budget().used();
+    let mut fixture = Fixture::new(&base, limits(&base));
+    let hash = fixture.register(1);
+    let resident = fixture.memory.budget().used();
     for _ in 0..1000 {
-        desk.store.unregister(hash).unwrap();
-        assert_eq!(desk.memory.budget().used(), 0);
-        desk.store.register(&desk.folders[&hash]).unwrap();
-        drop(desk.store.get(hash).unwrap());
-        assert_eq!(desk.memory.budget().used(), resident);
+        fixture.store.unregister(hash).unwrap();
+        assert_eq!(fixture.memory.budget().used(), 0);
+        fixture.store.register(&fixture.folders[&hash]).unwrap();
+        drop(fixture.store.get(hash).unwrap());
+        assert_eq!(fixture.memory.budget().used(), resident);
     }
-    assert_eq!(desk.memory.budget().peak(), resident);
+    assert_eq!(fixture.memory.budget().peak(), resident);
 }
 
 #[test]
@@ -668,16 +675,16 @@ fn requests_that_fit_only_one_at_a_time_all_end_in_turn() {
     let base = base();
     let one = adapter(&base.model, 1).bytes();
     let memory_bytes = one + pages(&base, 100);
-    let mut desk = Desk::new(&base, Limits { memory_bytes, idle_adapter_bytes: one, ..limits(&base) });
-    let hashes: Vec<AdapterHash> = (1..=3).map(|seed| desk.register(seed)).collect();
+    let mut fixture = Fixture::new(&base, Limits { memory_bytes, idle_adapter_bytes: one, ..limits(&base) });
+    let hashes: Vec<AdapterHash> = (1..=3).map(|seed| fixture.register(seed)).collect();
     let model = Arc::clone(&base.model);
     let mut batch = Batch::new(&model);
     let open: Vec<(usize, Events)> = (0..9)
-        .map(|n| (n, desk.ask(["a", "b"][n % 2], Some(hashes[n % 3]), &ids(n as u64, 60), 40).unwrap()))
+        .map(|n| (n, fixture.ask(["a", "b"][n % 2], Some(hashes[n % 3]), &ids(n as u64, 60), 40).unwrap()))
         .collect();
-    desk.drain(&mut batch);
+    fixture.drain(&mut batch);
     for (n, events) in open {
-        let want = desk.alone(Some(hashes[n % 3]), &ids(n as u64, 60), 40);
+        let want = fixture.alone(Some(hashes[n % 3]), &ids(n as u64, 60), 40);
         assert_eq!(bits(&answer(events).unwrap()), want, "request {n}");
     }
 }

@@ -1,7 +1,8 @@
-//! The threads under the scheduler: one steps, one reads adapters; both sleep until there is something to do.
+//! The threads of the scheduler: one runs steps, one reads adapters; both sleep while there is
+//! nothing to do.
 //!
-//! **Invariant:** when the engine thread ends, by order or by a panic, every request that waits or runs ends with it, and no
-//! further one is taken.
+//! **Invariant:** when the engine thread ends, by order or by a panic, every request that waits or
+//! runs ends with it, and no further one is taken.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -10,20 +11,21 @@ use std::thread::JoinHandle;
 use openledger_engine::Batch;
 use openledger_protocol::AdapterHash;
 
-use super::{Core, Limits, Mailbox};
+use super::core::{Core, load};
+use super::intake::Mailbox;
+use super::limits::Limits;
 use crate::adapters::AdapterStore;
 use crate::base::Base;
-use crate::error::ServeError;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 
-/// Both threads; they end when this is dropped.
+/// Both threads of the scheduler; they end when this is dropped.
 pub(crate) struct Engine {
     mailbox: Arc<Mailbox>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Closes the mailbox and turns away who waits in it.
+/// Closes the mailbox and ends the requests that wait in it.
 struct Closing {
     mailbox: Arc<Mailbox>,
 }
@@ -31,14 +33,15 @@ struct Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         self.mailbox.close();
-        // Dropping a job closes its events, which tells its reader.
+        // Dropping a job closes its events, so its reader sees the end.
         let left = self.mailbox.lock().queue.remove(|_| true);
         drop(left);
     }
 }
 
 impl Engine {
-    /// Starts them. When the system gives no threads, every request is refused as [`ServeError::Stopped`].
+    /// Starts them. When the system gives no threads, every request is refused as
+    /// [`ServeError::Stopped`](crate::ServeError::Stopped).
     pub(crate) fn start(
         base: &Arc<Base>,
         store: &Arc<AdapterStore>,
@@ -52,7 +55,7 @@ impl Engine {
         let loader = move || {
             for hash in asked {
                 let lora = load(&own_store, &own_metrics, hash);
-                own_mailbox.leave(|desk| desk.loaded.push((hash, lora)));
+                own_mailbox.post(|intake| intake.loaded.push((hash, lora)));
             }
         };
         let (base, store, memory) = (Arc::clone(base), Arc::clone(store), Arc::clone(memory));
@@ -60,7 +63,7 @@ impl Engine {
         let steps = move || {
             let _closing = Closing { mailbox: Arc::clone(&own_mailbox) };
             let load = Box::new(move |hash| {
-                // The loader ends after this thread only, so that somebody listens.
+                // The loader ends after this thread, so the channel is open.
                 let _ = ask.send(hash);
             });
             let mailbox = Arc::clone(&own_mailbox);
@@ -86,25 +89,11 @@ impl Engine {
     }
 }
 
-/// Reads an adapter and tells how long it took.
-pub(crate) fn load(
-    store: &AdapterStore,
-    metrics: &Metrics,
-    hash: AdapterHash,
-) -> Result<Arc<openledger_engine::Lora>, ServeError> {
-    let from = metrics.now();
-    let lora = store.get(hash);
-    if lora.is_ok() {
-        metrics.loaded(hash, metrics.now().saturating_sub(from));
-    }
-    lora
-}
-
 impl Drop for Engine {
     fn drop(&mut self) {
         self.mailbox.close();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has told everyone by closing; there is nothing to add.
+            // A thread that panicked has closed the mailbox, so every reader knows already.
             let _ = thread.join();
         }
     }

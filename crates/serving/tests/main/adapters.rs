@@ -166,9 +166,10 @@ fn a_folder_of_adapters_is_served_under_their_names_and_what_is_refused_is_told(
     let registered = server.adapters().register_folders(tmp.path()).unwrap();
     let told: Vec<(&str, bool)> = registered.iter().map(|(name, alias)| (name.as_str(), alias.is_ok())).collect();
     assert_eq!(told, [("1", true), ("2", true), ("broken", false)]);
-    let list = server.models(5, "night-desk");
-    let names: Vec<(&str, Option<&str>)> = list.data.iter().map(|m| (m.id.as_str(), m.parent.as_deref())).collect();
-    assert_eq!(names, [("base", None), ("1", Some("base")), ("2", Some("base"))]);
+    let listed = server.served();
+    let names: Vec<(&str, bool)> =
+        listed.iter().map(|served| (served.name.as_str(), served.adapter.is_some())).collect();
+    assert_eq!(names, [("base", false), ("1", true), ("2", true)]);
 }
 
 #[test]

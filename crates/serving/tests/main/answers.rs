@@ -174,3 +174,47 @@ fn what_cannot_be_answered_is_refused_by_name() {
     assert!(matches!(refuse(&|r| r.sampling.top_p_milli = 0), ServeError::Run(_)));
     assert!(matches!(refuse(&|r| r.prompt = Prompt::Ids(vec![100_000])), ServeError::Run(_)));
 }
+
+/// The small base in a folder, with these files beside it.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let (server, tmp) = (server(0), tempfile::tempdir().unwrap());
+    server.model().save(tmp.path()).unwrap();
+    server.tokenizer().save(tmp.path()).unwrap();
+    for (name, text) in files {
+        std::fs::write(tmp.path().join(name), text).unwrap();
+    }
+    tmp
+}
+
+#[test]
+fn end_tokens_of_the_generation_config_end_answers() {
+    let asked = request("base", "the owl sat");
+    let load = |files: &[(&str, &str)]| Embedded::load(folder(files).path(), "base", 0).unwrap();
+    let plain = ask(&load(&[]), &asked).0.completion;
+    let end = *plain.output_ids.iter().find(|id| **id != plain.output_ids[0]).unwrap();
+    let at = plain.output_ids.iter().position(|id| *id == end).unwrap();
+    for listed in [format!("[0, {end}]"), end.to_string()] {
+        let generation = format!("{{\"eos_token_id\": {listed}}}");
+        let server = load(&[("generation_config.json", &generation)]);
+        let completion = ask(&server, &asked).0.completion;
+        assert_eq!(
+            (completion.output_ids.as_slice(), completion.finish_reason),
+            (&plain.output_ids[..at], FinishReason::Stop)
+        );
+        assert_eq!(completion.base, plain.base, "the base's hash is of its configuration and weights");
+    }
+}
+
+#[test]
+fn a_start_token_comes_before_a_text_only_where_the_tokenizer_puts_it_there() {
+    let ids = |add: bool| {
+        let config = format!("{{\"bos_token\": \"<|end|>\", \"add_bos_token\": {add}}}");
+        let tmp = folder(&[("tokenizer_config.json", &config)]);
+        let server = Embedded::load(tmp.path(), "base", 0).unwrap();
+        let completion = ask(&server, &request("base", "the owl sat")).0.completion;
+        server.reexecute(&completion, Check::Regenerate).unwrap();
+        completion.prompt_ids
+    };
+    let (with, without) = (ids(true), ids(false));
+    assert_eq!((with[0], &with[1..]), (0, without.as_slice()));
+}

@@ -1,5 +1,5 @@
-//! Packed adapters beside their originals: mapped when cold, known again at the next start, never instead of a folder that
-//! changed.
+//! Packed adapters beside their originals: mapped when cold, known again at the next start, never
+//! instead of a folder that changed.
 
 use std::ops::ControlFlow;
 use std::path::Path;

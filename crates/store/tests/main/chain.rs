@@ -1,11 +1,11 @@
 //! What the chain said and what was sent to it.
 
-use openledger_store::Error;
 use openledger_store::chain_events::{BlockRef, ChainEvent};
-use openledger_store::ids::{Address, B256};
+use openledger_store::chain_sums::{ChainAmount, ChainSum};
+use openledger_store::ids::{Address, Amount, B256};
 use openledger_store::outbox::OutboxState;
 use openledger_store::titles::Transfer;
-use serde_json::json;
+use openledger_store::{Error, transact};
 
 use crate::engines::for_each_engine;
 
@@ -22,8 +22,8 @@ fn event(block: BlockRef, log_index: u32) -> ChainEvent {
         log_index,
         tx_hash: B256::repeat_byte(9),
         address: CONTRACT,
-        topic0: B256::repeat_byte(8),
-        decoded: json!({ "n": log_index }),
+        topics: vec![B256::repeat_byte(8), B256::repeat_byte(log_index as u8)],
+        data: vec![1, 2, log_index as u8],
     }
 }
 
@@ -37,9 +37,9 @@ fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_tak
     for_each_engine(|store| async move {
         let mut tx = store.begin().await.unwrap();
         let (b5, b7) = (block(5, 0), block(7, 0));
-        tx.append_range(0, b5, &[event(b5, 0)], &[transfer(5, 0, 0, 1)]).await.unwrap();
+        tx.append_range(0, b5, &[event(b5, 0)], &[transfer(5, 0, 0, 1)], &[]).await.unwrap();
         let moved = [transfer(7, 0, 1, 2), transfer(7, 1, 2, 3)];
-        tx.append_range(6, b7, &[event(b7, 1), event(b7, 0)], &moved).await.unwrap();
+        tx.append_range(6, b7, &[event(b7, 1), event(b7, 0)], &moved, &[]).await.unwrap();
         tx.commit().await.unwrap();
 
         assert_eq!(store.chain_cursor().await.unwrap(), Some(b7));
@@ -49,13 +49,12 @@ fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_tak
         }
         assert_eq!(store.titles_of(CONTRACT, Address::repeat_byte(3)).await.unwrap(), [TOKEN]);
         assert_eq!(store.titles_of(CONTRACT, Address::repeat_byte(2)).await.unwrap(), [] as [B256; 0]);
-        assert_eq!(store.transfers_of(CONTRACT, TOKEN).await.unwrap().len(), 3);
         let events = store.chain_events(CONTRACT, B256::repeat_byte(8), 0, 9).await.unwrap();
         assert_eq!(events, [event(b5, 0), event(b7, 0), event(b7, 1)]);
 
         let mut tx = store.begin().await.unwrap();
         tx.rollback_to(Some(5)).await.unwrap();
-        tx.append_range(6, block(7, 1), &[], &[]).await.unwrap();
+        tx.append_range(6, block(7, 1), &[], &[], &[]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.owner_at(CONTRACT, TOKEN, 7).await.unwrap(), holder(1));
         assert_eq!(store.chain_events_since(6, 9).await.unwrap(), []);
@@ -74,12 +73,12 @@ fn the_holder_at_a_block_is_the_last_recipient_up_to_it_and_a_reorganisation_tak
 fn a_range_that_does_not_follow_the_cursor_is_refused() {
     for_each_engine(|store| async move {
         let mut tx = store.begin().await.unwrap();
-        tx.append_range(0, block(5, 0), &[], &[]).await.unwrap();
+        tx.append_range(0, block(5, 0), &[], &[], &[]).await.unwrap();
         for (from, to) in [(7, block(7, 0)), (5, block(6, 0)), (6, block(5, 1))] {
-            let refused = tx.append_range(from, to, &[], &[]).await;
+            let refused = tx.append_range(from, to, &[], &[], &[]).await;
             assert!(matches!(refused, Err(Error::NotNextBlock { last: 5, .. })), "{from} to {to:?}");
         }
-        tx.append_range(6, block(8, 0), &[], &[]).await.unwrap();
+        tx.append_range(6, block(8, 0), &[], &[], &[]).await.unwrap();
     });
 }
 
@@ -101,13 +100,71 @@ fn a_transaction_is_signed_once_per_key_and_nonces_have_no_gaps() {
         assert_eq!(store.outbox_pending().await.unwrap().len(), 1);
 
         let mut tx = store.begin().await.unwrap();
-        tx.outbox_mark("epoch/1/propose", OutboxState::Sent, None, None).await.unwrap();
-        tx.outbox_mark("epoch/1/propose", OutboxState::Mined, Some(12), Some(&json!({ "ok": true }))).await.unwrap();
-        assert!(matches!(tx.outbox_mark("none", OutboxState::Sent, None, None).await, Err(Error::Missing { .. })));
+        tx.outbox_mined("epoch/1/propose", 12, 21_000, true).await.unwrap();
+        assert!(matches!(tx.outbox_mined("none", 12, 1, true).await, Err(Error::Missing { .. })));
         tx.commit().await.unwrap();
         let row = store.outbox_get("epoch/1/propose").await.unwrap().unwrap();
         assert_eq!((row.raw, row.nonce, row.block), (b"raw".to_vec(), 4, Some(12)));
-        assert_eq!((row.state, row.result), (OutboxState::Mined, Some(json!({ "ok": true }))));
+        assert_eq!((row.state, row.gas), (OutboxState::Mined, Some(21_000)));
         assert_eq!(store.outbox_pending().await.unwrap(), []);
+    });
+}
+
+#[test]
+fn sums_follow_the_blocks_that_are_indexed() {
+    for_each_engine(|store| async move {
+        let (ann, bob) = (Address::repeat_byte(0xa), Address::repeat_byte(0xb));
+        let moved = |block, log_index, sum, account, amount| ChainAmount {
+            block,
+            log_index,
+            sum,
+            account,
+            amount: Amount(amount),
+        };
+        let big = u128::MAX / 2;
+        let mut tx = store.begin().await.unwrap();
+        let first = [moved(5, 0, ChainSum::Claimed, ann, big), moved(5, 1, ChainSum::Redeemed, ann, 3)];
+        tx.append_range(0, block(5, 0), &[], &[], &first).await.unwrap();
+        let second = [moved(6, 0, ChainSum::Claimed, bob, 2), moved(7, 0, ChainSum::Claimed, ann, 1)];
+        tx.append_range(6, block(7, 0), &[], &[], &second).await.unwrap();
+        tx.commit().await.unwrap();
+        let claimed = |store: &openledger_store::Store| {
+            let store = store.clone();
+            async move {
+                let each = store.chain_sums_of(ChainSum::Claimed, &[ann, bob]).await.unwrap();
+                let of = |account| each.get(&account).copied().unwrap_or_default().0;
+                (store.chain_sum(ChainSum::Claimed).await.unwrap().0, of(ann), of(bob))
+            }
+        };
+        assert_eq!(claimed(&store).await, (big + 3, big + 1, 2));
+        assert_eq!(store.chain_sum(ChainSum::Redeemed).await.unwrap(), Amount(3));
+        assert_eq!(store.chain_sum(ChainSum::Slashed).await.unwrap(), Amount::ZERO);
+
+        let mut tx = store.begin().await.unwrap();
+        tx.rollback_to(Some(6)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(claimed(&store).await, (big + 2, big, 2));
+        let mut tx = store.begin().await.unwrap();
+        tx.rollback_to(None).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(claimed(&store).await, (0, 0, 0));
+    });
+}
+
+#[test]
+fn of_two_node_instances_that_append_at_once_one_is_refused() {
+    for_each_engine(|store| async move {
+        let mut tx = store.begin().await.unwrap();
+        tx.append_range(0, block(5, 0), &[], &[], &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        let append = |to| {
+            let store = store.clone();
+            tokio::spawn(async move { transact!(store, |tx| tx.append_range(6, block(to, 0), &[], &[], &[]).await) })
+        };
+        let (one, other) = (append(8), append(9));
+        let outcomes = [one.await.unwrap(), other.await.unwrap()];
+        let refused = |outcome: &&Result<(), Error>| matches!(outcome, Err(Error::NotNextBlock { .. }));
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(refused).count(), 1, "{outcomes:?}");
     });
 }

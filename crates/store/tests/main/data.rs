@@ -1,18 +1,17 @@
-//! Datanets, contributions, records, imports, grants, models, accounts.
+//! Datanets, contributions, records, grants, models, handles.
 
+use openledger_protocol::{PriceList, Purpose, Purposes, Rights};
 use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::datanets::{Datanet, DatanetVersion};
 use openledger_store::grants::GrantRow;
 use openledger_store::ids::{
-    AdapterHash, Address, B256, BaseHash, BlobHash, ContributionId, DatanetId, ModelId, RecordRef,
+    AdapterHash, Address, Amount, B256, BaseHash, BlobHash, ContributionId, DatanetId, ModelId, RecordRef,
 };
-use openledger_store::imports::{ImportKey, RefusedRecord};
-use openledger_store::models::{ModelRow, ModelState};
+use openledger_store::models::{ModelRow, ModelState, ModelTerms};
 use openledger_store::records::RecordRow;
-use openledger_store::{Error, Tx};
-use serde_json::json;
+use openledger_store::{BlobsConfig, Error, Store, Tx, transact};
 
-use crate::engines::for_each_engine;
+use crate::engines::{execute, for_each_engine, for_each_url};
 
 const DATANET: DatanetId = DatanetId(1);
 
@@ -25,9 +24,8 @@ fn contribution(id: u8, count: u32) -> ContributionRow {
         root: B256::repeat_byte(2),
         count,
         seq: 0,
-        state: ContributionState::Prepared,
+        state: ContributionState::Committed,
         payee: None,
-        manifest: Some(BlobHash(B256::repeat_byte(3))),
     }
 }
 
@@ -40,24 +38,37 @@ fn record(contribution: u8, index: u32, content: u32) -> RecordRow {
         content_hash: hash,
         content_root: B256::repeat_byte(6),
         length: 120,
-        blob: BlobHash(hash),
         license: "CC-BY-4.0".into(),
-        tokens: None,
         owner: None,
         multiplier: 10_000,
     }
 }
 
-async fn add_datanet(tx: &mut Tx) -> Datanet {
-    let datanet = Datanet {
+/// A datanet with terms of every kind.
+pub(crate) fn datanet() -> Datanet {
+    let rights = Rights {
+        license: "CC-BY-4.0".into(),
+        purposes: Purposes::of(&[Purpose::Finetune, Purpose::Infer]),
+        attribution: true,
+        share_alike: false,
+        min_royalty_bps: 250,
+        until: Some(1_900_000_000),
+    };
+    Datanet {
         id: DATANET,
         name: "tides".into(),
         owner: Address::repeat_byte(7),
-        terms: json!({ "purposes": ["finetune"] }),
+        description: "When the water comes".into(),
+        rights,
         created: 1_700_000_000_000,
-    };
-    tx.put_datanet(&datanet).await.unwrap();
-    datanet
+        contributions: 0,
+        records: 0,
+    }
+}
+
+async fn add_datanet(tx: &mut Tx) -> Datanet {
+    tx.put_datanet(&datanet()).await.unwrap();
+    datanet()
 }
 
 #[test]
@@ -78,7 +89,6 @@ fn datanets_and_versions_come_back_as_they_were_put() {
         assert_eq!(store.datanet(DATANET).await.unwrap(), Some(datanet.clone()));
         assert_eq!(store.datanet_named("tides").await.unwrap(), Some(datanet.clone()));
         assert_eq!(store.datanets().await.unwrap(), std::slice::from_ref(&datanet));
-        assert_eq!(store.datanet_versions(DATANET).await.unwrap(), [version(1), version(2)]);
         assert_eq!(store.datanet_version(DATANET, 1).await.unwrap(), Some(version(1)));
         assert_eq!(store.latest_datanet_version(DATANET).await.unwrap(), Some(version(2)));
 
@@ -95,15 +105,41 @@ fn contributions_are_ordered_by_acceptance_not_by_id() {
         add_datanet(&mut tx).await;
         assert_eq!(tx.put_contribution(&contribution(0xf0, 0)).await.unwrap(), 1);
         assert_eq!(tx.put_contribution(&contribution(0x0f, 0)).await.unwrap(), 2);
-        let payee = Some(Address::repeat_byte(4));
+        let payee = Address::repeat_byte(4);
         let id = contribution(0x0f, 0).id;
-        tx.set_contribution_state(id, ContributionState::Registered, payee).await.unwrap();
+        tx.register_contribution(id, payee).await.unwrap();
         tx.commit().await.unwrap();
         let first = ContributionRow { seq: 1, ..contribution(0xf0, 0) };
-        let second = ContributionRow { seq: 2, state: ContributionState::Registered, payee, ..contribution(0x0f, 0) };
+        let state = ContributionState::Registered;
+        let second = ContributionRow { seq: 2, state, payee: Some(payee), ..contribution(0x0f, 0) };
         assert_eq!(store.contributions_of(DATANET).await.unwrap(), [first, second.clone()]);
-        assert_eq!(store.contribution(id).await.unwrap(), Some(second));
+        assert_eq!(store.contribution(id).await.unwrap(), Some(second.clone()));
+        assert_eq!(store.latest_contributions(None, 9).await.unwrap(), [second]);
         assert_eq!(store.registrations_by(Address::repeat_byte(1)).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn registered_contributions_are_counted_once() {
+    for_each_engine(|store| async move {
+        let mut tx = store.begin().await.unwrap();
+        add_datanet(&mut tx).await;
+        for (id, count) in [(1, 3), (2, 4), (3, 100)] {
+            tx.put_contribution(&contribution(id, count)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for id in [1, 2, 1] {
+            let id = contribution(id, 0).id;
+            let done = transact!(store, |tx| tx.register_contribution(id, Address::ZERO).await);
+            done.unwrap_or_else(|error: Error| panic!("{error}"));
+        }
+        let counters = store.counters().await.unwrap();
+        assert_eq!((counters.contributions, counters.records, counters.contributors), (2, 7, 2));
+        let datanet = store.datanet(DATANET).await.unwrap().unwrap();
+        assert_eq!((datanet.contributions, datanet.records), (2, 7));
+        let mut tx = store.begin().await.unwrap();
+        let missing = tx.register_contribution(contribution(9, 0).id, Address::ZERO).await;
+        assert!(matches!(missing, Err(Error::Missing { .. })));
     });
 }
 
@@ -115,19 +151,16 @@ fn the_first_record_with_a_content_is_the_earliest_accepted() {
         tx.put_contribution(&contribution(0xf0, 2)).await.unwrap();
         tx.put_contribution(&contribution(0x0f, 1)).await.unwrap();
         let owner = Some(record(0xf0, 1, 5).at);
-        let late = RecordRow { owner, tokens: Some(30), ..record(0x0f, 0, 5) };
+        let late = RecordRow { owner, ..record(0x0f, 0, 5) };
         tx.put_records(&[late.clone(), record(0xf0, 1, 5), record(0xf0, 0, 4)]).await.unwrap();
-        tx.set_record_tokens(record(0xf0, 0, 4).at, 17).await.unwrap();
         tx.commit().await.unwrap();
 
         let found = store.records_with_content(DATANET, &[record(0, 0, 5).content_hash]).await.unwrap();
         assert_eq!(found, [record(0xf0, 1, 5), late.clone()]);
         assert_eq!(store.records_with_content(DatanetId(2), &[late.content_hash]).await.unwrap(), []);
-        let counted = RecordRow { tokens: Some(17), ..record(0xf0, 0, 4) };
-        assert_eq!(store.records_of(counted.at.contribution).await.unwrap(), [counted.clone(), record(0xf0, 1, 5)]);
-        assert_eq!(store.records_in(DATANET, 1, 2).await.unwrap(), [record(0xf0, 1, 5), late.clone()]);
+        let first = record(0xf0, 0, 4);
+        assert_eq!(store.records_of(first.at.contribution).await.unwrap(), [first, record(0xf0, 1, 5)]);
         assert_eq!(store.record(late.at).await.unwrap(), Some(late));
-        assert_eq!(store.count_records(DATANET).await.unwrap(), 3);
     });
 }
 
@@ -155,25 +188,29 @@ fn records_of_an_unknown_contribution_are_refused() {
 }
 
 #[test]
-fn an_import_is_kept_with_what_it_refused() {
+fn an_erased_text_is_gone_from_its_one_place_and_its_hashes_stay() {
     for_each_engine(|store| async move {
-        let key = ImportKey { file: B256::repeat_byte(1), datanet: DATANET, key: "river-gauge".into() };
-        let refused = |line, record_id: Option<&str>| RefusedRecord {
-            import: key.file,
-            line,
-            record_id: record_id.map(str::to_owned),
-            reason: "duplicate text".into(),
-        };
+        let (kept, erased) = (record(1, 0, 1), record(1, 1, 2));
         let mut tx = store.begin().await.unwrap();
-        tx.put_import_result(&key, &json!({ "accepted": 3 })).await.unwrap();
-        tx.put_refused_records(&[refused(9, None), refused(2, Some("a"))]).await.unwrap();
+        add_datanet(&mut tx).await;
+        tx.put_contribution(&contribution(1, 2)).await.unwrap();
+        tx.put_records(&[kept.clone(), erased.clone()]).await.unwrap();
+        // The same text twice: erasing one must not take the other away.
+        tx.put_record_bodies(&[(kept.at, b"text".to_vec()), (erased.at, b"text".to_vec())]).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(store.import_result(&key).await.unwrap(), Some(json!({ "accepted": 3 })));
-        let other = ImportKey { datanet: DatanetId(2), ..key.clone() };
-        assert_eq!(store.import_result(&other).await.unwrap(), None);
-        assert_eq!(store.refused_records(key.file).await.unwrap(), [refused(2, Some("a")), refused(9, None)]);
+        let contribution = kept.at.contribution;
+        assert_eq!(store.record_bodies(contribution).await.unwrap().len(), 2);
+
         let mut tx = store.begin().await.unwrap();
-        assert!(matches!(tx.put_import_result(&key, &json!({})).await, Err(Error::Exists { .. })));
+        tx.erase_record_body(erased.at, 5).await.unwrap();
+        let nowhere = RecordRef { index: 9, ..erased.at };
+        assert!(matches!(tx.erase_record_body(nowhere, 5).await, Err(Error::Missing { .. })));
+        tx.commit().await.unwrap();
+        assert!(matches!(store.record_body(erased.at).await, Err(Error::Erased { at }) if at == erased.at));
+        assert!(matches!(store.record_body(nowhere).await, Err(Error::Missing { .. })));
+        assert_eq!(store.record_body(kept.at).await.unwrap(), b"text");
+        assert_eq!(store.record_bodies(contribution).await.unwrap(), [(0, b"text".to_vec())]);
+        assert_eq!(store.record(erased.at).await.unwrap(), Some(erased));
     });
 }
 
@@ -195,24 +232,62 @@ fn grants_and_models_come_back_as_they_were_put() {
             base: BaseHash(B256::repeat_byte(1)),
             adapter: Some(AdapterHash(B256::repeat_byte(2))),
             manifest: BlobHash(B256::repeat_byte(3)),
-            price: json!({ "per_token": "1000" }),
-            state: ModelState::Draft,
+            artifact: Some(BlobHash(B256::repeat_byte(5))),
+            terms: ModelTerms {
+                prices: PriceList { per_1k_in: Amount(1), per_1k_out: Amount(u128::MAX), royalty_flat: Amount(3) },
+                platform_bps: 1_000,
+                model_bps: 2_000,
+                stakers_bps: 500,
+                stake_vault: Some(Address::repeat_byte(6)),
+            },
+            state: ModelState::Published,
         };
-        let base = ModelRow { id: ModelId(3), name: "base".into(), adapter: None, ..model.clone() };
+        let base = ModelRow { id: ModelId(3), name: "base".into(), adapter: None, artifact: None, ..model.clone() };
         let mut tx = store.begin().await.unwrap();
         tx.put_grant(&grant).await.unwrap();
         tx.put_model(&model).await.unwrap();
         tx.put_model(&base).await.unwrap();
-        tx.set_model_state(model.id, ModelState::Published).await.unwrap();
-        assert!(matches!(tx.set_model_state(ModelId(9), ModelState::Retired).await, Err(Error::Missing { .. })));
         tx.commit().await.unwrap();
-        let model = ModelRow { state: ModelState::Published, ..model };
         assert_eq!(store.grant(grant.hash).await.unwrap(), Some(grant.clone()));
         assert_eq!(store.grants_of(DATANET).await.unwrap(), [grant]);
         assert_eq!(store.model(model.id).await.unwrap(), Some(model.clone()));
         assert_eq!(store.model_named("tide-tutor").await.unwrap(), Some(model.clone()));
-        assert_eq!(store.models_with_adapter(model.adapter.unwrap()).await.unwrap(), std::slice::from_ref(&model));
         assert_eq!(store.models().await.unwrap(), [base, model]);
+    });
+}
+
+#[test]
+fn a_damaged_member_of_terms_or_prices_is_named() {
+    for_each_url(|url| async move {
+        let store = Store::open(&url, BlobsConfig::new("memory:")).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        add_datanet(&mut tx).await;
+        let model = ModelRow {
+            id: ModelId(4),
+            name: "tide-tutor".into(),
+            base: BaseHash(B256::ZERO),
+            adapter: None,
+            manifest: BlobHash(B256::ZERO),
+            artifact: None,
+            terms: ModelTerms {
+                prices: PriceList::default(),
+                platform_bps: 0,
+                model_bps: 0,
+                stakers_bps: 0,
+                stake_vault: None,
+            },
+            state: ModelState::Draft,
+        };
+        tx.put_model(&model).await.unwrap();
+        tx.commit().await.unwrap();
+        execute(&url, "UPDATE datanets SET share_alike = 2").await;
+        let read = store.datanet(DATANET).await;
+        assert!(matches!(read, Err(Error::Malformed { column, .. }) if column == "share_alike"));
+        let (short, bytes) = ("UPDATE models SET per_1k_out = x'00'", r"UPDATE models SET per_1k_out = '\x00'");
+        execute(&url, if url.starts_with("sqlite") { short } else { bytes }).await;
+        let read = store.model(ModelId(4)).await;
+        assert!(matches!(read, Err(Error::Malformed { column, .. }) if column == "per_1k_out"));
+        store.close().await;
     });
 }
 
@@ -221,15 +296,15 @@ fn a_handle_keeps_its_first_account() {
     for_each_engine(|store| async move {
         let (one, two) = (Address::repeat_byte(1), Address::repeat_byte(2));
         let mut tx = store.begin().await.unwrap();
-        tx.put_account("river-gauge", one).await.unwrap();
-        tx.put_account("night-desk", two).await.unwrap();
+        tx.put_handle("river-gauge", one).await.unwrap();
+        tx.put_handle("night-desk", two).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        assert!(matches!(tx.put_account("river-gauge", two).await, Err(Error::Exists { .. })));
+        assert!(matches!(tx.put_handle("river-gauge", two).await, Err(Error::Exists { .. })));
         drop(tx);
-        assert_eq!(store.account("river-gauge").await.unwrap(), Some(one));
-        assert_eq!(store.account("nobody").await.unwrap(), None);
+        assert_eq!(store.handle("river-gauge").await.unwrap(), Some(one));
+        assert_eq!(store.handle("nobody").await.unwrap(), None);
         let all = [("night-desk".to_owned(), two), ("river-gauge".to_owned(), one)];
-        assert_eq!(store.accounts().await.unwrap(), all);
+        assert_eq!(store.handles().await.unwrap(), all);
     });
 }

@@ -98,3 +98,16 @@ pub(crate) fn for_each_engine<F: Future<Output = ()>>(body: impl Fn(Store) -> F)
         store.close().await;
     });
 }
+
+/// Runs one statement of a test on the database at `url`, beside the store.
+pub(crate) async fn execute(url: &str, sql: &'static str) {
+    if url.starts_with("sqlite") {
+        let pool = sqlx::SqlitePool::connect(url).await.unwrap();
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        pool.close().await;
+    } else {
+        let pool = sqlx::PgPool::connect(url).await.unwrap();
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+}

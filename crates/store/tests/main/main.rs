@@ -1,10 +1,14 @@
 //! Every case runs on SQLite and on Postgres from one body; see `engines`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod artifacts;
 mod blobs;
 mod chain;
+mod channels;
 mod data;
 mod engines;
-mod money;
+mod epochs;
+mod imports;
 mod queue;
 mod transactions;
+mod trees;

@@ -1,9 +1,9 @@
 /** The contributions of each datanet, newest first: who, how many records, and the root that stands on chain. */
 
+import type { Contribution, Datanet } from "../../shared/api";
 import { ContributorName } from "../../shared/ContributorName";
 import { useFirst } from "../../shared/first";
 import { Hash } from "../../shared/Hash";
-import type { Contribution, Datanet } from "../../shared/overview";
 
 /** How many are shown before anyone asks for more. */
 const FIRST = 6;
@@ -15,7 +15,6 @@ interface Props {
 
 export function Contributions({ contributions, datanets }: Props) {
   const { shown, more } = useFirst(contributions, FIRST, "contributions");
-  const withBlock = contributions.some((contribution) => contribution.block !== undefined);
   return (
     <>
       <ul className="datanets" aria-label="Datanets">
@@ -25,7 +24,8 @@ export function Contributions({ contributions, datanets }: Props) {
               <bdi>{datanet.name}</bdi>
             </strong>
             <span>
-              {datanet.version === 0 ? "not published" : `version ${datanet.version}`} · {datanet.records.toLocaleString()} records
+              {datanet.version === 0 ? "not published" : `version ${datanet.version}`} ·{" "}
+              {datanet.records.toLocaleString()} records
             </span>
           </li>
         ))}
@@ -40,11 +40,6 @@ export function Contributions({ contributions, datanets }: Props) {
               Records
             </th>
             <th scope="col">Root</th>
-            {withBlock && (
-              <th scope="col" className="figure">
-                Block
-              </th>
-            )}
           </tr>
         </thead>
         <tbody>
@@ -54,7 +49,7 @@ export function Contributions({ contributions, datanets }: Props) {
                 <ContributorName names={contribution.contributors} />
               </th>
               <td data-label="Datanet">
-                <bdi>{contribution.datanet}</bdi>
+                <bdi>{contribution.datanet_name}</bdi>
               </td>
               <td data-label="Records" className="figure">
                 {contribution.records.toLocaleString()}
@@ -62,11 +57,6 @@ export function Contributions({ contributions, datanets }: Props) {
               <td data-label="Root">
                 <Hash value={contribution.root} />
               </td>
-              {withBlock && (
-                <td data-label="Block" className="figure">
-                  {contribution.block ?? "–"}
-                </td>
-              )}
             </tr>
           ))}
         </tbody>

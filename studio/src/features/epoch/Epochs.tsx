@@ -1,8 +1,9 @@
 /** Epochs, newest first: how many receipts each closed, what it paid, and whether it can still be challenged. */
 
 import { Amount } from "../../shared/Amount";
+import { readAmount } from "../../shared/amount";
+import type { Epoch } from "../../shared/api";
 import { Hash } from "../../shared/Hash";
-import type { Epoch } from "../../shared/overview";
 
 export function Epochs({ epochs }: { epochs: readonly Epoch[] }) {
   const newest = [...epochs].sort((a, b) => b.number - a.number);
@@ -34,12 +35,14 @@ export function Epochs({ epochs }: { epochs: readonly Epoch[] }) {
               </span>
             </td>
             <td data-label="Receipts" className="figure">
-              {epoch.receipts ?? "–"}
+              {epoch.receipts}
             </td>
             <td data-label="Paid" className="figure">
-              {epoch.paid === undefined ? "–" : <Amount units={epoch.paid} />}
+              <Amount units={readAmount(epoch.entries_total)} />
             </td>
-            <td data-label="Payout root">{epoch.payoutRoot === undefined ? "–" : <Hash value={epoch.payoutRoot} />}</td>
+            <td data-label="Payout root">
+              <Hash value={epoch.payout_root} />
+            </td>
           </tr>
         ))}
       </tbody>

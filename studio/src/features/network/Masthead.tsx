@@ -17,7 +17,7 @@ export function Masthead({ feed }: { feed: Feed }) {
         <dl className="network">
           <div>
             <dt>Chain</dt>
-            <dd>{feed.overview.network.chainId}</dd>
+            <dd>{feed.overview.network.chain_id}</dd>
           </div>
           <div>
             <dt>Node</dt>
@@ -27,7 +27,7 @@ export function Masthead({ feed }: { feed: Feed }) {
           </div>
           <div>
             <dt>Base</dt>
-            <dd>{feed.overview.network.base}</dd>
+            <dd>{feed.overview.network.base.name}</dd>
           </div>
         </dl>
       )}

@@ -1,12 +1,12 @@
 /** Who earned what since genesis, most first, and how much of it was claimed. */
 
-import { basisPoints } from "../../shared/amount";
 import { Amount } from "../../shared/Amount";
+import { basisPoints, readAmount } from "../../shared/amount";
+import type { Payout } from "../../shared/api";
 import { ContributorName } from "../../shared/ContributorName";
 import { useHue } from "../../shared/colours";
 import { useFirst } from "../../shared/first";
 import { Hash } from "../../shared/Hash";
-import type { Payout } from "../../shared/overview";
 import { Meter, Share } from "../../shared/Share";
 
 /** How many are shown before anyone asks for more. */
@@ -14,7 +14,10 @@ const FIRST = 10;
 
 export function Payouts({ payouts }: { payouts: readonly Payout[] }) {
   const { shown, more } = useFirst(payouts, FIRST, "payouts");
-  const most = payouts.reduce((most, payout) => (payout.earned > most ? payout.earned : most), 0n);
+  const most = payouts.reduce(
+    (most, { cumulative }) => (readAmount(cumulative) > most ? readAmount(cumulative) : most),
+    0n,
+  );
   return (
     <>
       <table>
@@ -25,7 +28,7 @@ export function Payouts({ payouts }: { payouts: readonly Payout[] }) {
             <th scope="col" className="figure">
               Earned
             </th>
-            <th scope="col" className="wide" aria-hidden="true" />
+            <td className="wide" aria-hidden="true" />
             <th scope="col" className="figure">
               Claimed
             </th>
@@ -46,22 +49,23 @@ export function Payouts({ payouts }: { payouts: readonly Payout[] }) {
 }
 
 function Row({ payout, most }: { payout: Payout; most: bigint }) {
+  const [earned, claimed] = [readAmount(payout.cumulative), readAmount(payout.claimed)];
   const names = payout.name?.split(" & ");
   const hue = useHue(names?.[0]);
   return (
     <tr>
       <th scope="row">{names === undefined ? <Hash value={payout.account} /> : <ContributorName names={names} />}</th>
       <td data-label="Earned" className="figure">
-        <Amount units={payout.earned} />
+        <Amount units={earned} />
       </td>
       <td className="wide" aria-hidden="true">
-        <Meter bps={basisPoints(payout.earned, most)} hue={hue} />
+        <Meter bps={basisPoints(earned, most)} hue={hue} />
       </td>
       <td data-label="Claimed" className="figure">
-        <Amount units={payout.claimed} />
+        <Amount units={claimed} />
       </td>
       <td data-label="Of it" className="figure">
-        <Share bps={basisPoints(payout.claimed, payout.earned)} />
+        <Share bps={basisPoints(claimed, earned)} />
       </td>
     </tr>
   );

@@ -5,14 +5,13 @@
  */
 
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
-
+import type { ReceiptDetail, Span } from "../../shared/api";
 import { ContributorName } from "../../shared/ContributorName";
 import { useHue } from "../../shared/colours";
-import type { Receipt, Span } from "../../shared/overview";
-import { type Piece, numbers, pieces, quote, recordKey } from "./pieces";
+import { numbers, type Piece, pieces, quote, recordKey } from "./pieces";
 
-export function Answer({ receipt }: { receipt: Receipt }) {
-  const { pieces: cut, misplaced } = useMemo(() => pieces(receipt.text, receipt.spans), [receipt.text, receipt.spans]);
+export function Answer({ detail }: { detail: ReceiptDetail }) {
+  const { pieces: cut, misplaced } = useMemo(() => pieces(detail.text, detail.spans), [detail.text, detail.spans]);
   const numbered = useMemo(() => numbers(cut), [cut]);
   const marked = cut.flatMap((piece, at) => (piece.spans.length > 0 ? [at] : []));
   const [picked, setPicked] = useState<number | undefined>();
@@ -25,10 +24,10 @@ export function Answer({ receipt }: { receipt: Receipt }) {
     if (step === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     const marks = [...(text.current?.querySelectorAll<HTMLElement>("mark") ?? [])];
-    marks[marks.findIndex((mark) => mark === event.target) + step]?.focus();
+    marks[marks.indexOf(event.target as HTMLElement) + step]?.focus();
   }
 
-  const sourcesId = `sources-${receipt.id}`;
+  const sourcesId = `sources-${detail.id}`;
   return (
     <div className="answer">
       <p ref={text} className="answer-text" dir="auto" onKeyDown={walk}>
@@ -48,11 +47,22 @@ export function Answer({ receipt }: { receipt: Receipt }) {
           ),
         )}
       </p>
-      <div id={sourcesId} className="sources" role="group" aria-live="polite" aria-label="What the chosen words rest on">
+      <div
+        id={sourcesId}
+        className="sources"
+        role="group"
+        aria-live="polite"
+        aria-label="What the chosen words rest on"
+      >
         {chosen === undefined ? (
-          <p className="note">No words of this answer stand verbatim in a record. Its contributors are paid by influence and training weight.</p>
+          <p className="note">
+            No words of this answer stand verbatim in a record. Its contributors are paid by influence and training
+            weight.
+          </p>
         ) : (
-          cut[chosen]?.spans.map((span) => <Source key={recordKey(span)} span={span} number={numbered.get(recordKey(span))} />)
+          cut[chosen]?.spans.map((span) => (
+            <Source key={recordKey(span)} span={span} number={numbered.get(recordKey(span))} />
+          ))
         )}
         {misplaced > 0 && <p className="note">{misplaced} span(s) do not fit this text and are not drawn.</p>}
       </div>

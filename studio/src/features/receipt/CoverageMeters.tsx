@@ -1,6 +1,6 @@
 /** How much of each layer's pot evidence accounts for; the rest is paid by training weight. */
 
-import type { Coverage } from "../../shared/overview";
+import type { Coverage } from "../../shared/api";
 import { Meter, Share } from "../../shared/Share";
 
 const LAYERS: { layer: keyof Coverage; means: string }[] = [

@@ -2,19 +2,27 @@
 
 import { useState } from "react";
 
-import { receiptBundle, receiptPath } from "../../shared/api";
-import { indentJson } from "../../shared/json";
-import type { Receipt } from "../../shared/overview";
+import { type Bundle, type Mix, modelMix, type Receipt, receiptBundle } from "../../shared/api";
+import { indentJson, parseExact } from "../../shared/json";
+import { type Recomputed, recompute } from "./recompute";
 
-type Bundle = { state: "unasked" | "loading" } | { state: "failed"; reason: string } | { state: "ready"; text: string };
+type Raw =
+  | { state: "unasked" | "loading" }
+  | { state: "failed"; reason: string }
+  | { state: "ready"; text: string; file: string; split: Recomputed | undefined };
 
 export function RawReceipt({ receipt }: { receipt: Receipt }) {
-  const [bundle, setBundle] = useState<Bundle>({ state: "unasked" });
+  const [bundle, setBundle] = useState<Raw>({ state: "unasked" });
 
   async function load() {
     setBundle({ state: "loading" });
     try {
-      setBundle({ state: "ready", text: indentJson(await receiptBundle(receipt.id)) });
+      const text = await receiptBundle(receipt.id);
+      const file = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+      // A model that is not on offer any more has no manifest here.
+      const mix = receipt.model_name === null ? undefined : await modelMix(receipt.model_name);
+      const split = mix === undefined ? undefined : computed(text, mix);
+      setBundle({ state: "ready", text: indentJson(text), file, split });
     } catch (error) {
       setBundle({ state: "failed", reason: error instanceof Error ? error.message : String(error) });
     }
@@ -44,10 +52,11 @@ export function RawReceipt({ receipt }: { receipt: Receipt }) {
       {bundle.state === "ready" && (
         <>
           <p>
-            <a href={`/api/v1/${receiptPath(receipt.id)}`} download="receipt.json">
+            <a href={bundle.file} download="receipt.json">
               Save receipt.json
             </a>
           </p>
+          {bundle.split !== undefined && <Split split={bundle.split} />}
           <pre className="bundle" tabIndex={0} role="region" aria-label="Receipt bundle as JSON">
             <code>{bundle.text}</code>
           </pre>
@@ -57,10 +66,25 @@ export function RawReceipt({ receipt }: { receipt: Receipt }) {
   );
 }
 
+/** What comes out; a bundle that lacks what a split needs comes out otherwise. */
+function computed(text: string, mix: Mix): Recomputed {
+  try {
+    return recompute(parseExact(text) as Bundle, mix);
+  } catch (error) {
+    return { state: "other", difference: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function Split({ split }: { split: Recomputed }) {
+  if (split.state === "same")
+    return <p role="status">Computed again in this browser: the {split.lines} lines of the split come out the same.</p>;
+  return <p role="alert">Computed again in this browser, the split comes out otherwise: {split.difference}.</p>;
+}
+
 function commands(receipt: Receipt): string {
   return [
-    `openledger receipt show ${receipt.id} --json > receipt.json`,
-    `openledger model manifest ${receipt.model ?? "MODEL"} > manifest.json`,
+    `openledger receipt show ${receipt.id} --json --api-key-file api.key > receipt.json`,
+    `openledger model manifest ${receipt.model_name ?? "MODEL"} > manifest.json`,
     "openledger receipt verify receipt.json --manifest manifest.json",
   ].join("\n");
 }

@@ -5,8 +5,8 @@
  * characters of this text is counted, never drawn somewhere else.
  */
 
+import type { Span } from "../../shared/api";
 import { byteIndex } from "../../shared/bytes";
-import type { Span } from "../../shared/overview";
 
 export interface Piece {
   text: string;
@@ -59,17 +59,17 @@ export interface Quote {
   after: string;
 }
 
-/** The span within its record's text; all of it is `before` where the span is not found there. */
+/** The span within its record's text; all of it is `before` where the span is not found there. A text that the reader may not know is empty. */
 export function quote(span: Span): Quote {
-  const at = byteIndex(span.text);
-  const from = span.recordOffset === undefined ? undefined : at(span.recordOffset);
-  const to = span.recordOffset === undefined ? undefined : at(span.recordOffset + span.end - span.start);
-  if (from === undefined || to === undefined) return { before: span.text, quoted: "", after: "" };
-  const before = span.text.slice(0, from);
-  const after = span.text.slice(to);
+  const text = span.text ?? "";
+  const at = byteIndex(text);
+  const [from, to] = [at(span.record_offset), at(span.record_offset + span.end - span.start)];
+  if (from === undefined || to === undefined) return { before: text, quoted: "", after: "" };
+  const before = text.slice(0, from);
+  const after = text.slice(to);
   return {
     before: before.length > CONTEXT ? `…${before.slice(-CONTEXT)}` : before,
-    quoted: span.text.slice(from, to),
+    quoted: text.slice(from, to),
     after: after.length > CONTEXT ? `${after.slice(0, CONTEXT)}…` : after,
   };
 }

@@ -1,4 +1,5 @@
-//! The store's cache under thousands of orders of steps, chosen by shuttle: the same source file, with its locks.
+//! The store's cache under thousands of orders of steps, chosen by shuttle: the same source file,
+//! with its locks.
 //!
 //! A failure prints the schedule; `shuttle::replay` runs it again.
 
@@ -17,7 +18,8 @@ use self::checked::residency::{Kept, Miss, Residency, Room, Unmoved, Weigh};
 const BYTES: usize = 10;
 const KEYS: usize = 5;
 
-/// What happens beside the cache, to be checked against what it promises. Its counts are atomic and no steps of their own.
+/// What happens beside the cache, to be checked against what it promises. Its counts are atomic and
+/// no steps of their own.
 #[derive(Default)]
 struct World {
     limit: usize,
@@ -96,7 +98,8 @@ fn cache(room: usize, idle: usize) -> (Arc<Cache>, Arc<World>) {
     (Arc::new(cache), world)
 }
 
-/// When all threads have ended: everything is idle, within its bound, and can be given back to the last byte.
+/// When all threads have ended: everything is idle, within its bound, and can be given back to the
+/// last byte.
 fn settle(cache: &Cache, world: &World, idle: usize) {
     cache.release();
     let totals = cache.totals();
@@ -108,7 +111,8 @@ fn settle(cache: &Cache, world: &World, idle: usize) {
     assert!(world.copies.iter().all(|copies| copies.load(Ordering::SeqCst) == 0));
 }
 
-/// Runs `what` under random orders and under such as find faults that need few, but certain, switches.
+/// Runs `what` under random orders and under such as find faults that need few, but certain,
+/// switches.
 fn explore(iterations: usize, what: fn()) {
     Runner::new(RandomScheduler::new_from_seed(7, iterations), Config::default()).run(what);
     Runner::new(PctScheduler::new_from_seed(7, 3, iterations), Config::default()).run(what);
@@ -117,7 +121,8 @@ fn explore(iterations: usize, what: fn()) {
 #[test]
 fn what_is_in_use_is_never_evicted_nor_loaded_twice_and_room_for_all_who_hold_suffices() {
     explore(2000, || {
-        // Each of three threads holds one at a time: room for three is enough, though idle ones fill it meanwhile.
+        // Each of three threads holds one at a time: room for three is enough, though idle ones
+        // fill it meanwhile.
         let (cache, world) = cache(3, 3);
         let threads: Vec<_> = (0..3)
             .map(|n| {
@@ -151,7 +156,8 @@ fn who_waits_for_a_load_is_always_woken_even_if_it_fails() {
         let threads: Vec<_> = (0..3)
             .map(|n| {
                 let (cache, world) = (Arc::clone(&cache), Arc::clone(&world));
-                // The first one's file is damaged; the others find that out and read for themselves.
+                // The first one's file is damaged; the others find that out and read for
+                // themselves.
                 thread::spawn(move || cache.get(0, |()| load(&world, 0, n > 0)).map(|value| value.key))
             })
             .collect();

@@ -1,0 +1,27 @@
+//! The audit of a node's books.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One check of an audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditCheck {
+    /// The statement that was checked.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// The figures.
+    pub detail: String,
+}
+
+/// An audit. A statement that does not hold is a failed check, not an error of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Audit {
+    /// Whether every check holds.
+    pub ok: bool,
+    /// The checks, in order.
+    pub checks: Vec<AuditCheck>,
+    /// The last epoch that this audit covers; 0 before the first.
+    #[serde(default)]
+    pub epoch: u64,
+}

@@ -1,0 +1,105 @@
+//! Errors in OpenAI's envelope as responses, and the way work that blocks leaves the threads that serve I/O.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use openledger_serving::ServeError;
+use serde_json::Value;
+
+use crate::openai::ApiError;
+
+/// Why a request was not answered, as the client is told.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: Box<ApiError>,
+    pub(crate) retry_after: Option<u64>,
+    /// What is wrong with files, which the client is told only if he named them.
+    pub(crate) cause: Option<String>,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { error: Box::new(error), retry_after: None, cause: None }
+    }
+}
+
+impl From<ServeError> for Refusal {
+    fn from(error: ServeError) -> Self {
+        let told = ApiError::from(&error);
+        if told.status >= 500 && error.retry_after().is_none() {
+            // What the client is not told stands in the log, with what caused it.
+            let mut causes = Vec::new();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(inner) = cause {
+                causes.push(inner.to_string());
+                cause = inner.source();
+            }
+            tracing::error!(%error, ?causes, "request failed");
+        }
+        let files = matches!(error, ServeError::Load(_) | ServeError::Changed { .. });
+        Self { error: Box::new(told), retry_after: error.retry_after(), cause: files.then(|| error.to_string()) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.error.body())).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// A refusal of the server's own.
+pub(crate) fn refusal(status: u16, kind: &str, param: Option<&str>, code: &str, message: String) -> Refusal {
+    let (kind, param) = (kind.to_owned(), param.map(str::to_owned));
+    ApiError { status, message, kind, param, code: Some(code.to_owned()) }.into()
+}
+
+/// A body as JSON.
+pub(crate) fn json(body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal> {
+    let body = body.map_err(|rejected| {
+        let status = rejected.status().as_u16();
+        refusal(status, "invalid_request_error", None, "unreadable_body", rejected.body_text())
+    })?;
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::invalid("body", format!("the body is not JSON: {error}")).into())
+}
+
+/// Runs `work` off the threads that serve I/O.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServeError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => {
+            tracing::error!(%error, "a request broke off");
+            Err(refusal(500, "server_error", None, "broken_off", "the request broke off; send it again".to_owned()))
+        }
+    }
+}
+
+pub(crate) async fn no_route(uri: Uri) -> Refusal {
+    let message = format!("`{}` is no path of this server", uri.path());
+    refusal(404, "invalid_request_error", None, "unknown_url", message)
+}
+
+pub(crate) async fn no_method(method: Method, uri: Uri) -> Refusal {
+    let message = format!("`{}` does not take {method}", uri.path());
+    refusal(405, "invalid_request_error", None, "method_not_supported", message)
+}
+
+impl Refusal {
+    /// Where the caller named the files himself, what is wrong with them is his business: 400 about `param` with the
+    /// reason, instead of a server's error without one.
+    pub(crate) fn or_unreadable(self, param: &str) -> Self {
+        match self.cause {
+            Some(reason) => refusal(400, "invalid_request_error", Some(param), "invalid_adapter", reason),
+            None => self,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Models and adapters: OpenAI's list, vLLM's loading and unloading.
+//!
+//! **Invariant:** an adapter is read only from below the folder that the operator named; a path
+//! that leads out of it is refused, also through links.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use openledger_api::openai::{ModelEntry, ModelList};
+use openledger_protocol::AdapterHash;
+use openledger_serving::{LoadAdapter, ServeError, Served};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::server::Server;
+use crate::call::ADAPTER;
+use crate::openai::ApiError;
+use crate::refusal::{Refusal, blocking, json as read_json, refusal};
+
+type Body = Result<Bytes, BytesRejection>;
+
+pub(super) async fn models(State(server): State<Arc<Server>>) -> Json<ModelList<Serving>> {
+    let served = server.backend().served();
+    Json(ModelList::new(served.into_iter().map(|served| entry(&server, served)).collect()))
+}
+
+pub(super) async fn model(
+    State(server): State<Arc<Server>>,
+    UrlPath(model): UrlPath<String>,
+) -> Result<Json<ModelEntry<Serving>>, Refusal> {
+    server
+        .backend()
+        .find(&model)
+        .map(|served| Json(entry(&server, served)))
+        .ok_or_else(|| ServeError::NotFound { model }.into())
+}
+
+/// How a model is served: the member `openledger` of its entry.
+#[derive(Serialize)]
+pub(super) struct Serving {
+    /// How often the name was given to another adapter.
+    generation: u64,
+    /// Whether it is in memory now.
+    resident: bool,
+    /// Most tokens of prompt and answer.
+    max_model_len: usize,
+}
+
+/// A model as OpenAI and vLLM list it: `root` is the hash behind the name.
+fn entry(server: &Server, served: Served) -> ModelEntry<Serving> {
+    let own = server.backend().capabilities();
+    let (root, parent) = match served.adapter {
+        None => (own.base.to_string(), None),
+        Some(adapter) => (adapter.to_string(), Some(own.base_name)),
+    };
+    ModelEntry {
+        id: served.name,
+        object: "model".into(),
+        created: server.started,
+        owned_by: "openledger".into(),
+        root,
+        parent,
+        openledger: Some(Serving {
+            generation: served.generation,
+            resident: served.resident,
+            max_model_len: own.max_tokens,
+        }),
+    }
+}
+
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
+    let base = server.backend().capabilities().base_name;
+    let adapters = server.backend().served().into_iter().filter_map(|served| {
+        let adapter = served.adapter?;
+        Some(json!({
+            "id": served.name, "object": "lora_adapter", "adapter": adapter, "generation": served.generation,
+            "resident": served.resident, "parent": base,
+        }))
+    });
+    Json(json!({ "object": "list", "data": adapters.collect::<Vec<Value>>() }))
+}
+
+/// A member of the body that must be a text.
+pub(super) fn text(body: &Value, name: &str) -> Result<String, Refusal> {
+    let text = body[name].as_str().filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| ApiError::invalid(name, format!("`{name}` must be a text")).into())
+}
+
+pub(super) async fn load(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
+    let body = read_json(body)?;
+    let (name, path) = (text(&body, "lora_name")?, text(&body, "lora_path")?);
+    let expected = match &body["adapter_hash"] {
+        Value::Null => None,
+        value => {
+            let hash = value.as_str().and_then(|text| text.trim_start_matches("sha256:").parse().ok());
+            let bad = || ApiError::invalid("adapter_hash", "`adapter_hash` must be `0x` or `sha256:` and 64 digits");
+            Some(hash.ok_or_else(bad)?)
+        }
+    };
+    if server.backend().find(&name).is_some() && body["load_inplace"] != Value::Bool(true) {
+        let message = format!(
+            "The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set \
+             'load_inplace' to True."
+        );
+        return Err(refusal(400, "invalid_request_error", Some("lora_name"), "adapter_exists", message));
+    }
+    let own = Arc::clone(&server);
+    let (wanted, given) = (name.clone(), path.clone());
+    let loaded = blocking(move || {
+        let Some(path) = within(own.setup.adapters.as_deref(), &given) else { return Ok(None) };
+        own.backend().load_adapter(&LoadAdapter { name: Some(wanted), path, expected }).map(Some)
+    })
+    .await;
+    match loaded {
+        Ok(Some(adapter)) => Ok(done(adapter, format!("Success: LoRA adapter '{name}' added successfully."))),
+        Ok(None) => {
+            let message = format!("no adapter lies at `{path}` below the folder that this server loads adapters from");
+            Err(refusal(404, "invalid_request_error", Some("lora_path"), "adapter_not_found", message))
+        }
+        Err(refused) => Err(refused.or_unreadable("lora_path")),
+    }
+}
+
+/// `path` if it leads to a folder below `root`.
+fn within(root: Option<&Path>, path: &str) -> Option<PathBuf> {
+    let root = root?.canonicalize().ok()?;
+    // Joining an absolute path gives that path.
+    let path = root.join(path).canonicalize().ok()?;
+    (path.starts_with(&root) && path.is_dir()).then_some(path)
+}
+
+pub(super) async fn unload(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
+    let name = text(&read_json(body)?, "lora_name")?;
+    let (own, unloaded) = (Arc::clone(&server), name.clone());
+    let adapter = blocking(move || own.backend().unload_adapter(&unloaded)).await?;
+    Ok(done(adapter, format!("Success: LoRA adapter '{name}' removed successfully.")))
+}
+
+fn done(adapter: AdapterHash, message: String) -> Response {
+    ([(ADAPTER, adapter.to_string())], message).into_response()
+}
+
+pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let asked = server.asked.load(std::sync::atomic::Ordering::Relaxed);
+    let mut text =
+        format!("# TYPE openledger_serving_requests_total counter\nopenledger_serving_requests_total {asked}\n");
+    if let Some(more) = &server.setup.metrics {
+        text.push_str(&more());
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

@@ -1,0 +1,24 @@
+//! A node on a temporary folder, driven over HTTP as its users drive it, and its contracts on the embedded chain and on anvil.
+//!
+//! `world` runs a node and plays everybody else, `story` walks the whole thread once and keeps what was seen; the other
+//! modules state facts. Facts that need a trained model ask the one that the story has trained.
+
+mod answering;
+mod asking;
+mod calls;
+mod concurrency;
+mod contracts_lifecycle;
+mod dispute_fixture;
+mod disputes;
+mod faces;
+mod foreign;
+mod ground;
+mod importing;
+mod money;
+mod permission;
+mod policy;
+mod refuted;
+mod schema;
+mod settling;
+mod story;
+mod world;

@@ -1,0 +1,66 @@
+//! The document of the API against a running node: schemathesis makes requests from it, good and bad ones, and checks
+//! every response. `tests/stock/setup.sh` installs it; without it nothing is run and that is said.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use openledger_api::routes;
+
+use super::story::{copy_all, fixture, folder, on};
+use super::world::World;
+
+/// Requests that are made for each operation, at most.
+const EXAMPLES: &str = "12";
+
+/// A request may fit the schema and be refused for its meaning: 400 and 422 name what is wrong, 402 is unpaid.
+fn config(operator: &str, channel: &str) -> String {
+    format!(
+        r#"
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "402", "403", "404", "409", "413", "422", "429", "503"]
+
+[auth.openapi.operator]
+bearer = "{operator}"
+
+[auth.openapi.channel]
+bearer = "{channel}"
+"#
+    )
+}
+
+#[test]
+fn every_operation_answers_as_the_document_says() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/stock/python/bin/schemathesis");
+    let program =
+        std::env::var_os("OPENLEDGER_STOCK").map_or(program, |stock| Path::new(&stock).join("python/bin/schemathesis"));
+    if !program.exists() {
+        eprintln!("skipped: {} is not there; run crates/gateway/tests/stock/setup.sh", program.display());
+        return;
+    }
+    let story = fixture();
+    let (world, data) = on(async {
+        let data = folder();
+        copy_all(&story.kept, &data);
+        (World::open(data.clone(), Arc::default()).await, data)
+    });
+    let file = data.join("schemathesis.toml");
+    std::fs::write(&file, config(&world.token, &story.payer)).unwrap();
+    let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stock/python/hooks.py");
+    let report = data.join("report.json");
+    let ran = Command::new(program)
+        .arg("--config-file")
+        .arg(&file)
+        .args(["--no-color", "run", &world.address("/openapi.json"), "--checks", "all", "--seed", "7"])
+        .args(["--max-examples", EXAMPLES, "--generation-database", "none", "--report", "json"])
+        .arg("--report-json-path")
+        .arg(&report)
+        .env("SCHEMATHESIS_HOOKS", hooks)
+        .current_dir(&data)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{told}");
+    let tested = format!("Tested: {}", routes().len());
+    assert!(told.contains(&tested), "not every operation was tested: {told}");
+}

@@ -1,0 +1,283 @@
+//! The audit: every amount conserved, every receipt verified again, the chain in step with the books.
+//!
+//! An audit goes on from where the last one that found no fault stopped: epochs and blocks before that mark are not
+//! read again, unless the whole history is asked for.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{Address, U256};
+use openledger_api::{Audit, AuditCheck};
+use openledger_ledger::{ClosedEpoch, ExportedEpoch};
+use openledger_protocol::{Amount, B256, ReceiptBundle};
+use openledger_store::Store;
+use openledger_store::audits::AuditMark;
+use openledger_store::chain_sums::ChainSum;
+use openledger_store::epochs::{EpochRow, EpochState};
+use openledger_store::receipts::ReceiptRow;
+use openledger_store::transact;
+use serde_json::json;
+
+use crate::chain_view::ChainView;
+use crate::epochs::Epochs;
+use crate::error::Result;
+use crate::models::Models;
+
+/// Faults that a check names at most.
+const FAULTS_MAX: usize = 20;
+
+/// Audits the node's books.
+#[derive(Clone)]
+pub struct Auditing {
+    store: Store,
+    chain: ChainView,
+    epochs: Epochs,
+    models: Models,
+    genesis: BTreeSet<Address>,
+}
+
+/// The checks of one audit, and the mark that it reached.
+struct Run {
+    checks: Vec<AuditCheck>,
+    mark: AuditMark,
+}
+
+impl Run {
+    fn check(&mut self, name: impl Into<String>, ok: bool, detail: impl Into<String>) {
+        self.checks.push(AuditCheck { name: name.into(), ok, detail: detail.into() });
+    }
+
+    fn ok(&self) -> bool {
+        self.checks.iter().all(|check| check.ok)
+    }
+}
+
+/// The mark before anything was audited.
+fn beginning() -> AuditMark {
+    AuditMark { epoch: 0, total: Amount::ZERO, payout_root: B256::ZERO, block: 0, burned: Amount::ZERO }
+}
+
+impl Auditing {
+    /// `genesis`: the accounts that hold OPEN from genesis on, where the chain is in this process.
+    pub(crate) fn new(
+        store: Store,
+        chain: ChainView,
+        epochs: Epochs,
+        models: Models,
+        genesis: BTreeSet<Address>,
+    ) -> Self {
+        Self { store, chain, epochs, models, genesis }
+    }
+
+    /// Checks supply, chain, epochs and receipts, from the last mark on; with `whole`, from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::NodeError`] when something cannot be read; a statement that does not hold is a failed check, not an
+    /// error.
+    pub async fn audit(&self, whole: bool) -> Result<Audit> {
+        let kept = if whole { None } else { self.store.audit_mark().await? };
+        let mark = kept.unwrap_or_else(beginning);
+        let mut run = Run { checks: Vec::new(), mark };
+        self.supply(&mut run).await?;
+        self.tokens(&mut run).await?;
+        self.closed_epochs(&mut run).await?;
+        self.open_receipts(&mut run).await?;
+        self.index(&mut run).await?;
+        let mark = run.mark.clone();
+        if run.ok() {
+            transact!(self.store, |tx| tx.put_audit_mark(&mark).await)?;
+        }
+        Ok(Audit { ok: run.ok(), checks: run.checks, epoch: mark.epoch })
+    }
+
+    /// All native OPEN: genesis supply = what is burned + what every account that ever appeared holds.
+    async fn supply(&self, run: &mut Run) -> Result<()> {
+        if self.chain.embedded().is_none() {
+            return Ok(());
+        }
+        let client = self.chain.flow().client();
+        let head = client.block_number().await?;
+        let mut burned = U256::from(run.mark.burned.0);
+        let mut new: BTreeSet<Address> = BTreeSet::new();
+        for number in run.mark.block..=head {
+            let params = json!([format!("0x{number:x}"), true]);
+            let block = client.rpc().call("eth_getBlockByNumber", params).await?;
+            let word = |name: &str| block[name].as_str().and_then(|text| text.parse::<U256>().ok()).unwrap_or_default();
+            burned += word("baseFeePerGas") * word("gasUsed");
+            new.extend(block["miner"].as_str().and_then(|text| text.parse::<Address>().ok()));
+            for tx in block["transactions"].as_array().into_iter().flatten() {
+                for side in ["from", "to"] {
+                    new.extend(tx[side].as_str().and_then(|text| text.parse::<Address>().ok()));
+                }
+            }
+        }
+        let at = self.chain.at();
+        new.extend([at.wopen, at.channels, at.payouts]);
+        new.extend(self.genesis.iter().copied());
+        let listed: Vec<Address> = new.into_iter().collect();
+        transact!(self.store, |tx| tx.add_audit_accounts(&listed).await)?;
+        let accounts = self.store.audit_accounts().await?;
+        let mut held = U256::ZERO;
+        for &account in &accounts {
+            held += client.balance(account).await?;
+        }
+        let supply = U256::from(Amount::SUPPLY.0);
+        run.check(
+            "native OPEN: genesis supply = burned + held",
+            held + burned == supply,
+            format!("{} blocks, {} accounts: {held} held + {burned} burned of {supply}", head + 1, accounts.len()),
+        );
+        run.mark.block = head + 1;
+        run.mark.burned = openledger_ledger::base_units(u128::try_from(burned).unwrap_or(u128::MAX));
+        Ok(())
+    }
+
+    /// WOPEN: what is minted is what the contract holds; `Payouts` holds what its books say.
+    async fn tokens(&self, run: &mut Run) -> Result<()> {
+        let (flow, at) = (self.chain.flow(), self.chain.at());
+        let supply = flow.token().supply().await?;
+        let held = flow.client().balance(at.wopen).await?;
+        run.check("WOPEN: supply = native coins in the contract", held == U256::from(supply.0), format!("{supply}"));
+        self.chain.catch_up().await?;
+        let payouts = flow.payouts();
+        let funded = payouts.funded().await?;
+        let claimed = self.store.chain_sum(ChainSum::Claimed).await?;
+        let stake = payouts.operator(flow.account()).await?.stake;
+        let holds = flow.token().balance(at.payouts).await?;
+        let unswept = payouts.unswept().await?;
+        let owed = openledger_ledger::payouts_hold(funded, claimed, stake, unswept)?;
+        run.check(
+            "Payouts holds what was paid in and not claimed, and the bonds",
+            holds == owed,
+            format!("{holds} = {funded} funded − {claimed} claimed + {stake} at stake + {unswept} to be swept"),
+        );
+        Ok(())
+    }
+
+    /// Epochs after the mark: each computed again from its receipts gives the roots that were fixed, each of its
+    /// receipts verifies, and the last finalized one is the chain's.
+    async fn closed_epochs(&self, run: &mut Run) -> Result<()> {
+        let mut number = run.mark.epoch + 1;
+        while let Some(row) = self.store.epoch(number).await? {
+            if row.roots.is_none() {
+                break;
+            }
+            let whole = self.epoch(run, &row).await?;
+            if whole && row.state == EpochState::Finalized && run.mark.epoch + 1 == number {
+                let roots = row.roots()?;
+                run.mark.epoch = number;
+                run.mark.total = roots.total;
+                run.mark.payout_root = roots.payout_root;
+            }
+            number += 1;
+        }
+        let payouts = self.chain.flow().payouts();
+        let (root, funded) = (payouts.root().await?, payouts.funded().await?);
+        let (last_root, total) = match self.store.latest_epoch(EpochState::Finalized).await? {
+            Some(row) => {
+                let roots = row.roots()?;
+                (roots.payout_root, roots.total)
+            }
+            None => Default::default(),
+        };
+        run.check(
+            "the chain's payout root is the last finalized epoch's, and is funded",
+            root == last_root && total <= funded,
+            format!("{root}, {total} of {funded}"),
+        );
+        Ok(())
+    }
+
+    /// Whether one epoch holds in every check.
+    async fn epoch(&self, run: &mut Run, row: &EpochRow) -> Result<bool> {
+        let name = format!("epoch {}: computed again from its receipts", row.number);
+        let rebuilt = match self.epochs.rebuild(row).await {
+            Ok(rebuilt) => rebuilt,
+            Err(error) => {
+                run.check(name, false, error.to_string());
+                return Ok(false);
+            }
+        };
+        let equal = rebuilt.header == self.epochs.header(row)?;
+        run.check(
+            format!("{name}, entries sum to prices, payouts to the total"),
+            equal,
+            format!(
+                "{} receipts, {} entries, {} payees, {} of {}",
+                rebuilt.header.receipt_count,
+                rebuilt.entries.len(),
+                rebuilt.payouts.payouts().len(),
+                rebuilt.header.entries_total,
+                rebuilt.header.total
+            ),
+        );
+        let receipts = self.epochs.receipts(row.number).await?;
+        let verified = self.receipts(run, &format!("epoch {}", row.number), &receipts, Some(&rebuilt)).await?;
+        Ok(equal && verified)
+    }
+
+    /// The receipts of the open epoch.
+    async fn open_receipts(&self, run: &mut Run) -> Result<()> {
+        if let Some(open) = self.store.latest_epoch(EpochState::Open).await? {
+            let receipts = self.epochs.receipts(open.number).await?;
+            self.receipts(run, "open epoch", &receipts, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Receipts: each verified as a stranger would, against its epoch and its model's manifest.
+    async fn receipts(
+        &self,
+        run: &mut Run,
+        of: &str,
+        rows: &[ReceiptRow],
+        epoch: Option<&ClosedEpoch>,
+    ) -> Result<bool> {
+        let exported = epoch.map(|epoch| ExportedEpoch::new(epoch.header.clone(), epoch.domain));
+        let mut faults = Vec::new();
+        for row in rows {
+            let Ok(mut bundle) = serde_json::from_str::<ReceiptBundle>(&row.body) else {
+                faults.push(format!("{}: not readable", row.id));
+                continue;
+            };
+            if bundle.signed.receipt.id() != row.id {
+                faults.push(format!("{}: another receipt's body", row.id));
+                continue;
+            }
+            let Ok(model) = self.models.by_id(bundle.signed.receipt.model).await else {
+                faults.push(format!("{}: of a model that is not on offer", row.id));
+                continue;
+            };
+            let checked = match (epoch, &exported) {
+                (Some(epoch), Some(exported)) => {
+                    if !epoch.include(&mut bundle) {
+                        faults.push(format!("{}: not in {of}", row.id));
+                    }
+                    openledger_ledger::verify_bundle(&bundle, exported, &model.manifest)
+                }
+                _ => openledger_ledger::verify_receipt(&bundle, &model.manifest),
+            };
+            if let Err(found) = checked {
+                faults.extend(found.into_iter().map(|fault| format!("{}: {}", row.id, fault.field)));
+            }
+        }
+        let ok = faults.is_empty();
+        let detail = if ok {
+            format!("{} receipts", rows.len())
+        } else {
+            let shown = faults.iter().take(FAULTS_MAX).cloned().collect::<Vec<_>>().join("; ");
+            format!("{} faults: {shown}", faults.len())
+        };
+        run.check(format!("{of}: every receipt verifies from its bundle, epoch and manifest"), ok, detail);
+        Ok(ok)
+    }
+
+    /// The index of chain events is at the chain's head.
+    async fn index(&self, run: &mut Run) -> Result<()> {
+        let head = self.chain.catch_up().await?.number;
+        let cursor = self.store.chain_cursor().await?;
+        let ok = cursor.as_ref().is_some_and(|at| at.number >= head);
+        run.check("the index of chain events is at the chain's head", ok, format!("block {head}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! The chain as the services see it: contract handles, the event index and the newest indexed
+//! block.
+//!
+//! # Place in the flow
+//!
+//! Services that send transactions go through [`ChainView::flow`]. Services that only need to know
+//! (who holds a title, what time it is) read the index in the store, which [`ChainView::follow`]
+//! keeps in step with the chain.
+//!
+//! # Invariants
+//!
+//! - The governed numbers are those that were in force at the newest indexed block when it was
+//!   indexed.
+//! - An answer waits for no RPC of the chain: [`ChainView::head`] is what was indexed last. On the
+//!   logical clock, whose runs must repeat, [`ChainView::refresh`] indexes up to the newest block
+//!   first.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use openledger_chain::contracts::Addresses;
+use openledger_chain::embedded::EmbeddedChain;
+use openledger_chain::flow::Flow;
+use openledger_chain::indexer::{Indexer, Until};
+use openledger_protocol::{Address, Domain, Params};
+use openledger_store::Store;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::events::StoreSink;
+
+/// How often the index looks for new blocks.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// The newest block that the index holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Its time, Unix seconds.
+    pub(crate) time: u64,
+}
+
+/// A handle to the chain and its index. Clones share both.
+#[derive(Clone)]
+pub struct ChainView {
+    flow: Flow,
+    chain_id: u64,
+    embedded: Option<EmbeddedChain>,
+    clock: Clock,
+    index: Arc<Index>,
+}
+
+struct Index {
+    store: Store,
+    head: RwLock<Head>,
+    governed: RwLock<Arc<Params>>,
+    /// One reader of chain events at a time in this process.
+    reading: Mutex<()>,
+}
+
+impl ChainView {
+    pub(crate) fn new(flow: Flow, chain_id: u64, embedded: Option<EmbeddedChain>, clock: Clock, store: Store) -> Self {
+        let governed = RwLock::new(Arc::new(Params::GENESIS));
+        let index = Arc::new(Index { store, head: RwLock::default(), governed, reading: Mutex::default() });
+        Self { flow, chain_id, embedded, clock, index }
+    }
+
+    /// The contracts, driven by the node's account.
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Where the contracts are.
+    pub(crate) fn at(&self) -> &Addresses {
+        self.flow.addresses()
+    }
+
+    /// The node's account.
+    pub(crate) fn account(&self) -> Address {
+        self.flow.account()
+    }
+
+    /// The EIP-155 chain id.
+    pub(crate) fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// The chain in this process, when there is one.
+    pub fn embedded(&self) -> Option<&EmbeddedChain> {
+        self.embedded.as_ref()
+    }
+
+    /// The EIP-712 domain of one of the contracts.
+    pub(crate) fn domain(&self, contract: Address) -> Domain {
+        Domain { chain_id: self.chain_id, contract }
+    }
+
+    /// The newest block that the index holds.
+    pub(crate) fn head(&self) -> Head {
+        *self.index.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The governed numbers by which answers are credited and split.
+    pub(crate) fn governed(&self) -> Arc<Params> {
+        Arc::clone(&self.index.governed.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Unix seconds for what is signed now.
+    pub(crate) fn signing_time(&self) -> u64 {
+        self.clock.signing_time(self.head().time)
+    }
+
+    /// The newest indexed block; on the logical clock the index is brought up to the chain's head
+    /// first.
+    ///
+    /// # Errors
+    /// As [`ChainView::catch_up`], on the logical clock.
+    pub(crate) async fn refresh(&self) -> Result<Head> {
+        if self.clock.is_logical() { self.catch_up().await } else { Ok(self.head()) }
+    }
+
+    /// Indexes the chain's events up to its head and returns that block.
+    ///
+    /// # Errors
+    /// [`crate::NodeError::Index`], [`crate::NodeError::Rpc`] and [`crate::NodeError::Flow`] when
+    /// chain or store do not answer.
+    pub(crate) async fn catch_up(&self) -> Result<Head> {
+        let _one = self.index.reading.lock().await;
+        let client = self.flow.client();
+        let mut sink = StoreSink { store: self.index.store.clone(), addresses: *self.at() };
+        let local = self.embedded.is_some();
+        let until = if local { Until::Latest } else { Until::Finalized };
+        Indexer::new(client.clone(), *self.at(), 0, until).catch_up(&mut sink).await?;
+        let newest = if local { client.latest().await? } else { client.finalized().await? };
+        let head = newest.map_or_else(Head::default, |block| Head { number: block.number, time: block.timestamp });
+        if head != self.head() {
+            let governed = Arc::new(self.flow.params().current().await?);
+            *self.index.governed.write().unwrap_or_else(PoisonError::into_inner) = governed;
+        }
+        *self.index.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        Ok(head)
+    }
+
+    /// Keeps the index in step with the chain until the task is dropped.
+    pub(crate) async fn follow(self) {
+        loop {
+            tokio::time::sleep(FOLLOW_EVERY).await;
+            if let Err(error) = self.catch_up().await {
+                tracing::warn!(%error, "the chain's events could not be read; trying again");
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Datanets and their versions: titles taken up from the chain, versions published with the owner's signature.
+
+use alloy_primitives::B256;
+use openledger_api::{NewDatanet, VersionPublished};
+use openledger_chain::sender::Mined;
+use openledger_datanet::{REQUIRED_PURPOSES, Title, next_publication, publication};
+use openledger_protocol::{DatanetId, Publication, Purposes, Rights, Signature, word};
+use openledger_store::Store;
+use openledger_store::contributions::{ContributionRow, ContributionState};
+use openledger_store::datanets::{Datanet, DatanetVersion};
+use openledger_store::transact;
+
+use crate::chain_view::ChainView;
+use crate::error::{Blame, NodeError, Result};
+
+/// The datanets that this node has taken up.
+#[derive(Clone)]
+pub struct Datanets {
+    store: Store,
+    chain: ChainView,
+}
+
+/// A version that its owner may sign.
+pub(crate) struct Plan {
+    /// What the owner signs.
+    pub(crate) publication: Publication,
+    /// The row that is kept once it is published.
+    pub(crate) version: DatanetVersion,
+}
+
+impl Datanets {
+    pub(crate) fn new(store: Store, chain: ChainView) -> Self {
+        Self { store, chain }
+    }
+
+    /// Takes up a datanet whose title exists on chain; repeated, it gives the one that is known.
+    ///
+    /// # Errors
+    ///
+    /// `not-found` when there is no such title, `terms-differ` when its terms on chain are others, `rights-too-narrow`,
+    /// `name-taken`.
+    pub async fn take_up(&self, new: &NewDatanet) -> Result<Datanet> {
+        self.chain.catch_up().await?;
+        let on_chain = self.chain.flow().datanets().state(new.id).await?;
+        let owner = self.owner(new.id).await?;
+        if on_chain.terms != new.rights.terms_hash()? {
+            let detail = format!("datanet {} has other terms on chain: {}", new.id, on_chain.terms);
+            return Err(NodeError::refused(Blame::Conflict, "terms-differ", detail));
+        }
+        if !new.rights.purposes.allow(Purposes::of(&REQUIRED_PURPOSES)) {
+            let detail = format!("the terms must allow {:?}", Purposes::of(&REQUIRED_PURPOSES));
+            return Err(NodeError::refused(Blame::Request, "rights-too-narrow", detail));
+        }
+        let datanet = Datanet {
+            id: new.id,
+            name: new.name.clone(),
+            owner,
+            description: new.description.clone(),
+            rights: new.rights.clone(),
+            records: 0,
+            contributions: 0,
+            created: 0,
+        };
+        transact!(self.store, |tx| {
+            if let Some(known) = tx.datanet(datanet.id).await? {
+                return Ok(known);
+            }
+            if let Some(other) = tx.datanet_named(&datanet.name).await? {
+                let detail = format!("`{}` is datanet {} already", datanet.name, other.id);
+                return Err(NodeError::refused(Blame::Conflict, "name-taken", detail));
+            }
+            tx.put_datanet(&datanet).await?;
+            Ok(datanet.clone())
+        })
+    }
+
+    /// Who owns a datanet's title now.
+    async fn owner(&self, id: DatanetId) -> Result<alloy_primitives::Address> {
+        let owner = self.store.owner_at(self.chain.at().datanets, word(id.0), u64::MAX >> 1).await?;
+        owner.ok_or_else(|| NodeError::missing("datanet title", id))
+    }
+
+    /// A datanet with its terms.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub(crate) async fn known(&self, id: DatanetId) -> Result<(Datanet, Rights)> {
+        let datanet = self.store.datanet(id).await?.ok_or_else(|| NodeError::missing("datanet", id))?;
+        let rights = datanet.rights.clone();
+        Ok((datanet, rights))
+    }
+
+    /// A published version.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub(crate) async fn version(&self, id: DatanetId, version: u64) -> Result<DatanetVersion> {
+        let found = self.store.datanet_version(id, version).await?;
+        found.ok_or_else(|| NodeError::missing("datanet version", format!("{id}/{version}")))
+    }
+
+    /// What the owner signs to publish the contributions registered so far, and its digest.
+    ///
+    /// # Errors
+    ///
+    /// `nothing-new` when the newest version holds all of them.
+    pub async fn next_version(&self, id: DatanetId) -> Result<(Publication, B256)> {
+        let publication = self.plan(id).await?.publication;
+        let digest = self.digest(&publication);
+        Ok((publication, digest))
+    }
+
+    /// The next version over the contributions registered so far.
+    ///
+    /// # Errors
+    ///
+    /// `nothing-new`.
+    pub(crate) async fn plan(&self, id: DatanetId) -> Result<Plan> {
+        self.known(id).await?;
+        let rows = self.store.contributions_of(id).await?;
+        let registered: Vec<_> = rows.into_iter().filter(|row| row.state == ContributionState::Registered).collect();
+        let latest = self.store.latest_datanet_version(id).await?;
+        let newest = latest.map(|version| (version.version, version.contributions.len()));
+        let publication = next_publication(id, newest, &titles(&registered)).ok_or_else(|| {
+            let detail = format!("datanet {id} has no contribution that is not published");
+            NodeError::refused(Blame::Conflict, "nothing-new", detail)
+        })?;
+        let contributions = registered.iter().map(|row| row.id).collect();
+        let (version, root) = (publication.expected_version, publication.root);
+        Ok(Plan { publication, version: DatanetVersion { datanet: id, version, root, contributions } })
+    }
+
+    /// The newest version, when `signature` is its owner's for it: a repeat of what was published.
+    pub(crate) async fn already_published(&self, id: DatanetId, signature: &Signature) -> Result<Option<Plan>> {
+        let Some(version) = self.store.latest_datanet_version(id).await? else { return Ok(None) };
+        let rows = self.store.contributions_of(id).await?;
+        let held: Vec<_> = rows.into_iter().filter(|row| version.contributions.contains(&row.id)).collect();
+        let publication = publication(id, version.version, &titles(&held));
+        let plan = Plan { publication, version };
+        Ok(self.verify(&plan, signature).await.is_ok().then_some(plan))
+    }
+
+    /// Checks that `signature` is the owner's for a planned version.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Signature`].
+    pub(crate) async fn verify(&self, plan: &Plan, signature: &Signature) -> Result<()> {
+        let owner = self.known(plan.publication.datanet).await?.0.owner;
+        Ok(signature.verify(self.digest(&plan.publication), owner)?)
+    }
+
+    /// Publishes a planned version on chain; a repeat finds the first transaction.
+    pub(crate) async fn send(&self, plan: &Plan, signature: &Signature) -> Result<Mined> {
+        let key = format!("datanet/{}/publish/{}", plan.publication.datanet, plan.publication.expected_version);
+        let done = self.chain.flow().datanets().publish_signed(&key, &plan.publication, signature).await?;
+        Ok(done.mined)
+    }
+
+    /// Keeps a version that is on chain.
+    pub(crate) async fn keep(&self, plan: &Plan, mined: &Mined) -> Result<VersionPublished> {
+        let version = &plan.version;
+        transact!(self.store, |tx| match tx.datanet_version(version.datanet, version.version).await? {
+            Some(_) => Ok(()),
+            None => tx.put_datanet_version(version).await,
+        })?;
+        self.chain.catch_up().await?;
+        Ok(VersionPublished { version: version.version, root: version.root, tx: mined.hash, block: mined.block })
+    }
+
+    fn digest(&self, publication: &Publication) -> B256 {
+        self.chain.domain(self.chain.at().datanets).digest(publication.struct_hash())
+    }
+}
+
+fn titles(rows: &[ContributionRow]) -> Vec<Title> {
+    rows.iter().map(|row| Title { contribution: row.id, root: row.root, count: row.count }).collect()
+}

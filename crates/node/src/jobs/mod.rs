@@ -1,0 +1,260 @@
+//! Jobs: kinds of work behind one trait, done once by whichever worker takes them.
+//!
+//! # Place in the flow
+//!
+//! A service enqueues an order; a [`worker`] claims it under a lease, runs its kind, and hands in the outcome under the
+//! fencing token. State, progress and log lines are in the store, so that every node shows every job.
+//!
+//! To add a kind: implement [`Work`], add its order, progress and outcome to `api::jobs`, and list it in `node.rs`.
+
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+use openledger_api::{
+    Job, JobEvent, JobEventKind, JobKind, JobProgress, JobResult, JobState, LogLevel, Page, PageQuery,
+};
+use openledger_store::Store;
+use openledger_store::job_events::{self, Level};
+use openledger_store::jobs::{JobFilter, NewJob};
+use openledger_store::transact_locked;
+
+use crate::clock::Clock;
+use crate::error::{Blame, NodeError, Result};
+
+pub(crate) use self::worker::Worker;
+
+/// How often a job may be begun: each crash of its worker takes one.
+const ATTEMPTS_MAX: u32 = 1000;
+/// Most events in one answer.
+const EVENTS_MAX: u32 = 1000;
+
+/// A kind of work.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Which kind it is.
+    fn kind(&self) -> JobKind;
+
+    /// Works on an order to its end; begun again after a crash, it goes on from what it kept.
+    ///
+    /// An error whose blame is [`Blame::Retry`] has the job begun again; any other one gives it up.
+    fn run<'a>(&'a self, order: &'a str, job: &'a JobHandle) -> BoxFuture<'a, Result<JobResult>>;
+}
+
+/// A running job, as its kind sees it.
+#[derive(Clone)]
+pub(crate) struct JobHandle {
+    id: u64,
+    fence: u64,
+    store: Store,
+    clock: Clock,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl JobHandle {
+    /// The job.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether somebody asked for its end, or another worker holds it now.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Reports progress; what cannot be reported now is left out.
+    pub(crate) async fn progress(&self, progress: &JobProgress) {
+        let Ok(text) = serde_json::to_string(progress) else { return };
+        let (id, fence, now) = (self.id, self.fence, self.clock.unix_ms());
+        let done = transact_locked!(self.store, |tx| tx.report(id, fence, &text, now).await);
+        if let Err(error) = done {
+            tracing::debug!(job = id, %error, "progress was not kept");
+        }
+    }
+
+    /// Adds a line to the job's log.
+    pub(crate) async fn log(&self, text: &str) {
+        let (id, fence, now) = (self.id, self.fence, self.clock.unix_ms());
+        let done = transact_locked!(self.store, |tx| tx.job_log(id, fence, Level::Info, text, now).await.map(drop));
+        if let Err(error) = done {
+            tracing::debug!(job = id, %error, "a log line was not kept");
+        }
+    }
+}
+
+/// The queue of jobs.
+#[derive(Clone)]
+pub struct Jobs {
+    store: Store,
+    clock: Clock,
+}
+
+impl Jobs {
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Puts an order in the queue; the same order again gives the same job, unless that failed or was cancelled.
+    pub(crate) async fn enqueue(&self, kind: JobKind, order: String) -> Result<u64> {
+        let new = NewJob {
+            kind: kind_name(kind).into(),
+            key: Some(openledger_protocol::sha256(&order).to_string()),
+            order,
+            not_before: 0,
+            max_attempts: ATTEMPTS_MAX,
+            created: self.clock.unix_ms(),
+        };
+        let (id, _) = transact_locked!(self.store, |tx| tx.enqueue(&new).await)?;
+        Ok(id)
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub async fn get(&self, id: u64) -> Result<Job> {
+        let job = self.store.job(id).await?.ok_or_else(|| NodeError::missing("job", id))?;
+        view(job)
+    }
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `bad-parameter` for a cursor that this list did not give.
+    pub async fn list(&self, state: Option<JobState>, page: &PageQuery) -> Result<Page<Job>> {
+        let before = page.after.as_deref().map(cursor).transpose()?;
+        let filter = JobFilter { kind: None, state: state.map(stored_state) };
+        let limit = page.limit();
+        let rows = self.store.jobs(&filter, before, limit + 1).await?;
+        let jobs = rows.into_iter().map(view).collect::<Result<Vec<_>>>()?;
+        Ok(Page::of(jobs, limit, |job| job.job.to_string()))
+    }
+
+    /// What happened to a job after event number `after`, at most 1,000 events.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub async fn events(&self, id: u64, after: u64) -> Result<Vec<JobEvent>> {
+        self.get(id).await?;
+        let rows = self.store.job_events(id, after, EVENTS_MAX).await?;
+        rows.into_iter().map(event).collect()
+    }
+
+    /// Asks for a job's end; a queued job ends at once, a running one when its kind looks next.
+    ///
+    /// # Errors
+    ///
+    /// `job-ended`.
+    pub async fn cancel(&self, id: u64) -> Result<Job> {
+        if self.get(id).await?.state.is_final() {
+            return Err(NodeError::refused(Blame::Conflict, "job-ended", format!("job {id} has ended")));
+        }
+        let now = self.clock.unix_ms();
+        transact_locked!(self.store, |tx| tx.request_cancel(id, now).await.map(drop))?;
+        self.get(id).await
+    }
+
+    /// Queues a job again that failed or was cancelled.
+    ///
+    /// # Errors
+    ///
+    /// `job-not-ended`.
+    pub async fn retry(&self, id: u64) -> Result<Job> {
+        let state = self.get(id).await?.state;
+        if !matches!(state, JobState::Failed | JobState::Cancelled) {
+            let detail = format!("job {id} is neither failed nor cancelled");
+            return Err(NodeError::refused(Blame::Conflict, "job-not-ended", detail));
+        }
+        let now = self.clock.unix_ms();
+        transact_locked!(self.store, |tx| tx.retry(id, now).await)?;
+        self.get(id).await
+    }
+}
+
+fn cursor(after: &str) -> Result<u64> {
+    after
+        .parse()
+        .map_err(|_| NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list"))
+}
+
+/// The name of a kind in the store.
+pub(crate) fn kind_name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Train => "train",
+    }
+}
+
+fn kind_of(name: &str) -> Result<JobKind> {
+    match name {
+        "train" => Ok(JobKind::Train),
+        other => {
+            let detail = format!("a stored job is of kind `{other}`, which this version does not know");
+            Err(NodeError::refused(Blame::Operator, "unknown-kind", detail))
+        }
+    }
+}
+
+fn state_of(state: openledger_store::jobs::JobState) -> JobState {
+    match state {
+        openledger_store::jobs::JobState::Queued => JobState::Queued,
+        openledger_store::jobs::JobState::Running => JobState::Running,
+        openledger_store::jobs::JobState::Done => JobState::Done,
+        openledger_store::jobs::JobState::Failed => JobState::Failed,
+        openledger_store::jobs::JobState::Cancelled => JobState::Cancelled,
+    }
+}
+
+fn stored_state(state: JobState) -> openledger_store::jobs::JobState {
+    match state {
+        JobState::Queued => openledger_store::jobs::JobState::Queued,
+        JobState::Running => openledger_store::jobs::JobState::Running,
+        JobState::Done => openledger_store::jobs::JobState::Done,
+        JobState::Failed => openledger_store::jobs::JobState::Failed,
+        JobState::Cancelled => openledger_store::jobs::JobState::Cancelled,
+    }
+}
+
+fn view(job: openledger_store::jobs::Job) -> Result<Job> {
+    let progress = job.progress.as_deref().map(serde_json::from_str::<JobProgress>).transpose()?;
+    let result = job.outcome.as_deref().map(serde_json::from_str::<JobResult>).transpose()?;
+    let state = state_of(job.state);
+    Ok(Job {
+        job: job.id,
+        kind: kind_of(&job.kind)?,
+        state,
+        attempts: job.attempts,
+        cause: job.cause,
+        progress,
+        result,
+        created: job.created / 1000,
+        ended: state.is_final().then_some(job.updated / 1000),
+    })
+}
+
+fn event(row: job_events::JobEvent) -> Result<JobEvent> {
+    let level = match row.level {
+        Level::Info => LogLevel::Info,
+        Level::Warn => LogLevel::Warn,
+        Level::Error => LogLevel::Error,
+    };
+    let event = match row.kind {
+        job_events::JobEventKind::State => {
+            let (state, cause) = row
+                .body
+                .split_once('\n')
+                .map_or((row.body.as_str(), None), |(state, cause)| (state, Some(cause.to_owned())));
+            JobEventKind::State { state: state_named(state)?, cause }
+        }
+        job_events::JobEventKind::Progress => JobEventKind::Progress(serde_json::from_str(&row.body)?),
+        job_events::JobEventKind::Log => JobEventKind::Log { level, line: row.body },
+    };
+    Ok(JobEvent { seq: row.seq, job: row.job, time: row.at / 1000, event })
+}
+
+fn state_named(name: &str) -> Result<JobState> {
+    Ok(serde_json::from_value(serde_json::Value::from(name))?)
+}

@@ -1,0 +1,85 @@
+//! Output to a terminal: steps with elapsed time, figures, and colours where standard output is
+//! one.
+
+use std::io::IsTerminal;
+use std::time::Instant;
+
+/// Whether standard error is a terminal and `NO_COLOR` is unset.
+pub(crate) fn colours_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && !no_colour()
+}
+
+/// `NO_COLOR` set to anything but nothing (no-color.org).
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Prints the steps of a long run to standard output.
+pub(crate) struct Console {
+    started: Instant,
+    colours: bool,
+}
+
+impl Console {
+    /// A console whose clock starts now.
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), colours: std::io::stdout().is_terminal() && !no_colour() }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn elapsed_s(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Begins a step.
+    pub(crate) fn step(&self, title: &str) {
+        println!("\n{} {}", self.paint("2", &format!("[{:7.1} s]", self.elapsed_s())), self.paint("1;36", title));
+    }
+
+    /// A line of the step: a name and its value.
+    pub(crate) fn figure(&self, name: &str, value: impl std::fmt::Display) {
+        println!("  {:<22} {value}", name);
+    }
+
+    /// A line without a name.
+    pub(crate) fn line(&self, text: impl std::fmt::Display) {
+        println!("  {text}");
+    }
+
+    /// A line for a check that passed.
+    pub(crate) fn good(&self, text: impl std::fmt::Display) {
+        println!("  {} {text}", self.paint("32", "ok"));
+    }
+
+    /// A line for a check that failed.
+    pub(crate) fn bad(&self, text: impl std::fmt::Display) {
+        println!("  {} {text}", self.paint("31", "FAULT"));
+    }
+}
+
+/// The beginning of a text in one line, at most `chars` characters.
+pub(crate) fn short(text: &str, chars: usize) -> String {
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = openledger_datanet::printable(&flat);
+    if flat.chars().count() <= chars {
+        return flat;
+    }
+    let mut cut: String = flat.chars().take(chars.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_characters() {
+        assert_eq!(short("a\n  b", 10), "a b");
+        assert_eq!(short("äöüß-more", 5), "äöüß…");
+    }
+}

@@ -1,0 +1,67 @@
+//! Contributors' handles and the accounts they are paid to.
+
+use crate::db::{Reads, Tx};
+use crate::error::Result;
+use crate::ids::Address;
+use crate::sql::values;
+
+impl Reads {
+    /// The account of a handle.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Malformed`].
+    pub async fn handle(&self, name: &str) -> Result<Option<Address>> {
+        self.one("SELECT address FROM handles WHERE name = ?", values![name], |row| row.get(0)).await
+    }
+
+    /// All handles with their accounts, by the handles' bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::handle`].
+    pub async fn handles(&self) -> Result<Vec<(String, Address)>> {
+        let sql = "SELECT name, address FROM handles";
+        let mut handles: Vec<(String, Address)> =
+            self.list(sql, values![], |row| Ok((row.get(0)?, row.get(1)?))).await?;
+        // Engines differ in how they order text.
+        handles.sort();
+        Ok(handles)
+    }
+}
+
+impl Reads {
+    /// Handles with their accounts by the handles' bytes, at most `limit` of those after `after`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::handle`].
+    pub async fn handles_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<(String, Address)>> {
+        // Engines differ in how they order text, so it is ordered and compared as bytes.
+        let after = after.unwrap_or_default().as_bytes().to_vec();
+        let sql = "SELECT name, address FROM handles WHERE key > ? ORDER BY key LIMIT ?";
+        self.list(sql, values![after, limit], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
+    /// The first handle, by its bytes, of an account.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::handle`].
+    pub async fn handle_of(&self, account: Address) -> Result<Option<String>> {
+        let sql = "SELECT name FROM handles WHERE address = ? ORDER BY key LIMIT 1";
+        self.one(sql, values![account], |row| row.get(0)).await
+    }
+}
+
+impl Tx {
+    /// Keeps the account of a handle.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Exists`] when the handle has one.
+    pub async fn put_handle(&mut self, name: &str, address: Address) -> Result<()> {
+        let key = name.as_bytes().to_vec();
+        self.insert_all("handles (name, address, key)", vec![values![name, address, key]]).await
+    }
+}
