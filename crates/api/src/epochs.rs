@@ -44,7 +44,7 @@ pub struct EpochView {
 /// An epoch's header: the fields, the words that are hashed, and their hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EpochExport {
-    /// `openledger/epoch/v1`.
+    /// `openledger/epoch/v2`.
     pub format: String,
     /// Chain and `Payouts` contract.
     pub domain: Domain,
@@ -54,8 +54,6 @@ pub struct EpochExport {
     pub words: Vec<B256>,
     /// keccak-256 over the words; compare it with that of the proposal on chain.
     pub hash: B256,
-    /// The state of the epoch on this node.
-    pub state: EpochState,
 }
 
 /// One transaction of an epoch's settlement.

@@ -97,7 +97,7 @@ impl Epochs {
         let row = self.row(number).await?;
         let ExportedEpoch { format, domain, header, words, hash } =
             ExportedEpoch::new(self.header(&row)?, self.domain());
-        Ok(EpochExport { format, domain, header, words, hash, state: api_state(row.state) })
+        Ok(EpochExport { format, domain, header, words, hash })
     }
 
     /// What an epoch is closed from.

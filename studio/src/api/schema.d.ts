@@ -2545,7 +2545,7 @@ export interface components {
         };
         /** @description A settled epoch. */
         EpochSettled: {
-            /** @description `openledger/epoch/v1`. */
+            /** @description `openledger/epoch/v2`. */
             format: string;
             /** @description Chain and `Payouts` contract. */
             domain: components["schemas"]["Domain"];
@@ -2555,8 +2555,6 @@ export interface components {
             words: components["schemas"]["Hash"][];
             /** @description keccak-256 over the words; compare it with that of the proposal on chain. */
             hash: components["schemas"]["Hash"];
-            /** @description The state of the epoch on this node. */
-            state: components["schemas"]["EpochState"];
             /** @description The transactions that this call sent or found. */
             steps: components["schemas"]["SettlementStep"][];
         };
@@ -2619,7 +2617,7 @@ export interface components {
         };
         /** @description An epoch's header: the fields, the words that are hashed, and their hash. */
         EpochExport: {
-            /** @description `openledger/epoch/v1`. */
+            /** @description `openledger/epoch/v2`. */
             format: string;
             /** @description Chain and `Payouts` contract. */
             domain: components["schemas"]["Domain"];
@@ -2629,8 +2627,6 @@ export interface components {
             words: components["schemas"]["Hash"][];
             /** @description keccak-256 over the words; compare it with that of the proposal on chain. */
             hash: components["schemas"]["Hash"];
-            /** @description The state of the epoch on this node. */
-            state: components["schemas"]["EpochState"];
         };
         /** @description One page of a list. */
         PayoutViewPage: {

@@ -12,7 +12,7 @@ use openledger_api::{Handle, Network, NewHandles};
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_protocol::{AdapterHash, Address, Amount, Domain, Key};
+use openledger_protocol::{Address, Amount, BlobHash, Domain, Key};
 use serde::Serialize;
 
 use super::keeper::Keeper;
@@ -72,10 +72,10 @@ impl Driver {
         self.keeper.base()
     }
 
-    /// Where the node keeps a model's adapter.
-    pub(crate) fn adapter_folder(&self, adapter: AdapterHash) -> PathBuf {
+    /// The node's local copy of a trained artifact's adapter.
+    pub(crate) fn adapter_folder(&self, artifact: BlobHash) -> PathBuf {
         let data = self.keeper.token_file().parent().map(PathBuf::from).unwrap_or_default();
-        data.join("models").join(adapter.to_string()).join("adapter")
+        data.join("artifacts/folders").join(hex::encode(artifact.0)).join("adapter")
     }
 
     /// A file below the demonstration's folder, its own folders made.

@@ -124,7 +124,7 @@ async fn stranger(
     console.line(format!(
         "  … --reexecute --base {} --adapter {} --records {}",
         driver.base_folder().display(),
-        driver.adapter_folder(receipt.completion.adapter).display(),
+        driver.adapter_folder(model.artifact).display(),
         records.display()
     ));
     if args.exit {

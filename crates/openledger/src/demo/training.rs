@@ -8,7 +8,7 @@ use openledger_api::{
 };
 use openledger_chain::flow::NewModel;
 use openledger_factory::Recipe;
-use openledger_protocol::{Address, Amount, Mix, ModelId};
+use openledger_protocol::{Address, Amount, BlobHash, Mix, ModelId};
 
 use super::args::DemoArgs;
 use super::datanets::Published;
@@ -35,6 +35,8 @@ pub(crate) struct Offered {
     pub(crate) id: ModelId,
     /// The share of records that was held out.
     pub(crate) holdout: f64,
+    /// The blob of the folder that training kept.
+    pub(crate) artifact: BlobHash,
 }
 
 /// As many records as an adapter can learn by heart within a demonstration.
@@ -54,7 +56,7 @@ pub(crate) async fn train_and_offer(
     let (job, trained) = train(driver, &name, &recipe, datanets).await?;
     summary.model(trained.adapter.0, trained.manifest_hash, trained.held_out_loss);
     let id = offer(driver, &name, job, &trained).await?;
-    Ok(Offered { name, id, holdout: recipe.holdout })
+    Ok(Offered { name, id, holdout: recipe.holdout, artifact: trained.artifact })
 }
 
 /// A few hundred records are learned by heart, so that answers quote them and the receipt has

@@ -276,6 +276,16 @@ async fn scene(world: World, sold: &str) -> Scene {
         let answer = world.ask(&payer, QUESTION, json!({})).await.done();
         bundles.push(serde_json::from_value(world.bundle(&answer).await).unwrap());
     }
+    // What the node answered to others since the last epoch belongs to this one as well.
+    let listed = world.get("/api/v1/receipts?limit=100").await.done();
+    for card in listed["items"].as_array().unwrap().iter().filter(|card| card["epoch"] != 1) {
+        let id = card["id"].as_str().unwrap();
+        let bundle: ReceiptBundle =
+            serde_json::from_value(world.get(&format!("/api/v1/receipts/{id}/bundle")).await.done()).unwrap();
+        if bundles.iter().all(|known: &ReceiptBundle| known.signed.receipt.id() != bundle.signed.receipt.id()) {
+            bundles.push(bundle);
+        }
+    }
     let faucet = world.flow("faucet").await;
     let enough = Amount::open(100).unwrap();
     faucet.token().wrap("fund/wrap", enough).await.unwrap();
@@ -407,6 +417,10 @@ async fn honest_end(scene: Scene, refuted: BTreeMap<&'static str, Refuted>, tota
     scene.propose(&node, "honest", &scene.honest).await;
     let body = scene.honest.body();
     let honest = world.post("/api/v1/epochs/pending/watch", &body).await.done();
+    let names = |found: &Value| {
+        found["refutations"].as_array().map(|all| all.iter().map(|one| one["what"].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(honest["verdict"], "agrees", "{:?}", names(&honest));
     let challenge_of_honest = world.post("/api/v1/epochs/pending/challenge", &body).await.done();
     let mut other = scene.honest.clone();
     other.leaves.payouts.pop();
