@@ -16,7 +16,7 @@ use openledger_protocol::{
 
 /// The lines of an answer that cost one OPEN: its spans are of one record, its training of two.
 pub(crate) fn lines() -> Result<Vec<Entry>, Box<dyn Error>> {
-    let [salt, yeast] = [1, 2].map(|byte| ContributionId(B256::repeat_byte(byte).into()));
+    let [salt, yeast] = [1, 2].map(|byte| ContributionId(B256::repeat_byte(byte)));
     let record = |contribution| RecordRef { contribution, index: 0 };
     let score = |layer, of, score| Score { layer, datanet: DatanetId(1), record: record(of), score };
     let credits = Credits {

@@ -111,7 +111,7 @@ fn operation(route: &Route, requests: &mut SchemaGenerator, responses: &mut Sche
     }
     if let Some(body) = &route.body {
         // Markers keep the types of requests apart until they are merged.
-        let schema = body.schema.map_or_else(|| bytes(), |schema| input(schema(requests)));
+        let schema = body.schema.map_or_else(bytes, |schema| input(schema(requests)));
         operation["requestBody"] =
             json!({ "required": body.required, "content": { body.media: { "schema": schema } } });
     }

@@ -83,7 +83,7 @@ impl Auditing {
         self.closed_epochs(&mut run).await?;
         self.open_receipts(&mut run).await?;
         self.index(&mut run).await?;
-        let mark = run.mark.clone();
+        let mark = run.mark;
         if run.ok() {
             transact!(self.store, |tx| tx.put_audit_mark(&mark).await)?;
         }

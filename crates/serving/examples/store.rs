@@ -5,6 +5,7 @@
 //! base with random weights and REGISTERED adapters (10,000) in DIR once: the first LARGE (1,000)
 //! of rank 8 on all seven maps, the others of rank 1 on the queries. It needs about 15 MB of disk
 //! for each large one. Figures are for one process, with no HTTP around.
+#![allow(clippy::print_stdout)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -72,10 +72,9 @@ fn paths_that_documents_and_comments_name_exist() {
         for (line, name) in quoted(&text) {
             let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
             let known = |names: &[&str]| names.iter().any(|prefix| name.starts_with(prefix));
-            if plain && folders.iter().any(|folder| name.starts_with(folder)) && !known(MADE) && !known(PLANNED) {
-                if !root().join(name).exists() {
-                    faults.push(format!("{}:{line}: {name}", shown(&path)));
-                }
+            let ours = plain && folders.iter().any(|folder| name.starts_with(folder));
+            if ours && !known(MADE) && !known(PLANNED) && !root().join(name).exists() {
+                faults.push(format!("{}:{line}: {name}", shown(&path)));
             }
         }
     }

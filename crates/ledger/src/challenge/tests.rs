@@ -307,7 +307,7 @@ fn a_filed_credit_note_that_came_late_or_is_of_another_receipt_is_refuted() {
     for wrong in
         [CreditNote { time: 104, ..note.clone() }, CreditNote { receipt: receipt(1).signed.receipt.id(), ..note }]
     {
-        let (mut published, mut known) = watched(&[filed.clone()]);
+        let (mut published, mut known) = watched(std::slice::from_ref(&filed));
         published.receipts[0].as_mut().unwrap().note_hash = wrong.struct_hash();
         known.notes = vec![wrong.sign(DOMAIN, &Key::demo(1, "anybody"))];
         let examined = examine(&proposed(published), &known).unwrap();

@@ -160,7 +160,7 @@ fn a_claim_leads_to_the_payout_root() {
 fn a_deferred_receipt_pays_by_its_note_or_else_by_training_weights() {
     let paid = |bundle| {
         let closed = sample::closing(&bundle);
-        let epoch = close_epoch(sample::span_of(1), &[closed.clone()], &[], sample::domain()).unwrap();
+        let epoch = close_epoch(sample::span_of(1), std::slice::from_ref(&closed), &[], sample::domain()).unwrap();
         assert_eq!(epoch.receipt_leaves[0].note_hash != word(0u8), closed.note.is_some());
         (closed.entries, closed.note.is_some())
     };

@@ -83,6 +83,7 @@ pub struct Ask {
 }
 
 /// Where an answer comes from.
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Begin {
     /// It was given before, under the same key.
     Replayed(Box<ReceiptBundle>),

@@ -239,7 +239,7 @@ impl Training {
             held_out_loss: manifest.held_out_loss.into(),
             held_out_records: trained.held_out.as_ref().map_or(0, |held_out| held_out.records.len() as u64),
             records: manifest.records.into(),
-            tokens: trained.trained_tokens.iter().copied().map(u64::from).sum(),
+            tokens: trained.trained_tokens.iter().sum(),
             steps: trained.losses.len() as u64,
             first_loss_micro: trained.losses.first().copied(),
             last_loss_micro: trained.losses.last().copied(),
