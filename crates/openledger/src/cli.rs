@@ -84,8 +84,8 @@ impl Verb {
     /// Runs the verb.
     pub(crate) async fn run(self) -> Result<()> {
         match self {
-            Self::Node(args) => node::run(args).await,
-            Self::Dev(args) => node::dev(args).await,
+            Self::Node(args) => Box::pin(node::run(args)).await,
+            Self::Dev(args) => Box::pin(node::dev(args)).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Ask(args) => ask::run(args).await,
             Self::Receipt(verb) => receipt::run(verb).await,

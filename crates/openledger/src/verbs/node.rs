@@ -135,7 +135,7 @@ pub(crate) struct DevArgs {
 /// Runs a node until a signal stops it.
 pub(crate) async fn run(args: NodeArgs) -> Result<()> {
     let (until_stdin_ends, origins) = (args.until_stdin_ends, args.origins.origins()?);
-    serve(config(args).await?, origins, until_stdin_ends).await
+    Box::pin(serve(config(args).await?, origins, until_stdin_ends)).await
 }
 
 /// Runs a local network with funded accounts.
@@ -168,7 +168,7 @@ pub(crate) async fn dev(args: DevArgs) -> Result<()> {
     println!("local network {}: every account is derived from seed {seed} and worth nothing elsewhere", args.listen);
     println!("  faucet {} holds {SEEDED} OPEN", Key::demo(seed, "faucet").address());
     println!("  operator's token: {}", config.token_file().display());
-    serve(config, origins, false).await
+    Box::pin(serve(config, origins, false)).await
 }
 
 async fn serve(config: Config, origins: Origins, until_stdin_ends: bool) -> Result<()> {
@@ -180,8 +180,8 @@ async fn serve(config: Config, origins: Origins, until_stdin_ends: bool) -> Resu
         };
         CliError::refused(exit, crate::error::with_causes(&error))
     };
-    let node = Node::open(config).await.map_err(failed)?;
-    openledger_gateway::serve_node(node, origins, asked_to_stop(until_stdin_ends)).await.map_err(failed)
+    let node = Box::pin(Node::open(config)).await.map_err(failed)?;
+    Box::pin(openledger_gateway::serve_node(node, origins, asked_to_stop(until_stdin_ends))).await.map_err(failed)
 }
 
 /// Ends on Ctrl-C, on SIGTERM, and at the end of standard input with `--until-stdin-ends`.

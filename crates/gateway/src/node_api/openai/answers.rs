@@ -34,7 +34,7 @@ pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) ->
     let mut response = if question.stream {
         stream(Shared::clone(node), question, viewer, begun)
     } else {
-        whole(node, &question, &viewer, begun).await?
+        Box::pin(whole(node, &question, &viewer, begun)).await?
     };
     describe(&mut response, &adapter, &ignored);
     set(&mut response, REPLAYED, if replayed { "true" } else { "" });
@@ -153,7 +153,7 @@ fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Res
     let (send, receive) = mpsc::channel::<String>(64);
     tokio::spawn(async move {
         let chunks = chunks(&node, &question);
-        if let Err(Refusal { error, .. }) = write(&node, &question, &viewer, begun, &*chunks, &send).await {
+        if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &send)).await {
             let _ = send.send(chunks.error(&error)).await;
         }
     });

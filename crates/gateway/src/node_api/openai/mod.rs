@@ -68,7 +68,7 @@ async fn chat(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let question = Question::chat(&node, &viewer, &headers, &body).await?;
-    answers::answer(&node, question, viewer).await
+    Box::pin(answers::answer(&node, question, viewer)).await
 }
 
 async fn completions(
@@ -78,7 +78,7 @@ async fn completions(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let question = Question::text(&node, &viewer, &headers, &body).await?;
-    answers::answer(&node, question, viewer).await
+    Box::pin(answers::answer(&node, question, viewer)).await
 }
 
 fn entry(view: ModelView) -> ModelEntry {
