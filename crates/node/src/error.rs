@@ -176,6 +176,8 @@ impl NodeError {
             Self::Signature(_) => Blame::Permission,
             Self::Canonical(_) => Blame::Request,
             Self::Store(error) if error.is_retryable() => Blame::Retry,
+            // Ids and cursors of a request; the node's own numbers are counted from rows and fit.
+            Self::Store(openledger_store::Error::TooLarge { .. }) => Blame::Request,
             Self::Send(error) if error.is_transient() => Blame::Retry,
             Self::Rpc(_) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
@@ -191,6 +193,7 @@ impl NodeError {
         match self {
             Self::Refused { code, .. } => code,
             Self::Malformed { .. } => "malformed-file",
+            Self::Store(openledger_store::Error::TooLarge { .. }) => "bad-parameter",
             Self::Signature(_) => "bad-signature",
             Self::Canonical(_) => "not-canonical",
             _ => match self.blame() {

@@ -171,7 +171,7 @@ impl Node {
             base: Arc::clone(&base),
             models: models.clone(),
             deposits: deposits.clone(),
-            keys,
+            keys: keys.clone(),
             platform: config.platform,
             clock: clock.clone(),
             requests: requests.clone(),
@@ -202,6 +202,7 @@ impl Node {
             records,
             epochs: epochs.clone(),
             base: Arc::clone(&base),
+            keys,
             platform: config.platform,
             numeric_mode,
         });

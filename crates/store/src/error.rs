@@ -97,7 +97,7 @@ pub enum Error {
         id: String,
     },
     /// A number does not fit a column (2⁶³ − 1); the value is wrong.
-    #[error("{value} does not fit into a database integer")]
+    #[error("{value} is above 9223372036854775807, the largest number that is stored")]
     TooLarge {
         /// The number given.
         value: u64,

@@ -26,6 +26,7 @@ use crate::chain_view::ChainView;
 use crate::epochs::{Epochs, api_state};
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::{Handles, Names};
+use crate::keys::NodeKeys;
 use crate::models::{Models, Offered};
 use crate::records::Records;
 
@@ -44,6 +45,7 @@ pub struct Reading {
     records: Records,
     epochs: Epochs,
     base: Arc<Base>,
+    keys: NodeKeys,
     platform: crate::config::PlatformAccounts,
     numeric_mode: String,
 }
@@ -57,14 +59,15 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) epochs: Epochs,
     pub(crate) base: Arc<Base>,
+    pub(crate) keys: NodeKeys,
     pub(crate) platform: crate::config::PlatformAccounts,
     pub(crate) numeric_mode: String,
 }
 
 impl Reading {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, chain, handles, models, records, epochs, base, platform, numeric_mode } = parts;
-        Self { store, chain, handles, models, records, epochs, base, platform, numeric_mode }
+        let Parts { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode } = parts;
+        Self { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode }
     }
 
     /// The network, and the node's place in it.
