@@ -219,7 +219,8 @@ fn string() -> Value {
 ///
 /// A stream in OpenAI's form ends with `[DONE]` or with an error instead.
 fn event(schema: &Value, form: Errors) -> Value {
-    let data = |schema: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });
+    let data =
+        |schema: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });
     let data = match form {
         Errors::Problem => data(schema),
         Errors::OpenAi => {

@@ -34,7 +34,7 @@ mod name;
 pub mod near;
 mod terms;
 
-pub use batch::{Batch, batches};
+pub use batch::{RecordBatch, batches};
 pub use commit::{
     ChunkProof, PrepareError, PreparedContribution, PreparedRecord, Registering, Salting, SpanError, Title,
     chunk_proofs, contribution_proof, next_publication, prepare, publication, record_proof, record_salt, version_root,
