@@ -13,6 +13,18 @@ use openledger_store::transact;
 use crate::chain_view::ChainView;
 use crate::error::{Blame, NodeError, Result};
 
+/// The longest description of a datanet, in bytes.
+const DESCRIPTION_MAX: usize = 4_000;
+
+/// The name of a datanet or model in the spelling in which names are kept and compared.
+///
+/// # Errors
+/// `bad-name`.
+pub(crate) fn checked_name(name: &str) -> Result<String> {
+    openledger_datanet::title_name(name)
+        .map_err(|reason| NodeError::refused(Blame::Request, "bad-name", reason.to_string()))
+}
+
 /// The datanets that this node has taken up.
 #[derive(Clone)]
 pub struct Datanets {
@@ -38,8 +50,13 @@ impl Datanets {
     /// # Errors
     ///
     /// `not-found` when there is no such title, `terms-differ` when its terms on chain are others, `rights-too-narrow`,
-    /// `name-taken`.
+    /// `name-taken`, `bad-name`, `bad-description`.
     pub async fn take_up(&self, new: &NewDatanet) -> Result<Datanet> {
+        let name = checked_name(&new.name)?;
+        if new.description.len() > DESCRIPTION_MAX {
+            let detail = format!("a datanet's description has at most {DESCRIPTION_MAX} bytes");
+            return Err(NodeError::refused(Blame::Request, "bad-description", detail));
+        }
         self.chain.catch_up().await?;
         let on_chain = self.chain.flow().datanets().state(new.id).await?;
         let owner = self.owner(new.id).await?;
@@ -53,7 +70,7 @@ impl Datanets {
         }
         let datanet = Datanet {
             id: new.id,
-            name: new.name.clone(),
+            name,
             owner,
             description: new.description.clone(),
             rights: new.rights.clone(),

@@ -13,6 +13,7 @@ use openledger_attribution::evidence::{ClusterPlace, TrainedRecord, attributor};
 use openledger_attribution::influence::Cache;
 use openledger_attribution::spans::SpanIndex;
 use openledger_datanet::near::{Clusters, Placement};
+use openledger_datanet::one_spelling;
 use openledger_engine::Lora;
 use openledger_ledger::SplitRule;
 use openledger_protocol::{Address, Manifest, ModelId, PriceList};
@@ -25,6 +26,7 @@ use tokio::sync::RwLock;
 
 use crate::base::Base;
 use crate::chain_view::ChainView;
+use crate::datanets::checked_name;
 use crate::error::{Blame, NodeError, Result};
 use crate::jobs::Jobs;
 
@@ -102,9 +104,10 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another
+    /// `bad-name`, `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another
     /// adapter or manifest.
     pub(crate) async fn plan(&self, id: ModelId, name: &str, job: u64) -> Result<ModelRow> {
+        let name = checked_name(name)?;
         let Some(JobResult::Train(trained)) = self.jobs.get(job).await?.result else {
             return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
         };
@@ -121,7 +124,7 @@ impl Models {
         let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
         Ok(ModelRow {
             id,
-            name: name.to_owned(),
+            name,
             base: self.base.hash,
             adapter: Some(trained.adapter),
             manifest: self.store.blobs().put(manifest).await?,
@@ -185,7 +188,8 @@ impl Models {
     ///
     /// `not-found`: the base never answers in its place.
     pub(crate) async fn named(&self, name: &str) -> Result<Arc<Offered>> {
-        let found = self.loaded.read().await.values().find(|model| model.name == name).cloned();
+        let name = &one_spelling(name);
+        let found = self.loaded.read().await.values().find(|model| model.name == *name).cloned();
         match found {
             Some(model) => Ok(model),
             // Another node on the same database may have put it on offer.

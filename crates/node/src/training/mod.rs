@@ -28,7 +28,7 @@ use openledger_store::records::RecordRow;
 use self::progress::Reporter;
 use crate::base::Base;
 use crate::chain_view::ChainView;
-use crate::datanets::Datanets;
+use crate::datanets::{Datanets, checked_name};
 use crate::error::{Blame, NodeError, Result};
 use crate::files::create_folder;
 use crate::grants::Grants;
@@ -39,8 +39,6 @@ use crate::records::Records;
 const SAVE_EVERY: u64 = 8;
 /// Datanet versions in one order.
 const DATANETS_MAX: usize = 64;
-/// Longest name of a model, in bytes.
-const NAME_MAX: usize = 200;
 
 /// Trains adapters.
 #[derive(Clone)]
@@ -121,10 +119,7 @@ impl Training {
     /// without a live grant for one.
     pub(crate) async fn check(&self, order: &TrainOrder) -> Result<()> {
         recipe_of(order)?;
-        if order.name.trim().is_empty() || order.name.len() > NAME_MAX {
-            let detail = format!("a model's name has 1 to {NAME_MAX} bytes");
-            return Err(NodeError::refused(Blame::Request, "bad-name", detail));
-        }
+        checked_name(&order.name)?;
         if order.datanets.is_empty() || order.datanets.len() > DATANETS_MAX {
             let detail = format!("name between one and {DATANETS_MAX} datanet versions to train on");
             return Err(NodeError::refused(Blame::Request, "no-data", detail));
