@@ -154,6 +154,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("not-trained", 409, "The job has no adapter", "Wait until the job is done."),
     kind("job-ended", 409, "The job has ended", "Retry it, or order another job."),
     kind("job-not-ended", 409, "The job has not ended", "Wait until it ends, or cancel it."),
+    kind("job-replaced", 409, "Another job has its order", "Read that job instead."),
     kind("other-weights", 409, "The title is of another adapter", "Register the adapter's own title."),
     kind("key-reused", 409, "The idempotency key was used for another request", "Use another key."),
     kind("no-receipts", 409, "The epoch has no receipts", "Settle once there are receipts."),

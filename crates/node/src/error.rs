@@ -1,5 +1,8 @@
 //! The node's errors, sorted once: whose fault it is gives HTTP status, problem code and exit status alike.
 
+use openledger_chain::contracts::DeployError;
+use openledger_chain::flow::FlowError;
+use openledger_chain::indexer::IndexError;
 use openledger_protocol::{AmountError, CanonicalError, SignatureError};
 
 /// Who can do something about an error.
@@ -77,7 +80,7 @@ pub enum NodeError {
     Store(#[from] openledger_store::Error),
     /// A chain call.
     #[error(transparent)]
-    Flow(#[from] openledger_chain::flow::FlowError),
+    Flow(#[from] FlowError),
     /// A chain transaction.
     #[error(transparent)]
     Send(#[from] openledger_chain::sender::SendError),
@@ -89,10 +92,10 @@ pub enum NodeError {
     Chain(#[from] openledger_chain::embedded::EmbeddedError),
     /// Deployment of the contracts.
     #[error(transparent)]
-    Deploy(#[from] openledger_chain::contracts::DeployError),
+    Deploy(#[from] DeployError),
     /// Reading the chain's events.
     #[error(transparent)]
-    Index(#[from] openledger_chain::indexer::IndexError),
+    Index(#[from] IndexError),
     /// A signature.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -178,8 +181,20 @@ impl NodeError {
             Self::Store(error) if error.is_retryable() => Blame::Retry,
             // Ids and cursors of a request; the node's own numbers are counted from rows and fit.
             Self::Store(openledger_store::Error::TooLarge { .. }) => Blame::Request,
-            Self::Send(error) if error.is_transient() => Blame::Retry,
-            Self::Rpc(_) => Blame::Retry,
+            Self::Send(error) | Self::Flow(FlowError::Send(error)) | Self::Deploy(DeployError::Send(error))
+                if error.is_transient() =>
+            {
+                Blame::Retry
+            }
+            Self::Rpc(error)
+            | Self::Flow(FlowError::Rpc(error))
+            | Self::Deploy(DeployError::Rpc(error))
+            | Self::Index(IndexError::Rpc(error))
+                if error.is_transient() =>
+            {
+                Blame::Retry
+            }
+            Self::Index(IndexError::Sink(_)) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
             Self::Serve(error) if error.blame() == openledger_serving::Blame::Caller => Blame::Request,
             Self::Serve(error) if error.blame() == openledger_serving::Blame::Retry => Blame::Retry,

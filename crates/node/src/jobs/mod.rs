@@ -105,8 +105,13 @@ impl Jobs {
             max_attempts: ATTEMPTS_MAX,
             created: self.clock.unix_ms(),
         };
-        let (id, _) = transact_locked!(self.store, |tx| tx.enqueue(&new).await)?;
-        Ok(id)
+        let add = async || transact_locked!(self.store, |tx| tx.enqueue(&new).await);
+        let added = match add().await {
+            // The same order was added at the same moment: now it is found.
+            Err(openledger_store::Error::Exists { .. }) => add().await,
+            added => added,
+        };
+        Ok(added?.0)
     }
 
     /// A job.
@@ -162,7 +167,7 @@ impl Jobs {
     ///
     /// # Errors
     ///
-    /// `job-not-ended`.
+    /// `job-not-ended`; `job-replaced` when the same order was given again meanwhile.
     pub async fn retry(&self, id: u64) -> Result<Job> {
         let state = self.get(id).await?.state;
         if !matches!(state, JobState::Failed | JobState::Cancelled) {
@@ -170,7 +175,13 @@ impl Jobs {
             return Err(NodeError::refused(Blame::Conflict, "job-not-ended", detail));
         }
         let now = self.clock.unix_ms();
-        transact_locked!(self.store, |tx| tx.retry(id, now).await)?;
+        match transact_locked!(self.store, |tx| tx.retry(id, now).await) {
+            Err(openledger_store::Error::Exists { .. }) => {
+                let detail = format!("a job of the same order as {id} is queued, runs or is done");
+                Err(NodeError::refused(Blame::Conflict, "job-replaced", detail))
+            }
+            done => Ok(done?),
+        }?;
         self.get(id).await
     }
 }
@@ -243,18 +254,11 @@ fn event(row: job_events::JobEvent) -> Result<JobEvent> {
     };
     let event = match row.kind {
         job_events::JobEventKind::State => {
-            let (state, cause) = row
-                .body
-                .split_once('\n')
-                .map_or((row.body.as_str(), None), |(state, cause)| (state, Some(cause.to_owned())));
-            JobEventKind::State { state: state_named(state)?, cause }
+            let (state, cause) = row.state()?;
+            JobEventKind::State { state: state_of(state), cause: cause.map(str::to_owned) }
         }
         job_events::JobEventKind::Progress => JobEventKind::Progress(serde_json::from_str(&row.body)?),
         job_events::JobEventKind::Log => JobEventKind::Log { level, line: row.body },
     };
     Ok(JobEvent { seq: row.seq, job: row.job, time: row.at / 1000, event })
-}
-
-fn state_named(name: &str) -> Result<JobState> {
-    Ok(serde_json::from_value(serde_json::Value::from(name))?)
 }
