@@ -43,8 +43,8 @@ pub use dedup::{Dedup, Earlier};
 pub use grant::{GrantError, GrantUse, check_grant};
 pub use import::{
     BadLine, Content, ImportError, Importer, Limits, Parsed, ParsedRecord, PlainError, PlainReader, PlainRecord,
-    Policy, Problem, ProblemReason, Refusal, RefusalReason, handle, title_name, parse_jsonl, parse_jsonl_under, parse_plain,
-    print_jsonl,
+    Policy, Problem, ProblemReason, Refusal, RefusalReason, handle, parse_jsonl, parse_jsonl_under, parse_plain,
+    print_jsonl, title_name,
 };
 pub use name::{one_spelling, printable};
 pub use terms::{Blocking, Meet, REQUIRED_PURPOSES, RightsError, blocking, datanet_allows, meet};

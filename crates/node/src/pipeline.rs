@@ -128,8 +128,12 @@ impl Work for TrainAdapter {
             let ledger = training.ledger(&material, &trained).await?;
             job.log("building the evidence of attribution").await;
             let (manifest, artifact) = training.keep(&order, Arc::clone(&trained), &material, ledger).await?;
-            training.outcome(job, &trained, (&manifest, artifact), rate)
+            Training::outcome(&trained, (&manifest, artifact), rate)
         })
+    }
+
+    fn ended(&self, job: u64) {
+        self.0.remove_checkpoint(job);
     }
 }
 

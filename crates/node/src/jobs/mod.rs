@@ -40,6 +40,9 @@ pub(crate) trait Work: Send + Sync + 'static {
     ///
     /// An error whose blame is [`Blame::Retry`] has the job begun again; any other one gives it up.
     fn run<'a>(&'a self, order: &'a str, job: &'a JobHandle) -> BoxFuture<'a, Result<JobResult>>;
+
+    /// Removes what was kept to go on from, once the job's end is in the store.
+    fn ended(&self, _job: u64) {}
 }
 
 /// A running job, as its kind sees it.

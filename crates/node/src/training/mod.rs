@@ -219,10 +219,8 @@ impl Training {
         }
     }
 
-    /// The outcome of a job, once adapter and manifest are kept; its checkpoint is no longer needed.
+    /// The outcome of a job, once adapter and manifest are kept.
     pub(crate) fn outcome(
-        &self,
-        job: &JobHandle,
         trained: &Trained,
         (manifest, artifact): (&Manifest, openledger_protocol::BlobHash),
         tokens_per_s: u64,
@@ -240,8 +238,17 @@ impl Training {
             last_loss_micro: trained.losses.last().copied(),
             tokens_per_s,
         };
-        std::fs::remove_file(self.checkpoint(job.id())).ok();
         Ok(JobResult::Train(result))
+    }
+
+    /// Removes the checkpoint of a job that has ended; one that is not there needs no removal.
+    pub(crate) fn remove_checkpoint(&self, job: u64) {
+        let file = self.checkpoint(job);
+        if let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(job, file = %file.display(), %error, "the checkpoint could not be removed");
+        }
     }
 
     fn checkpoint(&self, job: u64) -> PathBuf {
