@@ -102,6 +102,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("internal", 500, "The node failed", OPERATOR),
     kind("adapter-changed", 500, "An adapter differs from the trained one", OPERATOR),
     kind("bad-token", 500, "The operator's token cannot be read", OPERATOR),
+    kind("damaged-data", 500, "Stored data is damaged", OPERATOR),
     kind("damaged-key", 500, "A stored key is damaged", OPERATOR),
     kind("damaged-tree", 500, "A stored tree is damaged", OPERATOR),
     kind("other-contracts", 500, "The contracts are others than the stored ones", OPERATOR),

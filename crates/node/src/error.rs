@@ -165,6 +165,11 @@ impl NodeError {
         Self::refused(Blame::Missing, "not-found", format!("there is no {what} `{name}`"))
     }
 
+    /// A row that another row names is not there: code `damaged-data`.
+    pub(crate) fn lost(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::refused(Blame::Operator, "damaged-data", format!("the stored {what} `{name}` is not there"))
+    }
+
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::File { path, source }

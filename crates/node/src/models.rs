@@ -217,7 +217,7 @@ impl Models {
 
     async fn load(&self, row: ModelRow) -> Result<Arc<Offered>> {
         let id = row.id;
-        let artifact = row.artifact.ok_or_else(|| NodeError::missing("folder of model", id))?;
+        let artifact = row.artifact.ok_or_else(|| NodeError::lost("folder of model", id))?;
         let folder = self.artifacts.fetch_folder(artifact).await?;
         let base = Arc::clone(&self.base);
         let offered = tokio::task::spawn_blocking(move || read(row, folder, &base)).await??;

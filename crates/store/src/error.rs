@@ -301,8 +301,8 @@ impl Error {
         let Some(database) = source.as_database_error() else {
             return Self::Database { sql, source };
         };
-        // Postgres: serialization failure and deadlock. SQLite: busy and busy-snapshot.
-        let raced = matches!(database.code().as_deref(), Some("40001" | "40P01" | "5" | "517"));
+        // Postgres: serialization failure and deadlock. SQLite: busy, in recovery, with a stale snapshot, timed out.
+        let raced = matches!(database.code().as_deref(), Some("40001" | "40P01" | "5" | "261" | "517" | "773"));
         if raced {
             Self::Conflict { source }
         } else if database.is_unique_violation() {

@@ -226,7 +226,7 @@ impl Answering {
 
     /// The bundle of a receipt, without its place in an epoch.
     async fn bundle(&self, id: ReceiptId) -> Result<ReceiptBundle> {
-        let row = self.store.receipt(id).await?.ok_or_else(|| NodeError::missing("receipt", id))?;
+        let row = self.store.receipt(id).await?.ok_or_else(|| NodeError::lost("receipt", id))?;
         Ok(serde_json::from_str(&row.body)?)
     }
 
