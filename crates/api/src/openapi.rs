@@ -217,15 +217,17 @@ fn string() -> Value {
 
 /// One server-sent event whose `data` is `schema` in JSON.
 ///
-/// A stream in OpenAI's form ends with `[DONE]` or with an error instead.
+/// A stream in OpenAI's form also has the event `openledger.receipt`, and ends with `[DONE]` or an error.
 fn event(schema: &Value, form: Errors) -> Value {
     let data =
         |schema: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });
     let data = match form {
         Errors::Problem => data(schema),
         Errors::OpenAi => {
-            let error = json!({ "$ref": format!("{COMPONENTS}ErrorBody") });
-            json!({ "anyOf": [{ "const": "[DONE]" }, data(schema), data(&error)] })
+            let named = ["AnswerNote", "ErrorBody"].map(|name| data(&json!({ "$ref": format!("{COMPONENTS}{name}") })));
+            let mut forms = vec![json!({ "const": "[DONE]" }), data(schema)];
+            forms.extend(named);
+            json!({ "anyOf": forms })
         }
     };
     json!({
