@@ -228,3 +228,47 @@ impl NodeError {
 
 /// The node's result.
 pub type Result<T, E = NodeError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use openledger_chain::rpc::RpcError;
+
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_the_database_are_the_callers_and_lost_rows_the_operators() {
+        let large = NodeError::from(openledger_store::Error::TooLarge { value: u64::MAX });
+        assert_eq!((large.blame(), large.code()), (Blame::Request, "bad-parameter"));
+        assert_eq!(NodeError::lost("reservation", 3).blame().status(), 500);
+    }
+
+    #[test]
+    fn what_a_chain_refuses_is_not_tried_again_however_deep_it_lies() {
+        let refused = || RpcError::Refused { code: 3, message: "execution reverted".to_owned(), data: None };
+        for error in [
+            NodeError::Rpc(refused()),
+            NodeError::Flow(FlowError::Rpc(refused())),
+            NodeError::Index(IndexError::Rpc(refused())),
+            NodeError::Deploy(DeployError::Rpc(refused())),
+        ] {
+            assert_eq!(error.blame(), Blame::Operator, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chain_that_does_not_answer_is_tried_again_however_deep_the_fault_lies() {
+        let silent = async || {
+            let source = reqwest::get("http://127.0.0.1:1/").await.unwrap_err();
+            RpcError::Transport { method: "eth_blockNumber".to_owned(), source }
+        };
+        for error in [
+            NodeError::Rpc(silent().await),
+            NodeError::Flow(FlowError::Rpc(silent().await)),
+            NodeError::Flow(FlowError::Send(silent().await.into())),
+            NodeError::Index(IndexError::Rpc(silent().await)),
+            NodeError::Deploy(DeployError::Rpc(silent().await)),
+        ] {
+            assert_eq!(error.blame(), Blame::Retry, "{error}");
+        }
+    }
+}
