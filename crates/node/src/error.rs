@@ -231,7 +231,9 @@ pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 
 #[cfg(test)]
 mod tests {
-    use openledger_chain::rpc::RpcError;
+    use std::sync::Arc;
+
+    use openledger_chain::rpc::{Client, HttpRpc, RpcError};
 
     use super::*;
 
@@ -257,10 +259,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_chain_that_does_not_answer_is_tried_again_however_deep_the_fault_lies() {
-        let silent = async || {
-            let source = reqwest::get("http://127.0.0.1:1/").await.unwrap_err();
-            RpcError::Transport { method: "eth_blockNumber".to_owned(), source }
-        };
+        let nobody = Client::new(Arc::new(HttpRpc::new("http://127.0.0.1:1/").unwrap()));
+        let silent = async || nobody.block_number().await.unwrap_err();
         for error in [
             NodeError::Rpc(silent().await),
             NodeError::Flow(FlowError::Rpc(silent().await)),
