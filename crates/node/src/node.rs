@@ -246,10 +246,11 @@ impl Node {
         self.deposits.release_own().await?;
         self.requests.release_own().await?;
         self.chain.catch_up().await?;
-        self.models.load_all().await
+        self.models.load_all().await.map(drop)
     }
 
-    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits.
+    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits, the models of
+    /// other nodes.
     #[must_use]
     pub fn start(&self) -> Background {
         let kinds = vec![Arc::new(TrainAdapter(self.training.clone())) as _];
@@ -258,6 +259,7 @@ impl Node {
             tokio::spawn(self.chain.clone().follow()),
             tokio::spawn(worker.work()),
             tokio::spawn(self.deposits.clone().guard()),
+            tokio::spawn(self.models.clone().follow()),
         ])
     }
 
