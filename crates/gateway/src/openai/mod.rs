@@ -19,9 +19,12 @@ mod messages;
 mod request;
 mod response;
 mod stream;
+mod tokens;
 
 pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
+pub(crate) use request::{beyond_receipt, check_copies};
 pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, choice_seed, choices, truncated};
 pub use response::{EchoToken, chat_logprobs, columns, finish_reason, push_chat, push_completion};
 pub use stream::{ChatStream, CompletionsStream, DONE, PING, named_event};
+pub(crate) use tokens::{detokenize_request, tokenize_request};

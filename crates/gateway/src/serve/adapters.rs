@@ -12,11 +12,11 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use openledger_api::openai::{ModelEntry, ModelList};
+use openledger_api::openai::{LoraAdapter, ModelEntry, ModelList, ObjectList};
 use openledger_protocol::AdapterHash;
 use openledger_serving::{LoadAdapter, ServeError, Served};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::server::Server;
 use crate::call::ADAPTER;
@@ -74,16 +74,19 @@ fn entry(server: &Server, served: Served) -> ModelEntry<Serving> {
     }
 }
 
-pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<ObjectList<LoraAdapter>> {
     let base = server.backend().capabilities().base_name;
     let adapters = server.backend().served().into_iter().filter_map(|served| {
-        let adapter = served.adapter?;
-        Some(json!({
-            "id": served.name, "object": "lora_adapter", "adapter": adapter, "generation": served.generation,
-            "resident": served.resident, "parent": base,
-        }))
+        Some(LoraAdapter {
+            adapter: served.adapter?,
+            id: served.name,
+            object: "lora_adapter".into(),
+            generation: served.generation,
+            resident: served.resident,
+            parent: base.clone(),
+        })
     });
-    Json(json!({ "object": "list", "data": adapters.collect::<Vec<Value>>() }))
+    Json(ObjectList::new(adapters.collect()))
 }
 
 /// A member of the body that must be a text.

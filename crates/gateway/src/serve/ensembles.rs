@@ -8,8 +8,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use openledger_serving::{Ensemble, Served, Weight};
-use serde_json::{Value, json};
+use openledger_api::openai::{EnsembleEntry, EnsembleMember, ObjectList};
+use openledger_protocol::AdapterHash;
+use openledger_serving::{Ensemble, Member, ServeError, Served, Weight};
+use serde_json::Value;
 
 use super::adapters::text;
 use super::server::Server;
@@ -17,18 +19,28 @@ use crate::call::ADAPTER;
 use crate::openai::ApiError;
 use crate::refusal::{Refusal, blocking, json as read_json, refusal};
 
-/// An ensemble as it is told.
-fn card(served: &Served, ensemble: &Ensemble) -> Value {
-    json!({
-        "id": served.name, "object": "ensemble", "adapter": served.adapter, "generation": served.generation,
-        "resident": served.resident, "members": ensemble,
-    })
+/// The ensemble `adapter` under the name that `served` has.
+fn entry(served: Served, adapter: AdapterHash, ensemble: &Ensemble) -> EnsembleEntry {
+    let member = |member: &Member| EnsembleMember {
+        adapter: member.adapter,
+        weight: f64::from(member.weight.millionths()) / 1e6,
+    };
+    EnsembleEntry {
+        id: served.name,
+        object: "ensemble".into(),
+        adapter,
+        generation: served.generation,
+        resident: served.resident,
+        members: ensemble.members().iter().map(member).collect(),
+    }
 }
 
-pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    let served = server.backend().served().into_iter();
-    let ensembles = served.filter_map(|served| Some(card(&served, &server.backend().ensemble(served.adapter?)?)));
-    Json(json!({ "object": "list", "data": ensembles.collect::<Vec<Value>>() }))
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<ObjectList<EnsembleEntry>> {
+    let ensembles = server.backend().served().into_iter().filter_map(|served| {
+        let adapter = served.adapter?;
+        Some(entry(served, adapter, &server.backend().ensemble(adapter)?))
+    });
+    Json(ObjectList::new(ensembles.collect()))
 }
 
 /// Names and weights of the body's `members`.
@@ -63,7 +75,8 @@ pub(super) async fn load(
     // Somebody may have moved the name since; what was taken in is told all the same.
     let served = Served { name, adapter: Some(adapter), generation: 0, resident: false };
     let served = server.backend().find(&served.name).filter(|now| now.adapter == Some(adapter)).unwrap_or(served);
-    let ensemble = server.backend().ensemble(adapter);
-    let body = ensemble.map_or_else(|| json!({ "adapter": adapter }), |ensemble| card(&served, &ensemble));
-    Ok(([(ADAPTER, adapter.to_string())], Json(body)).into_response())
+    // It was unloaded meanwhile.
+    let gone = || ServeError::NotFound { model: served.name.clone() };
+    let ensemble = server.backend().ensemble(adapter).ok_or_else(gone)?;
+    Ok(([(ADAPTER, adapter.to_string())], Json(entry(served, adapter, &ensemble))).into_response())
 }
