@@ -50,7 +50,7 @@ pub use openledger_protocol::{
 };
 
 pub use attribution::{Attribution, AttributionRequest, CreditedRecord};
-pub use audit::{Audit, AuditCheck};
+pub use audit::{Audit, AuditCheck, AuditScope};
 pub use channels::{NewChannel, OpenedChannel, SessionKey, SessionKeyRequest};
 pub use claims::{Claimed, ClaimsMade, ClaimsRequest};
 pub use datanets::{
