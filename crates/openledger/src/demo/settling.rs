@@ -134,7 +134,7 @@ async fn stranger(
     Ok(())
 }
 
-/// The node's own audit, as anybody may ask for it.
+/// The node's audit of its own books, called for by its operator.
 pub(crate) async fn audit(driver: &Driver, summary: &mut Summary) -> Result<()> {
     driver.console.step("Audit");
     let audit = driver.call(1, async |node| node.audit().await).await?;
