@@ -40,7 +40,7 @@ pub(crate) enum Verb {
     Channel(channel::ChannelVerb),
     /// Pay out the earnings of accounts.
     Claim(claim::ClaimArgs),
-    /// Recompute and compare a node's books, receipts, epochs and chain state.
+    /// Recompute and compare a node's supply, books and chain state; for its operator.
     Audit(audit::AuditArgs),
     /// Deploy the contracts to an Ethereum network, or list what is missing; needs no node.
     Deploy(deploy::DeployArgs),
