@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::routing::{get, post};
-use axum::{Json as Answer, Router};
+use axum::{Extension, Json as Answer, Router};
 use futures::Stream;
 use openledger_api::{
     Job, JobEvent, JobEventKind, JobOrder, JobQueued, JobsQuery, ModelOffer, ModelOffered, ModelView, Page, PageQuery,
