@@ -41,7 +41,7 @@ export class NodeUnreachable extends Error {
     this.status = status;
   }
 
-  /** Whether the node will not say otherwise to this reader: no credential, one that does not reach, or no such thing. */
+  /** Whether the answer stays the same for this reader: no access, or no such thing. */
   get isFinal(): boolean {
     return this.status === 401 || this.status === 403 || this.status === 404;
   }

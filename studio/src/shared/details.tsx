@@ -1,8 +1,9 @@
 /**
  * The private parts of receipts: prompt, answer, sources and lines, fetched with the reader's key.
  *
- * Invariant: without a key nothing is asked; a receipt that the node refuses to this reader is not asked for again. What
- * failed for another reason is asked for again after a pause, when there is nothing else to ask for.
+ * Invariant: without a key nothing is asked; a receipt that the node refuses to this reader is not
+ * asked for again. What failed for another reason is asked for again after a pause, when there is
+ * nothing else to ask for.
  */
 
 import { createContext, useContext, useEffect, useState } from "react";
@@ -31,7 +32,7 @@ export function failedOnce(failures: Failures, id: string, reason: unknown): Fai
   return new Map(failures).set(id, isFinal ? Number.POSITIVE_INFINITY : (failures.get(id) ?? 0) + 1);
 }
 
-/** The receipt to ask for next: of those that are neither known nor refused the first that failed least often. */
+/** The receipt to ask for next: neither known nor refused, and failed least often. */
 export function nextDetail(ids: readonly string[], known: Details, failures: Failures): string | undefined {
   const count = (id: string) => failures.get(id) ?? 0;
   return ids

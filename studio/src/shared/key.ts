@@ -1,8 +1,9 @@
 /**
- * The reader's key: the operator's token or the API key of a channel, given as `#key=…` after the page's address.
+ * The reader's key: the operator's token or the API key of a channel, given as `#key=…` after the
+ * page's address.
  *
- * Invariant: it is kept for this tab only, and taken out of the address at once, so that nobody copies it with a link. What
- * cannot be a key is taken out too, and is not kept.
+ * Invariant: it is kept for this tab only, and taken out of the address at once, so that nobody
+ * copies it with a link. What cannot be a key is taken out too, and is not kept.
  */
 
 const NAME = "openledger.key";

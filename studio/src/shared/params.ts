@@ -1,6 +1,6 @@
 /**
- * The governed numbers, as a receipt's bundle carries them. No value of theirs is copied here: a split is recomputed by the
- * numbers of its receipt.
+ * The governed numbers, as a receipt's bundle carries them. No value of theirs is copied here: a
+ * split is recomputed by the numbers of its receipt.
  */
 
 import type { Mix, Params } from "./api";
@@ -32,7 +32,7 @@ const SCALARS = [
 /** The shares of a mix, in the order of their layers. */
 const SHARES = ["spans_bps", "influence_bps", "retrieval_bps"] as const satisfies readonly (keyof Mix)[];
 
-/** Reads the record of a bundle's JSON; a member that is missing, unknown or no whole number is refused by its name. */
+/** Reads the record; a member that is missing, unknown or no whole number is refused by name. */
 export function readParams(value: unknown): Params {
   const members = object(value, "params", [...SCALARS, "mixes"]);
   const mixes = members["mixes"];
@@ -46,7 +46,7 @@ export function readParams(value: unknown): Params {
   };
 }
 
-/** The record as words: the numbers in order, then the three shares of each mix. Their keccak-256 is the record's hash. */
+/** The record as words, whose keccak-256 is its hash: the numbers, then the shares of each mix. */
 export function paramsWords(params: Params): bigint[] {
   const numbers = [
     ...SCALARS.map((name) => params[name]),

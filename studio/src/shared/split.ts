@@ -58,8 +58,9 @@ export interface Rules {
 const BPS = 10_000n;
 const MILLION = 1_000_000n;
 /**
- * Bounds in basis points that no vote can move; the `ledger` crate holds the same ones. They are not the governed ones of
- * a receipt: those bind models registered under them, and an older model may lie outside of them.
+ * Bounds in basis points that no vote can move; the `ledger` crate holds the same ones. They are not
+ * the governed ones of a receipt: those bind models registered under them, and an older model may
+ * lie outside of them.
  */
 const BOUNDS = { platformMost: 2000n, modelLeast: 1000n, modelMost: 4000n, stakersMost: 3000n, parentMost: 2000n };
 /** The least that contributors are left, in basis points; no vote can move it either. */

@@ -1,5 +1,5 @@
-//! `openledger audit`: a node recomputes its books and compares them with the chain. Only its operator
-//! can call for it.
+//! `openledger audit`: a node recomputes its books and compares them with the chain. Only its
+//! operator can call for it.
 
 use clap::{Args, ValueEnum};
 use openledger_api::{Audit, AuditCheck, AuditScope};

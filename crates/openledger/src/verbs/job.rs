@@ -1,6 +1,7 @@
 //! `openledger job`: the background work of a node, such as training runs.
 //!
-//! **Not here:** ordering a job, which belongs to the verb that needs it (`openledger model train`).
+//! **Not here:** ordering a job, which belongs to the verb that needs it, such as `openledger model
+//! train`.
 
 use std::time::Duration;
 

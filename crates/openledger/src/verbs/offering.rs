@@ -106,9 +106,9 @@ pub(crate) fn wire(recipe: &Recipe) -> Result<openledger_api::Recipe> {
     Ok(serde_json::from_value(recipe.to_json()?.into())?)
 }
 
-/// Registers the title of the trained adapter, or goes on with one that exists, and offers the model
-/// under its name. What the node would refuse is checked before a title is registered: a title costs
-/// gas and cannot be taken back.
+/// Registers the title of the trained adapter, or goes on with one that exists, and offers the
+/// model under its name. What the node would refuse is checked before a title is registered: a
+/// title costs gas and cannot be taken back.
 pub(crate) async fn publish(args: PublishArgs) -> Result<()> {
     let client = args.node.client()?;
     let name = checked_name(&args.name)?;
