@@ -28,6 +28,9 @@ pub(crate) struct AuditArgs {
     scope: Scope,
     #[command(flatten)]
     node: NodeArgs,
+    /// Begin at the first epoch; otherwise the audit goes on from the last audited one.
+    #[arg(long)]
+    whole: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -44,7 +47,7 @@ fn in_scope(asked: Scope, scope: AuditScope) -> bool {
 
 /// Audits and prints each check; fails when one does.
 pub(crate) async fn run(args: AuditArgs) -> Result<()> {
-    let audit = args.node.client()?.audit().await?;
+    let audit = args.node.client()?.audit(args.whole).await?;
     let checks: Vec<AuditCheck> = audit.checks.into_iter().filter(|check| in_scope(args.scope, check.scope)).collect();
     if args.json {
         let ok = checks.iter().all(|check| check.ok);
