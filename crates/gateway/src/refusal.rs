@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use openledger_serving::ServeError;
 use serde_json::Value;
@@ -71,7 +71,8 @@ pub(crate) fn json(body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal
 }
 
 /// The media type of a request's body, without parameters.
-pub(crate) fn media(headers: &HeaderMap) -> &str {
+#[cfg(feature = "node")]
+pub(crate) fn media(headers: &axum::http::HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()
 }

@@ -17,7 +17,7 @@ pub enum MessageRole {
     User,
     /// The model.
     Assistant,
-    /// The result of a tool.
+    /// The result of a tool; refused where answers carry a receipt.
     Tool,
 }
 

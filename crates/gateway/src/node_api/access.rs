@@ -29,7 +29,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, NodeError> {
     match (token, values.next()) {
         (Some(token), None) => Ok(Some(token)),
         _ => {
-            let detail = "the header `Authorization` must be one `Bearer` with a token; leave it out to call anonymously";
+            let detail = "`Authorization` must be one `Bearer` with a token; leave it out to call anonymously";
             Err(NodeError::refused(Blame::Unauthenticated, "unauthenticated", detail))
         }
     }

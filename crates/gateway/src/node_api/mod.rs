@@ -28,14 +28,15 @@ use crate::refusal;
 use shared::{BODY_MAX, Shared};
 use shutdown::{DRAIN_MAX, ShutdownNotice};
 
-/// How long a request may take until its response begins; answers and settlements wait for the engine and the chain.
+/// How long a request may take until its response begins; answers and settlements wait for the
+/// engine and the chain.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Serves `node` over HTTP and lets it work on jobs until `shutdown` is done, then stops it in order. Pages of `origins`
 /// may call its OpenAI dialect.
 ///
-/// When `shutdown` is done, streams of job events break off and no request is accepted. Requests that are open may go on
-/// for 30 seconds; then the node stops without them.
+/// When `shutdown` is done, streams of job events break off and no request is accepted. Requests
+/// that are open may go on for 30 seconds; then the node stops without them.
 ///
 /// # Errors
 ///
@@ -72,17 +73,18 @@ pub async fn serve_node(
     served.map_err(failed("HTTP server".into()))
 }
 
-/// All routes of a node. The chain's `/rpc` and the Studio's pages have no row in the policy: they check no caller.
+/// All routes of a node. The chain's `/rpc` and the Studio's pages have no row in the policy: they
+/// check no caller.
 fn router(node: &Shared, origins: &Origins, notice: ShutdownNotice) -> Router {
     let rpc = node.chain.embedded().map(openledger_chain::embedded::EmbeddedChain::router).unwrap_or_default();
-    // The method fallbacks come before the layer of origins, so that a browser's preflight meets that layer.
+    // The method fallbacks come before the layer of origins, so that a browser's preflight meets
+    // that layer.
     let dialect = policed(node, openai::router(node))
         .merge(openai::unknown())
         .method_not_allowed_fallback(refusal::no_method)
         .layer(origins.layer());
-    let tokenizing = policed(node, openai::tokenizing(node))
-        .method_not_allowed_fallback(refusal::no_method)
-        .layer(origins.layer());
+    let tokenizing =
+        policed(node, openai::tokenizing(node)).method_not_allowed_fallback(refusal::no_method).layer(origins.layer());
     let native = native::router().route_layer(middleware::from_fn_with_state(Arc::clone(node), repeats::repeatable));
     let own = Router::new()
         .merge(policed(node, health::router()))

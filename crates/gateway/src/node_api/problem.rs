@@ -14,7 +14,7 @@ use crate::refusal::{Refusal, refusal};
 
 /// What a response says of an error that only the operator can repair.
 const FAILED: &str = "the node failed; its log has the reason under the request id";
-/// What a response says of a fault that passes, where the fault itself is not the caller's business.
+/// What a response says of a fault that passes and whose causes are not told.
 const BUSY: &str = "the node cannot do it now; repeat the request";
 
 /// [`FAILED`] with the id of the request that is being answered.

@@ -4,8 +4,8 @@
 //! key, which is safe because every step recognises what it has done; so a crash between a step's effect and its kept
 //! answer costs nothing but the work of finding out.
 //!
-//! Not here: answers of `/v1`, whose key is charged once and is kept with its receipt. What a key may
-//! be is the same for both ([`checked_key`]).
+//! Not here: answers of `/v1`, whose key is charged once and is kept with its receipt. Keys have the
+//! same form in both APIs ([`checked_key`]).
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};

@@ -1,4 +1,5 @@
-//! The end of a node's server: how endless streams learn of it, and how long open requests may take.
+//! The end of a node's server: the notice that ends endless streams, and the time that open requests
+//! have. **Invariant:** a notice that was given stays given.
 
 use std::time::Duration;
 

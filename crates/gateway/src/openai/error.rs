@@ -73,7 +73,9 @@ impl From<&ServeError> for ApiError {
         match error {
             ServeError::NotFound { .. } => caller(404, Some("model"), Some("model_not_found")),
             ServeError::BadRequest { param, .. } => caller(400, Some(param), None),
-            ServeError::PromptTooLong { .. } | ServeError::TextTooLong { .. } => caller(400, Some("messages"), Some("context_length_exceeded")),
+            ServeError::PromptTooLong { .. } | ServeError::TextTooLong { .. } => {
+                caller(400, Some("messages"), Some("context_length_exceeded"))
+            }
             ServeError::AliasMoved { .. } => caller(409, Some("alias"), Some("alias_moved")),
             ServeError::Needed { .. } => caller(409, Some("lora_name"), Some("adapter_needed")),
             ServeError::UnknownChatTemplate => caller(400, Some("messages"), Some("unknown_chat_template")),

@@ -23,7 +23,9 @@ mod tokens;
 
 pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
-pub(crate) use request::{beyond_receipt, check_copies};
+#[cfg(feature = "node")]
+pub(crate) use request::beyond_receipt;
+pub(crate) use request::check_copies;
 pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, choice_seed, choices, truncated};
 pub use response::{EchoToken, chat_logprobs, columns, finish_reason, push_chat, push_completion};
 pub use stream::{ChatStream, CompletionsStream, DONE, PING, named_event};

@@ -12,9 +12,7 @@ use openledger_serving::{Prompt, ServeError};
 
 use super::server::Server;
 use crate::call::{IGNORED, set};
-use crate::openai::{
-    ChatRequest, EmbeddingsRequest, EmbeddingsResponse, detokenize_request, tokenize_request,
-};
+use crate::openai::{ChatRequest, EmbeddingsRequest, EmbeddingsResponse, detokenize_request, tokenize_request};
 use crate::refusal::{Refusal, blocking, json as read_json, off_io};
 
 type Body = Result<Bytes, BytesRejection>;

@@ -137,9 +137,9 @@ impl ChatForm {
         };
         match self {
             Self::Dialog => dialog(messages).and_then(within).map(Prompt::Text),
-            Self::Template(template) => render(template, conversation)
-                .and_then(within)
-                .map(|text| Prompt::Ids(tokenizer.encode(&text, false))),
+            Self::Template(template) => {
+                render(template, conversation).and_then(within).map(|text| Prompt::Ids(tokenizer.encode(&text, false)))
+            }
             Self::Unknown => Err(ServeError::UnknownChatTemplate),
         }
     }

@@ -71,13 +71,13 @@ async fn events(
     node.jobs.get(job).await?;
     let follower = Follower { node, job, after, ready: VecDeque::new(), notice };
     let events = futures::stream::try_unfold(follower, |mut follower| async move {
-        Ok(follower.next().await?.map(|event| (event, follower)))
+        Ok::<_, BrokenOff>(follower.next().await?.map(|event| (event, follower)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// Why a stream of events broke off before its job ended. The client sees a connection that breaks, and can go on after
-/// the last event.
+/// Why a stream of events broke off before its job ended. The client sees a connection that breaks,
+/// and can go on after the last event.
 #[derive(Debug, thiserror::Error)]
 enum BrokenOff {
     #[error("the node shuts down")]

@@ -1,8 +1,9 @@
 //! One way from a question to its answer and receipt, whole or as a stream.
 //!
-//! **Invariant:** what was produced is receipted before it is told to be over: the last chunk of a stream comes after its
-//! receipt is kept. Headers are sent when the answer has begun, so that whatever is known before has its status. What is
-//! said of a repeated answer comes from its receipt's bundle, not from what the node offers now.
+//! **Invariants:** what was produced is receipted before it is told to be over: the last chunk of a
+//! stream comes after its receipt is kept. Headers are sent when the answer has begun, so that
+//! whatever is known before has its status. A repeated answer is described by its receipt's bundle,
+//! not by what the node offers now.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +33,7 @@ const TOP: usize = 5;
 
 /// The answer to a question, with its receipt.
 pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) -> Result<Response, Refusal> {
-    let begun = node.answering.begin(&question.ask).await?;
+    let begun = pipeline::answer(&node.answering, &question.ask).await?;
     let (replayed, adapter) = match &begun {
         Begin::Replayed(bundle) => (true, bundle.completion.adapter),
         Begin::Running(..) => (false, question.ask.model.manifest().adapter),
@@ -85,7 +86,8 @@ async fn whole(node: &Node, question: &Question, viewer: &Viewer, begun: Begin) 
     })
 }
 
-/// The id of an answer under an idempotency key, the same for each repeat of its request; `None` without a key.
+/// The id of an answer under an idempotency key, the same for each repeat of its request; `None`
+/// without a key.
 fn keyed_id(question: &Question) -> Option<String> {
     let ask = &question.ask;
     let key = ask.key.as_ref()?;
@@ -134,7 +136,8 @@ async fn note(
             amount: entry.amount,
         };
         let model = &question.ask.model;
-        // Records are named by the model now on offer; those of another adapter are not this answer's.
+        // Records are named by the model now on offer; those of another adapter are not this
+        // answer's.
         let top = if model.manifest().adapter == bundle.completion.adapter {
             node.reading.top_records(model, &bundle.credits, TOP, viewer).await?
         } else {
@@ -161,16 +164,14 @@ async fn note(
     })
 }
 
-/// How the chunks of the question's endpoint are written. A stream that begins is stamped with the time now, one that
-/// repeats an answer with the time of its receipt.
+/// How the chunks of the question's endpoint are written. A stream that begins is stamped with the
+/// time now, one that repeats an answer with the time of its receipt.
 fn chunks(node: &Node, question: &Question, begun: &Begin) -> Box<dyn Chunks> {
     let id = keyed_id(question).unwrap_or_else(|| fresh_id(node));
     let (model, include_usage) = (question.ask.request.model.clone(), question.include_usage);
     let (created, system_fingerprint) = match begun {
         Begin::Replayed(bundle) => (bundle.signed.receipt.time, bundle.completion.numeric_mode.clone()),
-        Begin::Running(..) => {
-            (node.unix_ms() / 1000, node.answering.backend().capabilities().numeric_mode.to_owned())
-        }
+        Begin::Running(..) => (node.unix_ms() / 1000, node.answering.backend().capabilities().numeric_mode.to_owned()),
     };
     match question.form {
         Form::Chat => Box::new(Chat(ChatStream { id, created, model, system_fingerprint, include_usage }, false)),

@@ -1,4 +1,4 @@
-//! The OpenAI dialect at its edges: what is refused before it costs anything, what a repeat says, and in which form.
+//! The OpenAI dialect at its edges: refusals before any cost, repeats, and the form of errors.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,10 @@ fn a_repeat_says_what_the_first_answer_said_and_other_answers_have_other_ids() {
             assert_eq!((&chunk["id"], &chunk["system_fingerprint"]), (&whole["id"], &whole["system_fingerprint"]));
         }
         assert_eq!(data(&second.text)[0]["created"], whole["created"]);
-        let plain = || async { data(&world.ask(&payer, QUESTION, json!({ "stream": true })).await.text)[0]["id"].clone() };
+        let plain = || async {
+            let streamed = world.ask(&payer, QUESTION, json!({ "stream": true })).await;
+            data(&streamed.text)[0]["id"].clone()
+        };
         let (one, other) = (plain().await, plain().await);
         assert!(one != other && one != whole["id"], "{one} {other}");
     });

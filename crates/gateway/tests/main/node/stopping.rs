@@ -1,4 +1,4 @@
-//! How a node stops, and what its faults tell: streams of jobs that have no end, jobs that cannot be read.
+//! How a node stops while jobs are followed, and what a response says of a fault of the node.
 
 use std::path::Path;
 use std::sync::Arc;
