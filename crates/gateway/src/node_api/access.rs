@@ -117,7 +117,7 @@ mod tests {
             let error = bearer(&headers(values)).unwrap_err();
             assert_eq!((error.blame(), error.code()), (Blame::Unauthenticated, "unauthenticated"), "{values:?}");
         };
-        alone.iter().for_each(|value| refused(&[value]));
+        alone.into_iter().for_each(|value| refused(&[value]));
         refused(&[b"Bearer x", b"Bearer y"]);
     }
 }
