@@ -12,7 +12,10 @@ mod response;
 mod stream;
 mod tokens;
 
-pub use adapters::{EnsembleEntry, EnsembleMember, LoraAdapter, ObjectList};
+pub use adapters::{
+    EnsembleEntry, EnsembleMember, EnsembleShare, LoadLoraAdapter, LoraAdapter, NewEnsemble, ObjectList,
+    UnloadLoraAdapter,
+};
 pub use extension::{
     AnswerAttribution, AnswerNote, AttributionLevel, Extension, Settlement, SettlementState, SplitShare,
 };

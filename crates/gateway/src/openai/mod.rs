@@ -12,6 +12,7 @@
 //! Not here: HTTP, keys, prices; the `openledger` members of requests and responses are handed
 //! through.
 
+mod adapters;
 mod embeddings;
 mod error;
 mod fields;
@@ -21,6 +22,7 @@ mod response;
 mod stream;
 mod tokens;
 
+pub(crate) use adapters::{ensemble_request, load_request, unload_request};
 pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
 #[cfg(feature = "node")]
