@@ -46,5 +46,5 @@ pub use import::{
     Policy, Problem, ProblemReason, Refusal, RefusalReason, handle, parse_jsonl, parse_jsonl_under, parse_plain,
     print_jsonl, title_name,
 };
-pub use name::{one_spelling, printable};
+pub use name::{one_spelling, printable, printable_lines};
 pub use terms::{Blocking, Meet, REQUIRED_PURPOSES, RightsError, blocking, datanet_allows, meet};

@@ -91,7 +91,8 @@ pub(crate) async fn run(args: AskArgs) -> Result<()> {
         return print_json(&answer);
     }
     let empty = || CliError::refused(Exit::Unavailable, "the response has no answer in it");
-    println!("{}", answer.choices.first().ok_or_else(empty)?.message.content);
+    // A model writes what it was trained on, which strangers wrote.
+    println!("{}", openledger_datanet::printable_lines(&answer.choices.first().ok_or_else(empty)?.message.content));
     if let Some(note) = &answer.openledger {
         let bundle = client.receipt_bundle(note.receipt_id).await?;
         println!();
