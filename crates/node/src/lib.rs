@@ -42,6 +42,7 @@ mod metrics;
 mod models;
 mod node;
 mod outbox;
+mod owned_task;
 pub mod pipeline;
 mod reading;
 mod records;

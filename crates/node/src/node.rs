@@ -249,8 +249,8 @@ impl Node {
         self.models.load_all().await.map(drop)
     }
 
-    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits, the models of
-    /// other nodes.
+    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits,
+    /// the models of other nodes, the removal of expired responses.
     #[must_use]
     pub fn start(&self) -> Background {
         let kinds = vec![Arc::new(TrainAdapter(self.training.clone())) as _];
@@ -260,6 +260,7 @@ impl Node {
             tokio::spawn(worker.work()),
             tokio::spawn(self.deposits.clone().guard()),
             tokio::spawn(self.models.clone().follow()),
+            tokio::spawn(self.requests.clone().keep_pruned()),
         ])
     }
 
