@@ -41,6 +41,7 @@ mod keys;
 mod metrics;
 mod models;
 mod node;
+mod on_chain;
 mod outbox;
 mod owned_task;
 pub mod pipeline;

@@ -129,8 +129,8 @@ impl Node {
         let metrics = Arc::new(Metrics::default());
 
         let handles = Handles::new(store.clone(), config.platform, keys.account());
-        let datanets = Datanets::new(store.clone(), chain.clone());
-        let grants = Grants::new(store.clone(), chain.clone(), datanets.clone());
+        let datanets = Datanets::new(store.clone(), Arc::new(chain.clone()));
+        let grants = Grants::new(store.clone(), Arc::new(chain.clone()), datanets.clone());
         let records = Records::new(store.clone());
         let intake = Intake::new(
             store.clone(),
@@ -161,7 +161,8 @@ impl Node {
             base: Arc::clone(&base),
             backend: Arc::clone(&backend),
         });
-        let deposits = Deposits::new(store.clone(), chain.clone(), keys.clone(), clock.clone(), instance.clone());
+        let on_chain = Arc::new(chain.clone());
+        let deposits = Deposits::new(store.clone(), on_chain, keys.clone(), clock.clone(), instance.clone());
         let requests = Requests::new(store.clone(), clock.clone(), instance.clone());
         let numeric_mode = backend.capabilities().numeric_mode.to_owned();
         let answering = Answering::new(answering::Parts {
@@ -177,7 +178,7 @@ impl Node {
             requests: requests.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let epochs = Epochs::new(store.clone(), chain.clone());
+        let epochs = Epochs::new(store.clone(), chain.domain(chain.at().payouts));
         let watching = Watching::new(store.clone(), chain.clone(), epochs.clone(), records.clone());
         let settlement = Settlement::new(settlement::Parts {
             store: store.clone(),

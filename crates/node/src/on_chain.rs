@@ -1,0 +1,138 @@
+//! What single services need of the chain, as narrow traits that [`ChainView`] implements.
+//!
+//! A service that takes one of these traits works in a test without a chain.
+//!
+//! **Not here:** services that compose many contracts (settlement, watching, auditing). They take a
+//! [`ChainView`].
+
+use futures::future::BoxFuture;
+use openledger_chain::sender::Mined;
+use openledger_protocol::{
+    Address, Amount, B256, ChannelConfig, ChannelId, DatanetId, Domain, Grant, Publication, Purpose, Signature, Voucher,
+};
+
+use crate::chain_view::ChainView;
+use crate::error::Result;
+
+/// The contract of channels, as deposits need it.
+pub(crate) trait ChannelsOnChain: Send + Sync {
+    /// The node's account, which its channels pay.
+    fn node(&self) -> Address;
+
+    /// The EIP-712 domain of the contract.
+    fn domain(&self) -> Domain;
+
+    /// What was paid into a channel and not withdrawn, in base units.
+    fn balance(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>>;
+
+    /// Whether the payer of a channel has asked for its deposit back.
+    fn is_withdrawing(&self, channel: ChannelId) -> BoxFuture<'_, Result<bool>>;
+
+    /// Redeems vouchers in one transaction, once for a key.
+    fn redeem<'a>(
+        &'a self,
+        key: &'a str,
+        vouchers: &'a [(ChannelConfig, Voucher, Signature)],
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
+/// The contract of datanets and the index of their titles, as datanets and grants need them.
+pub(crate) trait DatanetsOnChain: Send + Sync {
+    /// The node's account, which grants name.
+    fn node(&self) -> Address;
+
+    /// The EIP-712 domain of the contract.
+    fn domain(&self) -> Domain;
+
+    /// Unix seconds by which grants are judged now.
+    fn signing_time(&self) -> u64;
+
+    /// Brings the index of titles up to the chain's head.
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The hash of a datanet's terms; zero when there is no such datanet.
+    fn terms(&self, datanet: DatanetId) -> BoxFuture<'_, Result<B256>>;
+
+    /// Until when this node may use a datanet for a purpose, in Unix seconds; 0 when it may not.
+    fn granted_until(&self, datanet: DatanetId, purpose: Purpose) -> BoxFuture<'_, Result<u64>>;
+
+    /// Publishes a version with its owner's signature, once for a key.
+    fn publish<'a>(
+        &'a self,
+        key: &'a str,
+        publication: &'a Publication,
+        signature: &'a Signature,
+    ) -> BoxFuture<'a, Result<Mined>>;
+
+    /// Puts a grant on chain with its owner's signature, once for a key.
+    fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>>;
+}
+
+impl ChannelsOnChain for ChainView {
+    fn node(&self) -> Address {
+        self.account()
+    }
+
+    fn domain(&self) -> Domain {
+        ChainView::domain(self, self.at().channels)
+    }
+
+    fn balance(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>> {
+        Box::pin(async move { Ok(self.flow().channels().state(channel).await?.balance) })
+    }
+
+    fn is_withdrawing(&self, channel: ChannelId) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move { Ok(self.flow().channels().withdrawal(channel).await?.is_some()) })
+    }
+
+    fn redeem<'a>(
+        &'a self,
+        key: &'a str,
+        vouchers: &'a [(ChannelConfig, Voucher, Signature)],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.flow().channels().redeem(key, vouchers).await?;
+            Ok(())
+        })
+    }
+}
+
+impl DatanetsOnChain for ChainView {
+    fn node(&self) -> Address {
+        self.account()
+    }
+
+    fn domain(&self) -> Domain {
+        ChainView::domain(self, self.at().datanets)
+    }
+
+    fn signing_time(&self) -> u64 {
+        ChainView::signing_time(self)
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { ChainView::catch_up(self).await.map(drop) })
+    }
+
+    fn terms(&self, datanet: DatanetId) -> BoxFuture<'_, Result<B256>> {
+        Box::pin(async move { Ok(self.flow().datanets().state(datanet).await?.terms) })
+    }
+
+    fn granted_until(&self, datanet: DatanetId, purpose: Purpose) -> BoxFuture<'_, Result<u64>> {
+        let node = self.account();
+        Box::pin(async move { Ok(self.flow().datanets().granted_until(datanet, node, purpose).await?) })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        key: &'a str,
+        publication: &'a Publication,
+        signature: &'a Signature,
+    ) -> BoxFuture<'a, Result<Mined>> {
+        Box::pin(async move { Ok(self.flow().datanets().publish_signed(key, publication, signature).await?.mined) })
+    }
+
+    fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>> {
+        Box::pin(async move { Ok(self.flow().datanets().grant_signed(key, grant, signature).await?) })
+    }
+}
