@@ -210,7 +210,7 @@ impl Node {
         let auditing =
             Auditing::new(store.clone(), chain.clone(), epochs.clone(), models.clone(), genesis_accounts(&config));
         let node = Self {
-            auth: Auth::new(store.clone(), &auth_token),
+            auth: Auth::new(store.clone(), clock.clone(), &auth_token),
             handles,
             datanets,
             grants,
