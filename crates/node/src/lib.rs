@@ -49,6 +49,8 @@ mod reading;
 mod records;
 mod requests;
 mod settlement;
+#[cfg(test)]
+mod tests;
 mod training;
 mod watching;
 
