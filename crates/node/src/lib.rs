@@ -32,6 +32,7 @@ mod epochs;
 mod error;
 mod events;
 mod files;
+mod governed;
 mod grants;
 mod handles;
 mod instance;

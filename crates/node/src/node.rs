@@ -134,7 +134,7 @@ impl Node {
         let records = Records::new(store.clone());
         let intake = Intake::new(
             store.clone(),
-            chain.clone(),
+            Arc::new(chain.clone()),
             datanets.clone(),
             handles.clone(),
             records.clone(),
@@ -150,7 +150,8 @@ impl Node {
             records: records.clone(),
             jobs: jobs.clone(),
             base: Arc::clone(&base),
-            chain: chain.clone(),
+            governed: chain.governed().clone(),
+            chain_id: chain.chain_id(),
             folder: config.data.join("jobs"),
         });
         let models = Models::new(models::Parts {

@@ -6,9 +6,11 @@
 //! [`ChainView`].
 
 use futures::future::BoxFuture;
+use openledger_chain::flow::{Done, NewContribution};
 use openledger_chain::sender::Mined;
 use openledger_protocol::{
-    Address, Amount, B256, ChannelConfig, ChannelId, DatanetId, Domain, Grant, Publication, Purpose, Signature, Voucher,
+    Address, Amount, B256, ChannelConfig, ChannelId, ContributionId, DatanetId, Domain, Grant, Publication, Purpose,
+    Signature, Voucher,
 };
 
 use crate::chain_view::ChainView;
@@ -66,6 +68,35 @@ pub(crate) trait DatanetsOnChain: Send + Sync {
 
     /// Puts a grant on chain with its owner's signature, once for a key.
     fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>>;
+}
+
+/// The contract of contributions and the index of their titles, as intake needs them.
+pub(crate) trait ContributionsOnChain: Send + Sync {
+    /// The EIP-712 domain of the contract.
+    fn domain(&self) -> Domain;
+
+    /// The number of the chain's newest block.
+    fn newest_block(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Waits until a block above `after` may exist.
+    fn next_block(&self, after: u64) -> BoxFuture<'_, ()>;
+
+    /// Brings the index of titles up to the chain's head.
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Batches that an account has registered: the nonce of its next one.
+    fn nonce(&self, registrant: Address) -> BoxFuture<'_, Result<u64>>;
+
+    /// Commits to batches in one transaction, once for a key.
+    fn commit<'a>(&'a self, key: &'a str, batches: &'a [NewContribution]) -> BoxFuture<'a, Result<()>>;
+
+    /// Registers batches that were committed in an earlier block, all or none, once for a key. The
+    /// titles come in the order of the batches.
+    fn register<'a>(
+        &'a self,
+        key: &'a str,
+        batches: &'a [NewContribution],
+    ) -> BoxFuture<'a, Result<Done<Vec<ContributionId>>>>;
 }
 
 impl ChannelsOnChain for ChainView {
@@ -134,5 +165,42 @@ impl DatanetsOnChain for ChainView {
 
     fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>> {
         Box::pin(async move { Ok(self.flow().datanets().grant_signed(key, grant, signature).await?) })
+    }
+}
+
+impl ContributionsOnChain for ChainView {
+    fn domain(&self) -> Domain {
+        ChainView::domain(self, self.at().contributions)
+    }
+
+    fn newest_block(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.flow().client().block_number().await?) })
+    }
+
+    fn next_block(&self, after: u64) -> BoxFuture<'_, ()> {
+        self.flow().client().rpc().next_block(after)
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { ChainView::catch_up(self).await.map(drop) })
+    }
+
+    fn nonce(&self, registrant: Address) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.flow().contributions().nonce(registrant).await?) })
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, batches: &'a [NewContribution]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.flow().contributions().commit(key, batches).await?;
+            Ok(())
+        })
+    }
+
+    fn register<'a>(
+        &'a self,
+        key: &'a str,
+        batches: &'a [NewContribution],
+    ) -> BoxFuture<'a, Result<Done<Vec<ContributionId>>>> {
+        Box::pin(async move { Ok(self.flow().contributions().register(key, batches).await?) })
     }
 }

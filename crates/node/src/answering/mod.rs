@@ -129,7 +129,7 @@ impl Answering {
     /// The governed numbers by which answers are credited and split now.
     #[must_use]
     pub fn governed(&self) -> Arc<Params> {
-        self.chain.governed()
+        self.chain.governed().now()
     }
 
     /// The backend that computes answers.

@@ -8,11 +8,12 @@ use openledger_api::NewDatanet;
 use openledger_chain::sender::Mined;
 use openledger_datanet::REQUIRED_PURPOSES;
 use openledger_protocol::{
-    Address, B256, ContributionId, DatanetId, Domain, Grant, Key, Publication, Purpose, Purposes, Rights, Signature,
-    keccak, word,
+    Address, B256, Body, ContributionId, DatanetId, Domain, Grant, Key, Publication, Purpose, Purposes, Record,
+    RecordRef, Rights, Signature, keccak, word,
 };
 use openledger_store::chain_events::BlockRef;
 use openledger_store::contributions::{ContributionRow, ContributionState};
+use openledger_store::records::RecordRow;
 use openledger_store::titles::Transfer;
 use openledger_store::{Result as Stored, Store, transact};
 
@@ -101,39 +102,64 @@ impl World {
         world
     }
 
-    /// Has the index see the mint of a title for the owner.
+    /// Has the index see that the owner got a title.
     async fn mint(&self, block: u64, datanet: DatanetId) {
-        let (contract, token, to) = (DOMAIN.contract, word(datanet.0), self.owner.address());
-        let mint = Transfer { block, log_index: 0, contract, token, from: Address::ZERO, to };
+        self.transfer(block, datanet, self.owner.address()).await;
+    }
+
+    /// Has the index see that an account got a title.
+    async fn transfer(&self, block: u64, datanet: DatanetId, to: Address) {
+        let (contract, token, from) = (DOMAIN.contract, word(datanet.0), Address::ZERO);
+        let transfer = Transfer { block, log_index: 0, contract, token, from, to };
         let at = BlockRef { number: block, hash: keccak(block.to_be_bytes()) };
-        let seen: Stored<()> = transact!(self.store, |tx| tx.append_range(block, at, &[], &[mint], &[]).await);
+        let seen: Stored<()> = transact!(self.store, |tx| tx.append_range(block, at, &[], &[transfer], &[]).await);
         seen.unwrap();
     }
 
-    /// Adds a contribution of ten records, with its title.
-    async fn contribution(&self, number: u8) -> ContributionId {
-        let id = ContributionId(B256::repeat_byte(number));
-        let row = ContributionRow {
+    /// Adds a contribution of one record, with its title.
+    pub(super) async fn contribution(&self, number: u8) -> ContributionId {
+        let (id, ada) = (ContributionId(B256::repeat_byte(number)), Address::repeat_byte(1));
+        let contribution = ContributionRow {
             id,
             datanet: DATANET,
-            registrant: Address::repeat_byte(1),
-            contributors: vec![Address::repeat_byte(1)],
+            registrant: ada,
+            contributors: vec![ada],
             root: B256::repeat_byte(0x70),
-            count: 10,
+            count: 1,
             seq: 0,
             state: ContributionState::Committed,
             payee: None,
         };
+        let record = Record {
+            id: format!("record of {number}"),
+            contributors: vec!["ada".into()],
+            license: "CC0-1.0".into(),
+            body: Body::Text { text: format!("The {number}. spring tide of the year.") },
+            meta: serde_json::Map::new(),
+        };
+        let row = RecordRow {
+            at: RecordRef { contribution: id, index: 0 },
+            record_id: record.id.clone(),
+            content_hash: B256::repeat_byte(number),
+            content_root: B256::repeat_byte(number),
+            length: 30,
+            license: record.license.clone(),
+            owner: None,
+            multiplier: u16::MAX,
+        };
+        let bodies = [(row.at, serde_json::to_vec(&record).unwrap())];
         let added: Stored<()> = transact!(self.store, |tx| {
-            tx.put_contribution(&row).await?;
-            tx.register_contribution(id, Address::repeat_byte(1)).await
+            tx.put_contribution(&contribution).await?;
+            tx.put_records(std::slice::from_ref(&row)).await?;
+            tx.put_record_bodies(&bodies).await?;
+            tx.register_contribution(id, ada).await
         });
         added.unwrap();
         id
     }
 
     /// The owner's signature under what is to be published next.
-    async fn signed(&self) -> Signature {
+    pub(super) async fn signed(&self) -> Signature {
         self.owner.sign(self.datanets.next_version(DATANET).await.unwrap().1)
     }
 }
@@ -216,6 +242,18 @@ async fn a_version_is_published_with_the_owners_signature_and_nobody_elses() {
     let published = pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap();
     let kept = world.datanets.version(DATANET, 1).await.unwrap();
     assert_eq!((published.version, published.root, kept.contributions), (1, kept.root, vec![first]));
+}
+
+#[tokio::test]
+async fn a_datanet_that_was_sold_is_published_by_its_new_owner_only() {
+    let world = World::new().await;
+    world.datanets.take_up(&tides()).await.unwrap();
+    world.contribution(1).await;
+    let (buyer, digest) = (Key::demo(1, "buyer"), world.datanets.next_version(DATANET).await.unwrap().1);
+    world.transfer(2, DATANET, buyer.address()).await;
+    let refused = pipeline::publish(&world.datanets, DATANET, &world.owner.sign(digest)).await;
+    assert!(matches!(refused, Err(NodeError::Signature(_))), "{refused:?}");
+    assert_eq!(pipeline::publish(&world.datanets, DATANET, &buyer.sign(digest)).await.unwrap().version, 1);
 }
 
 #[tokio::test]

@@ -14,13 +14,14 @@ use crate::pipeline;
 /// How long the owner grants the use, in seconds.
 const GRANTED_S: u64 = 3_600;
 
-struct World {
-    datanets: Datanets,
-    grants: Grants,
+/// A datanet and the grants to its versions.
+pub(super) struct World {
+    pub(super) datanets: Datanets,
+    pub(super) grants: Grants,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let datanets = Datanets::new().await;
         datanets.datanets.take_up(&tides()).await.unwrap();
         let contract = Arc::clone(&datanets.contract);
@@ -34,7 +35,7 @@ impl World {
     }
 
     /// A grant of all that training needs, for version 1.
-    fn grant(&self) -> Grant {
+    pub(super) fn grant(&self) -> Grant {
         Grant {
             datanet: DATANET,
             version: 1,
@@ -50,13 +51,13 @@ impl World {
     }
 
     /// Sets what the chain allows this node until a time.
-    fn allow(&self, purposes: &[Purpose], until: u64) {
+    pub(super) fn allow(&self, purposes: &[Purpose], until: u64) {
         let mut slots = self.datanets.contract.slots.lock().unwrap();
         slots.extend(purposes.iter().map(|purpose| (*purpose, until)));
     }
 
     /// Publishes a grant as its owner does.
-    async fn publish(&self, grant: &Grant) {
+    pub(super) async fn publish(&self, grant: &Grant) {
         self.allow(&REQUIRED_PURPOSES, grant.until);
         pipeline::grant(&self.grants, grant, &self.signed(grant)).await.unwrap();
     }

@@ -7,8 +7,10 @@ mod deposits;
 mod grants;
 mod handles;
 mod instance;
+mod intake;
 mod jobs;
 mod requests;
+mod training;
 mod workers;
 
 use std::sync::Arc;

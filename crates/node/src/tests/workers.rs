@@ -15,8 +15,8 @@ use crate::jobs::worker::LEASE_MS;
 use crate::jobs::{JobHandle, Jobs, Work, Worker};
 use crate::owned_task::OwnedTask;
 
-/// A kind of work that does what the test says.
-struct Scripted<F>(F);
+/// A kind of work that does what the test says, and notes which jobs have ended.
+struct Scripted<F>(F, Done);
 
 impl<F, R> Work for Scripted<F>
 where
@@ -30,19 +30,24 @@ where
     fn run<'a>(&'a self, order: &'a str, job: &'a JobHandle) -> BoxFuture<'a, Result<JobResult>> {
         Box::pin((self.0)(order.to_owned(), job.clone()))
     }
+
+    fn ended(&self, job: u64) {
+        self.1.add(&format!("job {job} ended"));
+    }
 }
 
 struct World {
     time: ManualTime,
     store: Store,
     jobs: Jobs,
+    ended: Done,
 }
 
 impl World {
     async fn new() -> Self {
         let (time, store) = (ManualTime::default(), store().await);
         let jobs = Jobs::new(store.clone(), time.clock());
-        Self { time, store, jobs }
+        Self { time, store, jobs, ended: Done::default() }
     }
 
     /// A worker of the node instance `name`; it stops when it is dropped, as if its process ended.
@@ -51,7 +56,7 @@ impl World {
         F: Fn(String, JobHandle) -> R + Send + Sync + 'static,
         R: Future<Output = Result<JobResult>> + Send + 'static,
     {
-        let kinds: Vec<Arc<dyn Work>> = vec![Arc::new(Scripted(run))];
+        let kinds: Vec<Arc<dyn Work>> = vec![Arc::new(Scripted(run, self.ended.clone()))];
         OwnedTask::spawn(Worker::new(self.store.clone(), self.time.clock(), instance(name), kinds).work())
     }
 
@@ -247,12 +252,14 @@ async fn a_fault_that_may_pass_is_tried_again_after_a_pause_and_named_meanwhile(
     network.add_permits(1);
     world.time.pass(999);
     world.time.is_read(3).await;
+    assert_eq!(world.ended.all(), [] as [&str; 0], "what the first attempt kept is still needed");
     let waiting = world.jobs.get(id).await.unwrap();
     assert_eq!((waiting.state, waiting.attempts), (JobState::Queued, 1));
     assert_eq!(waiting.cause.as_deref(), Some("no network"));
     world.time.pass(1);
     let done = world.until(id, JobState::Done).await;
     assert_eq!((done.attempts, done.cause), (2, None));
+    eventually("the kind is told of the end", async || world.ended.all() == ["job 1 ended"]).await;
     let again = [log(LogLevel::Warn, "no network"), because(JobState::Queued, "no network")];
     assert_eq!(world.events(id, 2).await[..2], again);
 }
@@ -297,6 +304,8 @@ async fn a_worker_whose_lease_ended_reports_nothing_and_cannot_hand_in_its_outco
     world.until(next, JobState::Done).await;
     let job = world.jobs.get(id).await.unwrap();
     assert_eq!((job.state, job.result, job.progress, job.attempts), (JobState::Done, Some(result(2)), None, 2));
+    let ended = world.ended.all();
+    assert_eq!(ended.iter().filter(|job| *job == "job 1 ended").count(), 1, "{ended:?}");
     let expected = [state(JobState::Queued), state(JobState::Running), state(JobState::Running), state(JobState::Done)];
     assert_eq!(world.events(id, 0).await, expected);
 }
