@@ -157,7 +157,7 @@ impl Node {
         let models = Models::new(models::Parts {
             store: store.clone(),
             artifacts,
-            chain: chain.clone(),
+            chain: Arc::new(chain.clone()),
             jobs: jobs.clone(),
             base: Arc::clone(&base),
             backend: Arc::clone(&backend),
@@ -168,7 +168,7 @@ impl Node {
         let numeric_mode = backend.capabilities().numeric_mode.to_owned();
         let answering = Answering::new(answering::Parts {
             store: store.clone(),
-            chain: chain.clone(),
+            chain: Arc::new(chain.clone()),
             backend,
             base: Arc::clone(&base),
             models: models.clone(),

@@ -5,12 +5,14 @@
 //! **Not here:** services that compose many contracts (settlement, watching, auditing). They take a
 //! [`ChainView`].
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
-use openledger_chain::flow::{Done, NewContribution};
+use openledger_chain::flow::{Done, NewContribution, NewModel};
 use openledger_chain::sender::Mined;
 use openledger_protocol::{
-    Address, Amount, B256, ChannelConfig, ChannelId, ContributionId, DatanetId, Domain, Grant, Publication, Purpose,
-    Signature, Voucher,
+    Address, Amount, B256, ChannelConfig, ChannelId, ContributionId, DatanetId, Domain, Grant, ModelId, Params,
+    Publication, Purpose, Signature, Voucher,
 };
 
 use crate::chain_view::ChainView;
@@ -97,6 +99,43 @@ pub(crate) trait ContributionsOnChain: Send + Sync {
         key: &'a str,
         batches: &'a [NewContribution],
     ) -> BoxFuture<'a, Result<Done<Vec<ContributionId>>>>;
+}
+
+/// The contract of models and the index of their titles, as models need them.
+pub(crate) trait ModelsOnChain: Send + Sync {
+    /// Brings the index of titles up to the chain's head.
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// A model as it is registered, with its prices of now; an error when there is no such title.
+    fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>>;
+}
+
+/// The index of the chain's events, as answers need it: nothing here but [`AnswersOnChain::refresh`]
+/// waits for the chain.
+pub(crate) trait AnswersOnChain: Send + Sync {
+    /// The node's account, which signs receipts.
+    fn node(&self) -> Address;
+
+    /// The EIP-712 domain of receipts.
+    fn receipts(&self) -> Domain;
+
+    /// The contract of the titles of contributions.
+    fn contributions(&self) -> Address;
+
+    /// The contract of the titles of models.
+    fn models(&self) -> Address;
+
+    /// The governed numbers by which answers are credited and split now.
+    fn governed(&self) -> Arc<Params>;
+
+    /// Unix seconds for what is signed now.
+    fn signing_time(&self) -> u64;
+
+    /// The number of the newest block that the index holds.
+    fn indexed_block(&self) -> u64;
+
+    /// On the logical clock, brings the index up to the chain's head.
+    fn refresh(&self) -> BoxFuture<'_, Result<()>>;
 }
 
 impl ChannelsOnChain for ChainView {
@@ -202,5 +241,49 @@ impl ContributionsOnChain for ChainView {
         batches: &'a [NewContribution],
     ) -> BoxFuture<'a, Result<Done<Vec<ContributionId>>>> {
         Box::pin(async move { Ok(self.flow().contributions().register(key, batches).await?) })
+    }
+}
+
+impl ModelsOnChain for ChainView {
+    fn catch_up(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { ChainView::catch_up(self).await.map(drop) })
+    }
+
+    fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>> {
+        Box::pin(async move { Ok(self.flow().models().state(model).await?.model) })
+    }
+}
+
+impl AnswersOnChain for ChainView {
+    fn node(&self) -> Address {
+        self.account()
+    }
+
+    fn receipts(&self) -> Domain {
+        ChainView::domain(self, self.at().payouts)
+    }
+
+    fn contributions(&self) -> Address {
+        self.at().contributions
+    }
+
+    fn models(&self) -> Address {
+        self.at().models
+    }
+
+    fn governed(&self) -> Arc<Params> {
+        ChainView::governed(self).now()
+    }
+
+    fn signing_time(&self) -> u64 {
+        ChainView::signing_time(self)
+    }
+
+    fn indexed_block(&self) -> u64 {
+        self.head().number
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { ChainView::refresh(self).await.map(drop) })
     }
 }

@@ -58,22 +58,27 @@ impl ChannelsOnChain for Contract {
     }
 }
 
-struct World {
+/// The channels of a node over one store.
+pub(super) struct World {
     time: ManualTime,
     store: Store,
-    keys: NodeKeys,
+    pub(super) keys: NodeKeys,
     contract: Arc<Contract>,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::over(store().await, ManualTime::default())
+    }
+
+    pub(super) fn over(store: Store, time: ManualTime) -> Self {
         let keys = NodeKeys::new(Key::demo(1, "node"));
         let contract = Arc::new(Contract { node: keys.account(), ..Contract::default() });
-        Self { time: ManualTime::default(), store: store().await, keys, contract }
+        Self { time, store, keys, contract }
     }
 
     /// The deposits as the node instance of this name has them.
-    fn of(&self, name: &str) -> Deposits {
+    pub(super) fn of(&self, name: &str) -> Deposits {
         let contract = Arc::clone(&self.contract);
         Deposits::new(self.store.clone(), contract, self.keys.clone(), self.time.clock(), instance(name))
     }
@@ -91,13 +96,13 @@ impl World {
     }
 
     /// A channel of 100 units.
-    async fn channel(&self) -> ChannelId {
+    pub(super) async fn channel(&self) -> ChannelId {
         let id = self.pay_in(100);
         self.of("any").open(&self.config()).await.unwrap();
         id
     }
 
-    async fn reserved(&self, channel: ChannelId) -> Amount {
+    pub(super) async fn reserved(&self, channel: ChannelId) -> Amount {
         self.store.channel(channel).await.unwrap().unwrap().reserved
     }
 

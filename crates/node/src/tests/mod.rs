@@ -1,6 +1,7 @@
 //! Tests of single services: each is built alone, with a clock that the test moves and a store in
 //! memory, and without a chain.
 
+mod answering;
 mod auth;
 mod datanets;
 mod deposits;
@@ -9,6 +10,7 @@ mod handles;
 mod instance;
 mod intake;
 mod jobs;
+mod models;
 mod requests;
 mod training;
 mod workers;

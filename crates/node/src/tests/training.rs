@@ -6,11 +6,12 @@ use std::sync::Arc;
 use openledger_api::{DatanetVersionRef, JobState, Number, Recipe, TrainOrder};
 use openledger_datanet::REQUIRED_PURPOSES;
 use openledger_protocol::{Mix, Params, Purpose};
+use openledger_store::Store;
 use openledger_store::artifacts::Artifacts;
 
-use super::code;
 use super::datanets::DATANET;
 use super::grants::World as Grants;
+use super::{ManualTime, code};
 use crate::base::Base;
 use crate::governed::Governed;
 use crate::jobs::Jobs;
@@ -20,16 +21,18 @@ use crate::training::{Parts, Training};
 
 const MIX: Mix = Mix { spans_bps: 5000, influence_bps: 5000, retrieval_bps: 0 };
 
-struct World {
+/// Training over a datanet with one published version of two contributions.
+pub(super) struct World {
     grants: Grants,
     governed: Governed,
-    jobs: Jobs,
-    training: Training,
-    _folder: tempfile::TempDir,
+    pub(super) base: Arc<Base>,
+    pub(super) jobs: Jobs,
+    pub(super) training: Training,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl World {
-    /// A datanet with one published version of two contributions, to which there is no grant yet.
+    /// Without a grant.
     async fn new() -> Self {
         let grants = Grants::new().await;
         let datanets = &grants.datanets;
@@ -40,33 +43,43 @@ impl World {
         pipeline::publish(&datanets.datanets, DATANET, &signature).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/base");
+        let base = Arc::new(Base::load(&base, "base").unwrap());
         let store = datanets.store.clone();
         let jobs = Jobs::new(store.clone(), datanets.contract.time.clock());
         let governed = Governed::new(Params::GENESIS);
         let training = Training::new(Parts {
-            artifacts: Artifacts::open(store.blobs().clone(), &folder.path().join("artifacts"), 1 << 20).unwrap(),
+            artifacts: Artifacts::open(store.blobs().clone(), &folder.path().join("artifacts"), 1 << 30).unwrap(),
             datanets: datanets.datanets.clone(),
             grants: grants.grants.clone(),
             records: Records::new(store.clone()),
             jobs: jobs.clone(),
-            base: Arc::new(Base::load(&base, "base").unwrap()),
+            base: Arc::clone(&base),
             governed: governed.clone(),
             chain_id: 7,
             folder: folder.path().join("jobs"),
             store,
         });
-        Self { grants, governed, jobs, training, _folder: folder }
+        Self { grants, governed, base, jobs, training, folder }
     }
 
-    /// The same, with a live grant.
-    async fn granted() -> Self {
+    /// With a live grant to this node.
+    pub(super) async fn granted() -> Self {
         let world = Self::new().await;
         world.grants.publish(&world.grants.grant()).await;
         world
     }
+
+    pub(super) fn store(&self) -> Store {
+        self.grants.datanets.store.clone()
+    }
+
+    pub(super) fn time(&self) -> &ManualTime {
+        &self.grants.datanets.contract.time
+    }
 }
 
-fn order() -> TrainOrder {
+/// An order for an adapter of the version.
+pub(super) fn order() -> TrainOrder {
     TrainOrder {
         name: "tides".into(),
         datanets: vec![DatanetVersionRef { datanet: DATANET, version: 1 }],
