@@ -160,7 +160,7 @@ struct Instance {
 impl Instance {
     /// Begins an answer that was not given before.
     async fn begin(&self, ask: &Ask) -> (crate::answering::Generation, crate::answering::Held) {
-        match self.answering.begin(ask).await.unwrap() {
+        match pipeline::answer(&self.answering, ask).await.unwrap() {
             Begin::Running(generation, held) => (generation, held),
             Begin::Replayed(bundle) => panic!("it was given before: {bundle:?}"),
         }
@@ -168,7 +168,7 @@ impl Instance {
 
     /// Answers, or gives the answer that was given before.
     async fn answer(&self, ask: &Ask) -> Result<ReceiptBundle> {
-        match self.answering.begin(ask).await? {
+        match pipeline::answer(&self.answering, ask).await? {
             Begin::Replayed(bundle) => Ok(*bundle),
             Begin::Running(generation, held) => {
                 let answer = generation.whole().await?;
