@@ -29,6 +29,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::events::StoreSink;
+use crate::governed::Governed;
 
 /// How often the index looks for new blocks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -55,14 +56,14 @@ pub struct ChainView {
 struct Index {
     store: Store,
     head: RwLock<Head>,
-    governed: RwLock<Arc<Params>>,
+    governed: Governed,
     /// One reader of chain events at a time in this process.
     reading: Mutex<()>,
 }
 
 impl ChainView {
     pub(crate) fn new(flow: Flow, chain_id: u64, embedded: Option<EmbeddedChain>, clock: Clock, store: Store) -> Self {
-        let governed = RwLock::new(Arc::new(Params::GENESIS));
+        let governed = Governed::new(Params::GENESIS);
         let index = Arc::new(Index { store, head: RwLock::default(), governed, reading: Mutex::default() });
         Self { flow, chain_id, embedded, clock, index }
     }
@@ -102,9 +103,9 @@ impl ChainView {
         *self.index.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The governed numbers by which answers are credited and split.
-    pub(crate) fn governed(&self) -> Arc<Params> {
-        Arc::clone(&self.index.governed.read().unwrap_or_else(PoisonError::into_inner))
+    /// The governed numbers that were in force when the newest indexed block was indexed.
+    pub(crate) fn governed(&self) -> &Governed {
+        &self.index.governed
     }
 
     /// Unix seconds for what is signed now.
@@ -136,8 +137,7 @@ impl ChainView {
         let newest = if local { client.latest().await? } else { client.finalized().await? };
         let head = newest.map_or_else(Head::default, |block| Head { number: block.number, time: block.timestamp });
         if head != self.head() {
-            let governed = Arc::new(self.flow.params().current().await?);
-            *self.index.governed.write().unwrap_or_else(PoisonError::into_inner) = governed;
+            self.index.governed.set(self.flow.params().current().await?);
         }
         *self.index.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(head)

@@ -7,6 +7,7 @@
 //! - A payer may ask its deposit back on chain without a word to the node. The index and [`Deposits::guard`] see it: the
 //!   channel then takes no new reservation, and what it has spent is redeemed before the payer can take it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openledger_api::OpenedChannel;
@@ -18,22 +19,22 @@ use openledger_store::{Error as StoreError, Store};
 use openledger_store::{transact, transact_locked};
 
 use crate::auth::key_hash;
-use crate::chain_view::ChainView;
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
 use crate::instance::Instance;
 use crate::keys::NodeKeys;
+use crate::on_chain::ChannelsOnChain;
 
 /// How often the node looks for withdrawals: far below the shortest delay of a public network, 15 minutes.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a reservation is held without a sign of life of its process, in milliseconds.
-const HOLD_MS: u64 = 60_000;
+pub(crate) const HOLD_MS: u64 = 60_000;
 
 /// The channels of this node.
 #[derive(Clone)]
 pub struct Deposits {
     store: Store,
-    chain: ChainView,
+    chain: Arc<dyn ChannelsOnChain>,
     keys: NodeKeys,
     clock: Clock,
     instance: Instance,
@@ -78,7 +79,13 @@ impl Drop for Hold {
 }
 
 impl Deposits {
-    pub(crate) fn new(store: Store, chain: ChainView, keys: NodeKeys, clock: Clock, instance: Instance) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        chain: Arc<dyn ChannelsOnChain>,
+        keys: NodeKeys,
+        clock: Clock,
+        instance: Instance,
+    ) -> Self {
         Self { store, chain, keys, clock, instance }
     }
 
@@ -99,7 +106,7 @@ impl Deposits {
     ///
     /// `wrong-node`, `wrong-authorizer`; `not-funded` when nothing was deposited.
     pub async fn open(&self, config: &ChannelConfig) -> Result<OpenedChannel> {
-        let me = self.chain.account();
+        let me = self.chain.node();
         if config.node != me {
             let detail = format!("the channel is with {}, this node is {me}", config.node);
             return Err(NodeError::refused(Blame::Request, "wrong-node", detail));
@@ -109,8 +116,9 @@ impl Deposits {
             let detail = format!("name {session} as the authorizer: vouchers are signed by this node's session key");
             return Err(NodeError::refused(Blame::Request, "wrong-authorizer", detail));
         }
-        let id = config.id(self.chain.chain_id(), self.chain.at().channels);
-        let deposited = self.chain.flow().channels().state(id).await?.balance;
+        let domain = self.chain.domain();
+        let id = config.id(domain.chain_id, domain.contract);
+        let deposited = self.chain.balance(id).await?;
         if deposited == Amount::ZERO {
             let detail = format!("nothing was deposited into channel {id}; deposit on chain first");
             return Err(NodeError::refused(Blame::Payment, "not-funded", detail));
@@ -185,8 +193,8 @@ impl Deposits {
         let config = self.store.channel_config(channel.id).await?;
         let config = config.ok_or_else(|| NodeError::missing("channel configuration", channel.id))?;
         let voucher = Voucher { channel: channel.id, cumulative: channel.spent };
-        let domain = self.chain.domain(self.chain.at().channels);
-        let signature = self.session_key(config.payer, config.salt).sign(domain.digest(voucher.struct_hash()));
+        let digest = self.chain.domain().digest(voucher.struct_hash());
+        let signature = self.session_key(config.payer, config.salt).sign(digest);
         Ok((config, voucher, signature))
     }
 
@@ -200,7 +208,9 @@ impl Deposits {
         }
     }
 
-    async fn look(&self) -> Result<()> {
+    /// One look of the guard: extends this process's reservations, frees expired ones and redeems
+    /// pending withdrawals.
+    pub(crate) async fn look(&self) -> Result<()> {
         let now = self.clock.unix_ms();
         self.store.extend_reservations(self.instance.name(), now + HOLD_MS).await?;
         transact_locked!(self.store, |tx| tx.release_expired(now).await)?;
@@ -210,7 +220,7 @@ impl Deposits {
     /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new reservations.
     pub(crate) async fn redeem_pending_withdrawals(&self) -> Result<()> {
         for channel in self.store.owing_channels().await? {
-            if self.chain.flow().channels().withdrawal(channel.id).await?.is_some() {
+            if self.chain.is_withdrawing(channel.id).await? {
                 self.close(channel.id).await?;
                 self.redeem(&channel).await?;
             }
@@ -228,7 +238,7 @@ impl Deposits {
         if channel.nonce > 0 {
             let voucher = self.voucher(channel).await?;
             let key = format!("channel/{}/redeem/{}", channel.id, channel.nonce);
-            self.chain.flow().channels().redeem(&key, &[voucher]).await?;
+            self.chain.redeem(&key, &[voucher]).await?;
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use openledger_store::Store;
 use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::receipts::ReceiptRow;
 
-use crate::chain_view::ChainView;
 use crate::error::{NodeError, Result};
 
 /// Receipts that are read at a time.
@@ -17,12 +16,13 @@ const PAGE: u32 = 500;
 #[derive(Clone)]
 pub struct Epochs {
     store: Store,
-    chain: ChainView,
+    /// The EIP-712 domain of the contract that takes epochs.
+    domain: Domain,
 }
 
 impl Epochs {
-    pub(crate) fn new(store: Store, chain: ChainView) -> Self {
-        Self { store, chain }
+    pub(crate) fn new(store: Store, domain: Domain) -> Self {
+        Self { store, domain }
     }
 
     /// An epoch's row.
@@ -36,7 +36,7 @@ impl Epochs {
 
     /// The EIP-712 domain of epochs.
     pub(crate) fn domain(&self) -> Domain {
-        self.chain.domain(self.chain.at().payouts)
+        self.domain
     }
 
     /// The receipts of an epoch, by id.

@@ -32,6 +32,7 @@ mod epochs;
 mod error;
 mod events;
 mod files;
+mod governed;
 mod grants;
 mod handles;
 mod instance;
@@ -41,12 +42,16 @@ mod keys;
 mod metrics;
 mod models;
 mod node;
+mod on_chain;
 mod outbox;
+mod owned_task;
 pub mod pipeline;
 mod reading;
 mod records;
 mod requests;
 mod settlement;
+#[cfg(test)]
+mod tests;
 mod training;
 mod watching;
 

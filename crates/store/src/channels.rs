@@ -95,15 +95,6 @@ impl Reads {
         self.one(format!("{SELECT} WHERE id = ?"), values![id], read).await
     }
 
-    /// A payer's channels, by id.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::channel`].
-    pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>> {
-        self.list(format!("{SELECT} WHERE payer = ? ORDER BY id"), values![payer], read).await
-    }
-
     /// The channels that paid for receipts of epochs that are not proposed yet, by id.
     ///
     /// # Errors
