@@ -31,6 +31,8 @@ mod deposits;
 mod epochs;
 mod error;
 mod events;
+#[cfg(test)]
+mod fake_chain;
 mod files;
 mod grants;
 mod handles;
