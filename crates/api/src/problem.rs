@@ -136,7 +136,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("invalid-api-key", 401, "The API key is unknown", "Open a channel on this node for a key."),
     kind("insufficient-deposit", 402, "The deposit is too small", "Deposit more, or lower `max_tokens`."),
     kind("over-max-price", 402, "The price may exceed `max_price`", "Raise `max_price`, or lower `max_tokens`."),
-    kind("deposit-withdrawn", 402, "The deposit is being withdrawn", "Open another channel."),
+    kind(
+        "deposit-withdrawn",
+        402,
+        "The deposit is being withdrawn",
+        "Open another channel, or this one again after the withdrawal and a new deposit.",
+    ),
     kind("not-funded", 402, "The channel has no deposit", "Deposit on chain first."),
     kind("forbidden", 403, "The caller may not do this", "Use credentials that the route allows."),
     kind("operator-only", 403, "Only the operator may do this", "Send the operator's token."),
@@ -158,6 +163,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("job-replaced", 409, "Another job has its order", "Read that job instead."),
     kind("other-weights", 409, "The title is of another adapter", "Register the adapter's own title."),
     kind("key-reused", 409, "The idempotency key was used for another request", "Use another key."),
+    kind(
+        "withdrawal-pending",
+        409,
+        "The deposit was asked back",
+        "Withdraw it on chain, deposit again and open the channel, or open another channel.",
+    ),
     kind("no-receipts", 409, "The epoch has no receipts", "Settle once there are receipts."),
     kind("window-open", 409, "The proposal may still be refuted", "Settle again once the window is over."),
     kind(

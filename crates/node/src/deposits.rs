@@ -6,6 +6,8 @@
 //!   than was reserved. So concurrent requests on one channel never spend more than its deposit.
 //! - A payer may ask its deposit back on chain without a word to the node. The index and [`Deposits::guard`] see it: the
 //!   channel then takes no new reservation, and what it has spent is redeemed before the payer can take it.
+//! - A channel is opened only by what the chain says of it while it is known here, so that no
+//!   request to withdraw falls between the look at the chain and the index.
 
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use crate::keys::NodeKeys;
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a reservation is held without a sign of life of its process, in milliseconds.
 const HOLD_MS: u64 = 60_000;
+/// How often opening a channel looks at the chain, which may change meanwhile.
+const OPEN_TRIES: u32 = 4;
 
 /// The channels of this node.
 #[derive(Clone)]
@@ -93,11 +97,13 @@ impl Deposits {
         self.session_key(payer, salt).address()
     }
 
-    /// Takes up a channel after its deposit; a repeat reads the deposit again.
+    /// Takes up a channel after a deposit; a repeat reads the deposit again. A channel whose
+    /// deposit was asked back is taken up again once that is paid out and something is deposited.
     ///
     /// # Errors
     ///
-    /// `wrong-node`, `wrong-authorizer`; `not-funded` when nothing was deposited.
+    /// `wrong-node`, `wrong-authorizer`; `withdrawal-pending` while the payer has asked money back
+    /// and did not take it; `not-funded` when nothing is deposited.
     pub async fn open(&self, config: &ChannelConfig) -> Result<OpenedChannel> {
         let me = self.chain.account();
         if config.node != me {
@@ -110,15 +116,51 @@ impl Deposits {
             return Err(NodeError::refused(Blame::Request, "wrong-authorizer", detail));
         }
         let id = config.id(self.chain.chain_id(), self.chain.at().channels);
-        let deposited = self.chain.flow().channels().state(id).await?.balance;
-        if deposited == Amount::ZERO {
-            let detail = format!("nothing was deposited into channel {id}; deposit on chain first");
-            return Err(NodeError::refused(Blame::Payment, "not-funded", detail));
+        if self.store.channel(id).await?.is_none() {
+            self.funds(id).await?;
         }
         let secret = self.keys.derived(&format!("api {id}")).sign(id.0);
         let api_key = format!("ol_{}", hex::encode(sha256(secret.0)));
+        self.put(id, config, &api_key).await?;
+        for _ in 0..OPEN_TRIES {
+            // A request to withdraw of a block that is not indexed yet comes through the index,
+            // which knows the channel by now. Those before it the chain must have seen.
+            let indexed = self.store.chain_cursor().await?.map_or(0, |cursor| cursor.number);
+            let (deposited, block) = self.funds(id).await?;
+            if block >= indexed && transact_locked!(self.store, |tx| tx.open_channel(id, deposited, block).await)? {
+                return Ok(OpenedChannel { channel: id, deposited, api_key });
+            }
+        }
+        let detail = format!("channel {id} changes on chain while it is opened, or the chain lags behind the index");
+        Err(NodeError::refused(Blame::Retry, "try-again", detail))
+    }
+
+    /// What is deposited in a channel and not asked back, as of the block of this number or later.
+    async fn funds(&self, id: ChannelId) -> Result<(Amount, u64)> {
+        let channels = self.chain.flow().channels();
+        let block = self.chain.flow().client().block_number().await?;
+        if let Some(asked) = channels.withdrawal(id).await? {
+            self.close(id, block).await?;
+            let detail = format!(
+                "the payer of channel {id} asked {} back, to be paid from {} on (Unix seconds); withdraw it, deposit and \
+                 open the channel again, or open one with another salt",
+                asked.amount, asked.ready_at
+            );
+            return Err(NodeError::refused(Blame::Conflict, "withdrawal-pending", detail));
+        }
+        let deposited = channels.state(id).await?.balance;
+        if deposited == Amount::ZERO {
+            let detail = format!("nothing is deposited in channel {id}; deposit on chain first");
+            return Err(NodeError::refused(Blame::Payment, "not-funded", detail));
+        }
+        Ok((deposited, block))
+    }
+
+    /// Makes a channel known, with the API key that spends it, unless it is. It takes no
+    /// reservations yet.
+    async fn put(&self, id: ChannelId, config: &ChannelConfig, api_key: &str) -> Result<()> {
         let key = ApiKeyRow {
-            hash: key_hash(&api_key),
+            hash: key_hash(api_key),
             kind: KeyKind::Channel,
             principal: config.payer.to_string(),
             channel: Some(id),
@@ -130,22 +172,21 @@ impl Deposits {
         let channel = Channel {
             id,
             payer: config.payer,
-            payee: me,
-            deposited,
+            payee: self.chain.account(),
+            deposited: Amount::ZERO,
             spent: Amount::ZERO,
             reserved: Amount::ZERO,
             nonce: 0,
             time: 0,
-            state: ChannelState::Open,
+            state: ChannelState::Closing,
         };
-        transact!(self.store, |tx| match tx.channel(id).await? {
-            Some(_) => tx.set_deposited(id, deposited).await,
+        Ok(transact!(self.store, |tx| match tx.channel(id).await? {
+            Some(_) => Ok(()),
             None => {
                 tx.put_channel(&channel, config).await?;
                 tx.put_api_key(&key).await
             }
-        })?;
-        Ok(OpenedChannel { channel: id, deposited, api_key })
+        })?)
     }
 
     /// Holds `amount` of a channel for one answer.
@@ -166,7 +207,8 @@ impl Deposits {
                 Err(NodeError::refused(Blame::Payment, "insufficient-deposit", detail))
             }
             Err(StoreError::ChannelClosed { .. }) => {
-                let detail = "the payer has asked the deposit of this channel back; open another channel";
+                let detail = "the payer has asked the deposit of this channel back; open another channel, or deposit \
+                              again after the withdrawal and open this one";
                 Err(NodeError::refused(Blame::Payment, "deposit-withdrawn", detail))
             }
             Err(error) => Err(error.into()),
@@ -210,17 +252,19 @@ impl Deposits {
     /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new reservations.
     pub(crate) async fn redeem_pending_withdrawals(&self) -> Result<()> {
         for channel in self.store.owing_channels().await? {
+            let block = self.chain.flow().client().block_number().await?;
             if self.chain.flow().channels().withdrawal(channel.id).await?.is_some() {
-                self.close(channel.id).await?;
+                self.close(channel.id, block).await?;
                 self.redeem(&channel).await?;
             }
         }
         Ok(())
     }
 
-    async fn close(&self, channel: ChannelId) -> Result<()> {
-        let state = ChannelState::Closing;
-        Ok(transact!(self.store, |tx| tx.set_channel_state(channel, state).await)?)
+    /// Closes a channel to new reservations: the chain has a pending withdrawal as of `block` or
+    /// later.
+    async fn close(&self, channel: ChannelId, block: u64) -> Result<()> {
+        Ok(transact_locked!(self.store, |tx| tx.withdrawal_requested(channel, block).await)?)
     }
 
     /// Redeems all that a channel has spent; the same amount is redeemed once, however often this is called.
@@ -231,5 +275,104 @@ impl Deposits {
             self.chain.flow().channels().redeem(&key, &[voucher]).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openledger_ledger::base_units;
+    use openledger_protocol::{ModelId, ReceiptId, keccak};
+    use openledger_store::BlobsConfig;
+    use openledger_store::receipts::NewReceipt;
+
+    use super::*;
+    use crate::config::NodeClock;
+    use crate::fake_chain::{FakeChain, Money};
+
+    const INSTANCE: &str = "this";
+
+    /// A node's deposits, on a chain that the test moves.
+    struct Scene {
+        deposits: Deposits,
+        store: Store,
+        chain: FakeChain,
+    }
+
+    async fn scene() -> Scene {
+        let store = Store::open("sqlite::memory:", BlobsConfig::new("memory:")).await.unwrap();
+        let chain = FakeChain::with_blocks(5);
+        let clock = Clock::with_source(NodeClock::Wall, || 1_000);
+        let keys = NodeKeys::new(FakeChain::key());
+        let view = chain.view(&store).await;
+        let deposits = Deposits::new(store.clone(), view, keys, clock, Instance::named(INSTANCE));
+        Scene { deposits, store, chain }
+    }
+
+    impl Scene {
+        /// A channel with this salt, which the chain has `balance` of.
+        fn channel(&self, salt: u8, balance: u128) -> (ChannelConfig, ChannelId) {
+            let (payer, salt) = (Key::demo(1, "payer").address(), B256::repeat_byte(salt));
+            let authorizer = self.deposits.session_account(payer, salt);
+            let config =
+                ChannelConfig { payer, authorizer, node: FakeChain::key().address(), withdraw_delay: 900, salt };
+            let chain = &self.deposits.chain;
+            let id = config.id(chain.chain_id(), chain.at().channels);
+            self.chain.set_channel(id, Money { balance: base_units(balance), ready_at: 0 });
+            (config, id)
+        }
+
+        /// An open channel.
+        async fn opened(&self, salt: u8, balance: u128) -> ChannelId {
+            let (config, id) = self.channel(salt, balance);
+            assert_eq!(self.deposits.open(&config).await.unwrap().deposited, base_units(balance));
+            id
+        }
+
+        /// Charges a channel for an answer.
+        async fn pay(&self, channel: ChannelId) {
+            let hold = self.deposits.reserve(channel, base_units(3), None).await.unwrap();
+            let (id, node) = (hold.id().unwrap(), FakeChain::key().address());
+            let receipt = NewReceipt {
+                id: ReceiptId(keccak(channel.0)),
+                model: ModelId(1),
+                tokens_in: 1,
+                tokens_out: 1,
+                body: "{}",
+            };
+            let paid: Result<(), StoreError> = transact_locked!(self.store, |tx| {
+                tx.open_epoch(node).await?;
+                let place = tx.charge(id, base_units(2), 7).await?;
+                tx.put_receipt(place, &receipt, &[]).await
+            });
+            paid.unwrap();
+            hold.charged();
+        }
+
+        async fn state(&self, channel: ChannelId) -> ChannelState {
+            self.store.channel(channel).await.unwrap().unwrap().state
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_is_refused_by_name_while_a_withdrawal_is_pending_and_opened_again_afterwards() {
+        let scene = scene().await;
+        let (config, id) = scene.channel(1, 100);
+        let refused = async || scene.deposits.open(&config).await.unwrap_err().code();
+        scene.chain.set_channel(id, Money { balance: base_units(100), ready_at: 2_000 });
+        assert_eq!(refused().await, "withdrawal-pending");
+        assert_eq!(scene.store.channel(id).await.unwrap(), None);
+
+        scene.opened(1, 100).await;
+        scene.pay(id).await;
+        scene.chain.set_channel(id, Money { balance: base_units(100), ready_at: 3_000 });
+        scene.chain.add_block();
+        assert_eq!(refused().await, "withdrawal-pending");
+        assert_eq!(scene.state(id).await, ChannelState::Closing);
+        scene.chain.set_channel(id, Money::default());
+        assert_eq!(refused().await, "not-funded");
+        // 40 came after the withdrawal of all that was not spent: less than was deposited before.
+        assert_eq!(scene.opened(1, 42).await, id);
+        let channel = scene.store.channel(id).await.unwrap().unwrap();
+        assert_eq!((channel.state, channel.free()), (ChannelState::Open, base_units(40)));
     }
 }

@@ -66,6 +66,11 @@ impl FakeChain {
         self.state().newest
     }
 
+    /// Adds a block.
+    pub(crate) fn add_block(&self) {
+        self.state().newest += 1;
+    }
+
     /// Adds a block right after the newest one was read `looks` more times.
     pub(crate) fn add_block_after_looks(&self, looks: u32) {
         self.state().looks_left = Some(looks);

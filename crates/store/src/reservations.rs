@@ -4,7 +4,8 @@
 //!
 //! # Invariants
 //!
-//! - A channel's `reserved` is the sum of its held reservations, and `spent + reserved ≤ deposited`.
+//! - A channel's `reserved` is the sum of its held reservations; none makes `spent + reserved`
+//!   exceed `deposited`.
 //! - A reservation is charged or released once; what it held beyond the price is free again in the same transaction.
 //! - Along a channel's nonces, cumulative amount, time and epoch never fall.
 //!
@@ -143,7 +144,7 @@ impl Tx {
         if channel.state != ChannelState::Open {
             return Err(Error::ChannelClosed { channel: channel.id });
         }
-        let free = channel.free()?;
+        let free = channel.free();
         if new.amount > free {
             return Err(Error::Insufficient { channel: channel.id, needed: new.amount, free });
         }

@@ -23,4 +23,5 @@ mod schema;
 mod settling;
 mod stopping;
 mod story;
+mod withdrawals;
 mod world;
