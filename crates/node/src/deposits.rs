@@ -15,7 +15,6 @@ use openledger_api::OpenedChannel;
 use openledger_protocol::{Address, Amount, B256, ChannelConfig, ChannelId, Key, Signature, Voucher, sha256};
 use openledger_store::api_keys::{ApiKeyRow, KeyKind};
 use openledger_store::channels::{Channel, ChannelState};
-use openledger_store::reservations::{NewReservation, ReservationId};
 use openledger_store::{Error as StoreError, Store};
 use openledger_store::{transact, transact_locked};
 
@@ -23,6 +22,7 @@ use crate::auth::key_hash;
 use crate::chain_view::ChainView;
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
+use crate::holds::{Hold, Holds};
 use crate::instance::Instance;
 use crate::keys::NodeKeys;
 
@@ -40,50 +40,13 @@ pub struct Deposits {
     chain: ChainView,
     keys: NodeKeys,
     clock: Clock,
-    instance: Instance,
-}
-
-/// Money that is held for one answer. Dropped without a charge, it is given back.
-pub struct Hold {
-    id: Option<ReservationId>,
-    amount: Amount,
-    deposits: Deposits,
-}
-
-impl Hold {
-    /// What is held, in base units.
-    pub(crate) fn amount(&self) -> Amount {
-        self.amount
-    }
-
-    /// The reservation; the caller charges it.
-    pub(crate) fn id(&self) -> Option<ReservationId> {
-        self.id
-    }
-
-    /// Notes that it was charged.
-    pub(crate) fn charged(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        let store = self.deposits.store.clone();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        // A reservation that cannot be released now runs out with its lease.
-        runtime.spawn(async move {
-            if let Err(error) = transact_locked!(store, |tx| tx.release(id).await) {
-                tracing::warn!(%error, "a reservation could not be released; it ends with its lease");
-            }
-        });
-    }
+    holds: Holds,
 }
 
 impl Deposits {
     pub(crate) fn new(store: Store, chain: ChainView, keys: NodeKeys, clock: Clock, instance: Instance) -> Self {
-        Self { store, chain, keys, clock, instance }
+        let holds = Holds::new(store.clone(), instance);
+        Self { store, chain, keys, clock, holds }
     }
 
     fn session_key(&self, payer: Address, salt: B256) -> Key {
@@ -196,30 +159,25 @@ impl Deposits {
     /// `insufficient-deposit` when less is free, `deposit-withdrawn` once the payer asked for it back.
     pub(crate) async fn reserve(&self, channel: ChannelId, amount: Amount, key: Option<&str>) -> Result<Hold> {
         let lease_until = self.clock.unix_ms() + HOLD_MS;
-        let new = NewReservation { channel, amount, holder: self.instance.name(), lease_until, key };
-        let held = transact_locked!(self.store, |tx| tx.reserve(&new).await);
-        match held {
-            Ok(reservation) => Ok(Hold { id: Some(reservation.id), amount, deposits: self.clone() }),
-            Err(StoreError::Insufficient { needed, free, .. }) => {
+        match self.holds.reserve(channel, amount, key, lease_until).await {
+            Err(NodeError::Store(StoreError::Insufficient { needed, free, .. })) => {
                 let detail = format!(
                     "the answer may cost up to {needed}, and {free} of the deposit is free: deposit more or lower `max_tokens`"
                 );
                 Err(NodeError::refused(Blame::Payment, "insufficient-deposit", detail))
             }
-            Err(StoreError::ChannelClosed { .. }) => {
+            Err(NodeError::Store(StoreError::ChannelClosed { .. })) => {
                 let detail = "the payer has asked the deposit of this channel back; open another channel, or deposit \
                               again after the withdrawal and open this one";
                 Err(NodeError::refused(Blame::Payment, "deposit-withdrawn", detail))
             }
-            Err(error) => Err(error.into()),
+            held => held,
         }
     }
 
     /// Gives back what this process held when it ended.
     pub(crate) async fn release_own(&self) -> Result<()> {
-        let holder = self.instance.name();
-        transact_locked!(self.store, |tx| tx.release_of_holder(holder).await)?;
-        Ok(())
+        self.holds.release_earlier().await
     }
 
     /// The voucher for all that was spent from a channel, signed by its session key, with the channel's configuration.
@@ -244,9 +202,15 @@ impl Deposits {
 
     async fn look(&self) -> Result<()> {
         let now = self.clock.unix_ms();
-        self.store.extend_reservations(self.instance.name(), now + HOLD_MS).await?;
-        transact_locked!(self.store, |tx| tx.release_expired(now).await)?;
+        self.renew_reservations(now).await?;
         self.redeem_pending_withdrawals().await
+    }
+
+    /// Extends what is held and frees what has run out.
+    async fn renew_reservations(&self, now: u64) -> Result<()> {
+        self.holds.extend(now + HOLD_MS).await?;
+        transact_locked!(self.store, |tx| tx.release_expired(now).await)?;
+        Ok(())
     }
 
     /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new reservations.
@@ -280,10 +244,14 @@ impl Deposits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use openledger_ledger::base_units;
     use openledger_protocol::{ModelId, ReceiptId, keccak};
     use openledger_store::BlobsConfig;
     use openledger_store::receipts::NewReceipt;
+    use openledger_store::reservations::NewReservation;
 
     use super::*;
     use crate::config::NodeClock;
@@ -291,21 +259,23 @@ mod tests {
 
     const INSTANCE: &str = "this";
 
-    /// A node's deposits, on a chain that the test moves.
+    /// A node's deposits, on a chain and a clock that the test moves.
     struct Scene {
         deposits: Deposits,
         store: Store,
         chain: FakeChain,
+        now: Arc<AtomicU64>,
     }
 
     async fn scene() -> Scene {
         let store = Store::open("sqlite::memory:", BlobsConfig::new("memory:")).await.unwrap();
-        let chain = FakeChain::with_blocks(5);
-        let clock = Clock::with_source(NodeClock::Wall, || 1_000);
+        let (chain, now) = (FakeChain::with_blocks(5), Arc::new(AtomicU64::new(1_000)));
+        let time = Arc::clone(&now);
+        let clock = Clock::with_source(NodeClock::Wall, move || time.load(Ordering::Relaxed));
         let keys = NodeKeys::new(FakeChain::key());
         let view = chain.view(&store).await;
         let deposits = Deposits::new(store.clone(), view, keys, clock, Instance::named(INSTANCE));
-        Scene { deposits, store, chain }
+        Scene { deposits, store, chain, now }
     }
 
     impl Scene {
@@ -348,9 +318,51 @@ mod tests {
             hold.charged();
         }
 
+        async fn reserved(&self, channel: ChannelId) -> Amount {
+            self.store.channel(channel).await.unwrap().unwrap().reserved
+        }
+
         async fn state(&self, channel: ChannelId) -> ChannelState {
             self.store.channel(channel).await.unwrap().unwrap().state
         }
+
+        /// Lets two minutes pass, in which reservations are renewed as the guard does.
+        async fn two_minutes(&self) {
+            for _ in 0..8 {
+                self.now.fetch_add(15_000, Ordering::Relaxed);
+                self.deposits.renew_reservations(self.deposits.clock.unix_ms()).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_request_reserved_is_free_again_at_whatever_moment_it_went_away() {
+        let scene = scene().await;
+        let channel = scene.opened(1, 1_000_000).await;
+        for polls in 1..40 {
+            let mut reserving = Box::pin(scene.deposits.reserve(channel, base_units(10), None));
+            for _ in 0..polls {
+                if futures::poll!(reserving.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        scene.two_minutes().await;
+        assert_eq!(scene.reserved(channel).await, Amount::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_running_answer_keeps_its_reservation_and_a_lost_one_runs_out() {
+        let scene = scene().await;
+        let channel = scene.opened(1, 1_000).await;
+        let running = scene.deposits.reserve(channel, base_units(10), None).await.unwrap();
+        let lease_until = scene.deposits.clock.unix_ms() + HOLD_MS;
+        let lost = NewReservation { channel, amount: base_units(500), holder: INSTANCE, lease_until, key: None };
+        let made: Result<_, StoreError> = transact_locked!(scene.store, |tx| tx.reserve(&lost).await);
+        made.unwrap();
+        scene.two_minutes().await;
+        assert_eq!(scene.reserved(channel).await, running.amount());
     }
 
     #[tokio::test]

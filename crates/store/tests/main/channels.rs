@@ -231,15 +231,17 @@ fn reservations_of_the_dead_are_released_and_those_of_the_living_stay() {
         with_channel(&store, 2, 100).await;
         reserve(&store, 1, 10, "one", 50).await.unwrap();
         reserve(&store, 2, 20, "one", 50).await.unwrap();
-        reserve(&store, 1, 5, "other", 50).await.unwrap();
-        assert_eq!(store.extend_reservations("other", 200).await.unwrap(), 1);
+        let living = reserve(&store, 1, 5, "other", 50).await.unwrap().id;
+        let lost = reserve(&store, 1, 7, "other", 50).await.unwrap().id;
+        assert_eq!(store.extend_reservations("other", &[living], 200).await.unwrap(), 1);
+        assert_eq!(store.extend_reservations("one", &[living, lost], 200).await.unwrap(), 0, "they are another's");
         let expired = |now| {
             let store = store.clone();
             async move { transact_locked!(store, |tx| tx.release_expired(now).await) }
         };
         let count = |done: Result<u64>| done.unwrap();
         assert_eq!(count(expired(49).await), 0);
-        assert_eq!(count(expired(50).await), 2);
+        assert_eq!(count(expired(50).await), 3);
         assert_eq!(count(expired(50).await), 0);
         assert_eq!((amounts(&store, 1).await.1, amounts(&store, 2).await.1), (5, 0));
         // The other started anew: what it held is free at once.
