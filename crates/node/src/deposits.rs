@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use openledger_api::OpenedChannel;
 use openledger_protocol::{Address, Amount, B256, ChannelConfig, ChannelId, Key, Signature, Voucher, sha256};
 use openledger_store::api_keys::{ApiKeyRow, KeyKind};
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const HOLD_MS: u64 = 60_000;
 /// How often opening a channel looks at the chain, which may change meanwhile.
 const OPEN_TRIES: u32 = 4;
+/// Channels that are redeemed at a time.
+const REDEEM_AT_ONCE: usize = 8;
 
 /// The channels of this node.
 #[derive(Clone)]
@@ -190,37 +193,65 @@ impl Deposits {
         Ok((config, voucher, signature))
     }
 
-    /// Looks for withdrawals, extends reservations and frees expired ones until the task is dropped.
+    /// Keeps what is held, frees what has run out, and looks for withdrawals, until the task is
+    /// dropped.
+    ///
+    /// Two duties side by side: redeeming waits for blocks, and meanwhile no hold may run out.
     pub(crate) async fn guard(self) {
+        tokio::join!(self.keep_reservations(), self.watch_withdrawals());
+    }
+
+    async fn keep_reservations(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "pending withdrawals could not be redeemed; trying again");
+            self.renew_reservations().await;
+        }
+    }
+
+    async fn watch_withdrawals(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(error) = self.redeem_pending_withdrawals().await {
+                tracing::warn!(%error, "channels that owe could not be listed; trying again");
             }
         }
     }
 
-    async fn look(&self) -> Result<()> {
+    /// Extends what is held and frees what has run out; a failure of one does not keep the other
+    /// from happening.
+    pub(crate) async fn renew_reservations(&self) {
         let now = self.clock.unix_ms();
-        self.renew_reservations(now).await?;
-        self.redeem_pending_withdrawals().await
+        if let Err(error) = self.holds.extend(now + HOLD_MS).await {
+            tracing::warn!(%error, "reservations could not be extended; trying again");
+        }
+        if let Err(error) = transact_locked!(self.store, |tx| tx.release_expired(now).await) {
+            tracing::warn!(%error, "expired reservations could not be released; trying again");
+        }
     }
 
-    /// Extends what is held and frees what has run out.
-    async fn renew_reservations(&self, now: u64) -> Result<()> {
-        self.holds.extend(now + HOLD_MS).await?;
-        transact_locked!(self.store, |tx| tx.release_expired(now).await)?;
+    /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new
+    /// reservations. A channel that fails is logged, and does not keep the others from being
+    /// redeemed.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Store`] when the channels cannot be listed.
+    pub(crate) async fn redeem_pending_withdrawals(&self) -> Result<()> {
+        let owing = self.store.owing_channels().await?;
+        let redeeming = futures::stream::iter(owing).for_each_concurrent(REDEEM_AT_ONCE, |channel| async move {
+            if let Err(error) = self.redeem_if_withdrawing(&channel).await {
+                tracing::warn!(%error, channel = %channel.id, "a channel could not be redeemed; trying again");
+            }
+        });
+        redeeming.await;
         Ok(())
     }
 
-    /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new reservations.
-    pub(crate) async fn redeem_pending_withdrawals(&self) -> Result<()> {
-        for channel in self.store.owing_channels().await? {
-            let block = self.chain.flow().client().block_number().await?;
-            if self.chain.flow().channels().withdrawal(channel.id).await?.is_some() {
-                self.close(channel.id, block).await?;
-                self.redeem(&channel).await?;
-            }
+    async fn redeem_if_withdrawing(&self, channel: &Channel) -> Result<()> {
+        let block = self.chain.flow().client().block_number().await?;
+        if self.chain.flow().channels().withdrawal(channel.id).await?.is_some() {
+            self.close(channel.id, block).await?;
+            self.redeem(channel).await?;
         }
         Ok(())
     }
@@ -330,7 +361,7 @@ mod tests {
         async fn two_minutes(&self) {
             for _ in 0..8 {
                 self.now.fetch_add(15_000, Ordering::Relaxed);
-                self.deposits.renew_reservations(self.deposits.clock.unix_ms()).await.unwrap();
+                self.deposits.renew_reservations().await;
             }
         }
     }
@@ -363,6 +394,22 @@ mod tests {
         made.unwrap();
         scene.two_minutes().await;
         assert_eq!(scene.reserved(channel).await, running.amount());
+    }
+
+    #[tokio::test]
+    async fn one_channel_that_cannot_be_read_does_not_keep_the_others_from_being_redeemed() {
+        let scene = scene().await;
+        let mut channels = [scene.opened(1, 100).await, scene.opened(2, 100).await];
+        channels.sort();
+        for channel in channels {
+            scene.pay(channel).await;
+            scene.chain.set_channel(channel, Money { balance: base_units(100), ready_at: 2_000 });
+        }
+        scene.chain.fail_channel(channels[0]);
+        scene.chain.add_block();
+        scene.deposits.redeem_pending_withdrawals().await.unwrap();
+        assert_eq!(scene.state(channels[0]).await, ChannelState::Open);
+        assert_eq!(scene.state(channels[1]).await, ChannelState::Closing);
     }
 
     #[tokio::test]
