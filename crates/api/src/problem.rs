@@ -200,6 +200,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("stopped", 503, "The work was stopped", REPEAT),
     kind("key-in-use", 503, "A request under the same idempotency key runs", REPEAT),
     kind("registrations-pending", 503, "Earlier registrations are on their way", REPEAT),
+    kind("step-reverted", 503, "A transaction on chain reverted", "Repeat it: another transaction is sent."),
     kind("settling", 503, "Another settlement runs", REPEAT),
     kind("timeout", 504, "The request took too long", "Repeat it; a repeated step does nothing twice."),
 ];

@@ -26,6 +26,7 @@ use crate::error::{Blame, NodeError, Result};
 use crate::holds::{Hold, Holds};
 use crate::instance::Instance;
 use crate::keys::NodeKeys;
+use crate::steps::Steps;
 
 /// How often the node looks for withdrawals: far below the shortest delay of a public network, 15 minutes.
 const LOOK: Duration = Duration::from_secs(5);
@@ -44,12 +45,14 @@ pub struct Deposits {
     keys: NodeKeys,
     clock: Clock,
     holds: Holds,
+    steps: Steps,
 }
 
 impl Deposits {
     pub(crate) fn new(store: Store, chain: ChainView, keys: NodeKeys, clock: Clock, instance: Instance) -> Self {
         let holds = Holds::new(store.clone(), instance);
-        Self { store, chain, keys, clock, holds }
+        let steps = Steps::new(store.clone(), clock.clone());
+        Self { store, chain, keys, clock, holds, steps }
     }
 
     fn session_key(&self, payer: Address, salt: B256) -> Key {
@@ -266,8 +269,9 @@ impl Deposits {
     async fn redeem(&self, channel: &Channel) -> Result<()> {
         if channel.nonce > 0 {
             let voucher = self.voucher(channel).await?;
-            let key = format!("channel/{}/redeem/{}", channel.id, channel.nonce);
-            self.chain.flow().channels().redeem(&key, &[voucher]).await?;
+            let step = self.steps.next(format!("channel/{}/redeem/{}", channel.id, channel.nonce)).await?;
+            let sent = self.chain.flow().channels().redeem(step.key(), &[voucher]).await;
+            self.steps.sent(&step, None, sent).await?;
         }
         Ok(())
     }

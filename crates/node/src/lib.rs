@@ -50,6 +50,7 @@ mod reading;
 mod records;
 mod requests;
 mod settlement;
+mod steps;
 mod training;
 mod watching;
 

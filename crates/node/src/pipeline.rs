@@ -187,7 +187,8 @@ pub async fn receipt(
 /// out the window and finalizes.
 ///
 /// # Errors
-/// `no-receipts`; `window-open` while the proposal may be refuted; `false-books`, `another-epoch`.
+/// `no-receipts`; `window-open` while the proposal may be refuted; `false-books`, `another-epoch`; `step-reverted` when a
+/// transaction reverted: a repeat sends another one.
 pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSettled> {
     let turn = settlement.take_turn("settlement").await?;
     let mut row = settlement.due(&turn).await?;
@@ -202,11 +203,11 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
         row = settlement.fix(&turn, &row, &closed).await?;
     }
     if row.state == EpochState::Closed {
-        steps.extend(settlement.redeem(&row).await?);
+        steps.extend(settlement.redeem(&turn, &row).await?);
         steps.push(settlement.propose(&turn, &row, &epochs.header(&row)?).await?);
     }
-    steps.extend(settlement.finalize(&row).await?);
-    steps.extend(settlement.sweep(&row).await?);
+    steps.extend(settlement.finalize(&turn, &row).await?);
+    steps.extend(settlement.sweep(&turn, &row).await?);
     settlement.conclude(&turn, &row, steps).await
 }
 

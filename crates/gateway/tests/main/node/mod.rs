@@ -19,6 +19,7 @@ mod money;
 mod permission;
 mod policy;
 mod refuted;
+mod retries;
 mod schema;
 mod settling;
 mod stopping;

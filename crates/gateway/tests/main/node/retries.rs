@@ -1,0 +1,73 @@
+//! Settlement goes on after its transactions reverted.
+
+use std::sync::Arc;
+
+use openledger_chain::rpc::{Client, HttpRpc};
+use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, SendError, Sender};
+use openledger_protocol::keccak;
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+
+use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::world::{Answer, World, key};
+
+/// Another life of the story's network, with an answer to settle.
+async fn another_life() -> World {
+    let data = folder();
+    copy_all(&fixture().kept, &data);
+    let world = World::open(data, Arc::default()).await;
+    let payer = world.payer("steady").await;
+    world.ask(&payer, QUESTION, json!({})).await.done();
+    world
+}
+
+async fn database(world: &World) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite://{}", world.data.join("openledger.db").display())).await.unwrap()
+}
+
+/// Puts a transaction of the node's into its outbox as if a step had sent it: it stands in a block
+/// and reverted.
+async fn revert(world: &World, step: &str) {
+    let client = Client::new(Arc::new(HttpRpc::new(world.address("/rpc")).unwrap()));
+    let outbox = Arc::new(MemoryOutbox::default());
+    let node = Sender::new(client, outbox.clone(), key("node"), FeePolicy::default()).await.unwrap();
+    // No proposal is pending, so that there is nothing to finalize.
+    let finalize = keccak("finalize()")[..4].to_vec();
+    let sent = node.send_with_gas(step, world.addresses.payouts, finalize.into(), 200_000).await;
+    assert!(matches!(sent, Err(SendError::Reverted { .. })), "{sent:?}");
+    let signed = outbox.get(step).await.unwrap().unwrap().transaction;
+    let insert = "INSERT INTO outbox (key, sender, nonce, raw, tx_hash, state) VALUES (?, ?, ?, ?, ?, 'signed')";
+    sqlx::query(insert)
+        .bind(step)
+        .bind(signed.sender.to_vec())
+        .bind(i64::try_from(signed.nonce).unwrap())
+        .bind(signed.raw.to_vec())
+        .bind(signed.hash.to_vec())
+        .execute(&mut database(world).await)
+        .await
+        .unwrap();
+}
+
+async fn settle(world: &World) -> Answer {
+    world.post("/api/v1/epochs", &json!({})).await
+}
+
+#[test]
+fn a_settlement_whose_transactions_revert_goes_on_with_others() {
+    on(async {
+        let world = another_life().await;
+        let steps = ["redeem/0", "propose", "finalize"].map(|step| format!("epoch/2/{step}"));
+        for step in &steps {
+            revert(&world, step).await;
+        }
+        for step in &steps {
+            let failed = settle(&world).await;
+            assert_eq!((failed.status, failed.code()), (503, "step-reverted"), "{}", failed.text);
+            assert!(failed.text.contains(step) && failed.text.contains("NothingPending"), "{}", failed.text);
+        }
+        assert_eq!(settle(&world).await.done()["header"]["epoch"], 2);
+        assert_eq!((settle(&world).await.status, world.get("/api/v1/epochs").await.status), (409, 200));
+        let audit = world.get("/api/v1/audit").await.done();
+        assert_eq!(audit["ok"], true, "{audit}");
+    });
+}
