@@ -197,8 +197,8 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
         row = settlement.reopen(&turn, &row).await?;
     }
     if row.state == EpochState::Closing {
-        let (receipts, before) = settlement.books(&row).await?;
-        let closed = openledger_ledger::close_epoch(epochs.span(&row)?, &receipts, &before, epochs.domain())?;
+        let receipts = settlement.books(&turn, &row).await?;
+        let closed = epochs.close(&row, receipts).await?;
         settlement.check_again(&row, &closed).await?;
         row = settlement.fix(&turn, &row, &closed).await?;
     }

@@ -13,6 +13,7 @@
 //!   transaction, and another one only once that reverted (`steps`).
 
 mod claims;
+mod closing;
 mod standing;
 
 use std::time::{Duration, Instant};
@@ -21,14 +22,11 @@ use openledger_api::{EpochSettled, SettlementStep};
 use openledger_chain::contracts::Token;
 use openledger_chain::flow::{EpochTops, FlowError};
 use openledger_chain::sender::{Mined, SendError};
-use openledger_ledger::{ClosedEpoch, ClosedReceipt};
-use openledger_protocol::{Amount, Entry, EpochHeader, Payout, ReceiptBundle};
+use openledger_protocol::{Amount, EpochHeader};
 use openledger_store::Store;
-use openledger_store::epochs::{EpochRoots, EpochRow, EpochState};
+use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::leases::Lease;
-use openledger_store::payouts::PayoutRow;
 use openledger_store::transact_locked;
-use openledger_store::trees::EpochTrees;
 
 use crate::chain_view::ChainView;
 use crate::clock::Clock;
@@ -181,49 +179,6 @@ impl Settlement {
             Err(openledger_store::Error::NoReceipts { .. }) => Err(nothing()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The receipts and entries of an epoch that is being closed, and the payouts before it.
-    pub(crate) async fn books(&self, row: &EpochRow) -> Result<(Vec<ClosedReceipt>, Vec<Payout>)> {
-        let mut receipts = Vec::new();
-        for row in self.epochs.receipts(row.number).await? {
-            let bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
-            let entries = self.store.entries_of_receipt(row.id).await?;
-            let note = bundle.note.map(|signed| signed.note);
-            receipts.push(ClosedReceipt { signed: bundle.signed, entries, note });
-        }
-        Ok((receipts, self.epochs.payouts_before(row.number).await?))
-    }
-
-    /// Fixes the roots of an epoch, with its payouts and its trees.
-    pub(crate) async fn fix(&self, turn: &Turn, row: &EpochRow, closed: &ClosedEpoch) -> Result<EpochRow> {
-        let header = &closed.header;
-        let roots = EpochRoots {
-            receipt_count: header.receipt_count,
-            receipts_root: header.receipts_root,
-            receipts_total: header.receipts_total,
-            entries_root: header.entries_root,
-            entries_total: header.entries_total,
-            payout_root: header.payout_root,
-            total: header.total,
-            params: openledger_protocol::B256::ZERO,
-        };
-        let payouts: Vec<PayoutRow> = closed
-            .payouts
-            .payouts()
-            .iter()
-            .map(|payout| PayoutRow { account: payout.account, cumulative: payout.cumulative })
-            .collect();
-        let domain = self.epochs.domain();
-        let receipts: Vec<_> = closed.receipt_leaves.iter().map(|leaf| leaf.node(domain)).collect();
-        let entries: Vec<_> = closed.entries.iter().map(Entry::leaf).collect();
-        let totals: Vec<_> = closed.payouts.payouts().iter().map(|payout| payout.leaf(domain)).collect();
-        let lease = turn.lease();
-        transact_locked!(self.store, |tx| {
-            let trees = EpochTrees { receipts: &receipts, entries: &entries, payouts: &totals };
-            tx.close_epoch(lease, row.number, &roots, &payouts, &trees).await
-        })?;
-        self.epochs.row(row.number).await
     }
 
     /// Redeems every channel with a receipt in the epoch, up to what it had spent then.

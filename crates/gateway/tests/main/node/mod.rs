@@ -8,6 +8,7 @@ mod asking;
 mod calls;
 mod concurrency;
 mod contracts_lifecycle;
+mod deferred;
 mod dialect;
 mod dispute_fixture;
 mod disputes;
