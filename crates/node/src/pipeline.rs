@@ -198,7 +198,7 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
     }
     if row.state == EpochState::Closing {
         let receipts = settlement.books(&turn, &row).await?;
-        let closed = epochs.close(&row, receipts).await?;
+        let closed = Arc::new(epochs.close(&row, receipts).await?);
         settlement.check_again(&row, &closed).await?;
         row = settlement.fix(&turn, &row, &closed).await?;
     }

@@ -1,14 +1,18 @@
 //! Closing an epoch: its receipts with the lines that they pay, and the roots over them.
 //!
+//! **Invariant:** hashes are computed on threads that may take their time, before the transaction
+//! that keeps their results: answers wait for no epoch that is closed.
+//!
 //! Not here: the rules (`ledger`), which epoch is due (the module above).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use openledger_ledger::{ClosedEpoch, ClosedReceipt};
 use openledger_protocol::{Entry, ReceiptId};
 use openledger_store::epochs::{EpochRoots, EpochRow};
 use openledger_store::payouts::PayoutRow;
-use openledger_store::trees::EpochTrees;
+use openledger_store::trees::{BuiltTrees, EpochTrees};
 use openledger_store::{Error as StoreError, transact_locked};
 
 use super::{Settlement, Turn};
@@ -39,7 +43,7 @@ impl Settlement {
     }
 
     /// Fixes the roots of an epoch, with its payouts and its trees.
-    pub(crate) async fn fix(&self, turn: &Turn, row: &EpochRow, closed: &ClosedEpoch) -> Result<EpochRow> {
+    pub(crate) async fn fix(&self, turn: &Turn, row: &EpochRow, closed: &Arc<ClosedEpoch>) -> Result<EpochRow> {
         let header = &closed.header;
         let roots = EpochRoots {
             receipt_count: header.receipt_count,
@@ -57,15 +61,19 @@ impl Settlement {
             .iter()
             .map(|payout| PayoutRow { account: payout.account, cumulative: payout.cumulative })
             .collect();
-        let domain = self.epochs.domain();
-        let receipts: Vec<_> = closed.receipt_leaves.iter().map(|leaf| leaf.node(domain)).collect();
-        let entries: Vec<_> = closed.entries.iter().map(Entry::leaf).collect();
-        let totals: Vec<_> = closed.payouts.payouts().iter().map(|payout| payout.leaf(domain)).collect();
+        let built = Arc::clone(closed);
+        let trees = tokio::task::spawn_blocking(move || trees(&built)).await??;
         let lease = turn.lease();
-        transact_locked!(self.store, |tx| {
-            let trees = EpochTrees { receipts: &receipts, entries: &entries, payouts: &totals };
-            tx.close_epoch(lease, row.number, &roots, &payouts, &trees).await
-        })?;
+        transact_locked!(self.store, |tx| tx.close_epoch(lease, row.number, &roots, &payouts, &trees).await)?;
         self.epochs.row(row.number).await
     }
+}
+
+/// The trees of an epoch as the store keeps them.
+fn trees(closed: &ClosedEpoch) -> Result<BuiltTrees, StoreError> {
+    let domain = closed.domain;
+    let receipts: Vec<_> = closed.receipt_leaves.iter().map(|leaf| leaf.node(domain)).collect();
+    let entries: Vec<_> = closed.entries.iter().map(Entry::leaf).collect();
+    let payouts: Vec<_> = closed.payouts.payouts().iter().map(|payout| payout.leaf(domain)).collect();
+    EpochTrees { receipts: &receipts, entries: &entries, payouts: &payouts }.build()
 }

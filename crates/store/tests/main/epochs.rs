@@ -71,7 +71,7 @@ impl Closing {
 
     async fn close(&self, store: &Store, lease: &Lease, number: u64) -> Result<()> {
         let [receipts, entries, payouts] = &self.leaves;
-        let trees = &EpochTrees { receipts, entries, payouts };
+        let trees = &EpochTrees { receipts, entries, payouts }.build().unwrap();
         locked!(store, |tx| tx.close_epoch(lease, number, &self.roots, &self.payouts, trees))
     }
 }
