@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openledger_chain::rpc::{Client, HttpRpc};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, SendError, Sender};
-use openledger_protocol::keccak;
+use openledger_protocol::{Params, keccak};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
@@ -67,6 +67,11 @@ fn a_settlement_whose_transactions_revert_goes_on_with_others() {
         }
         assert_eq!(settle(&world).await.done()["header"]["epoch"], 2);
         assert_eq!((settle(&world).await.status, world.get("/api/v1/epochs").await.status), (409, 200));
+        let (params,): (Vec<u8>,) = sqlx::query_as("SELECT params FROM epochs WHERE number = 2")
+            .fetch_one(&mut database(&world).await)
+            .await
+            .unwrap();
+        assert_eq!(params, Params::GENESIS.hash().to_vec());
         let audit = world.get("/api/v1/audit").await.done();
         assert_eq!(audit["ok"], true, "{audit}");
     });
