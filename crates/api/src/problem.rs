@@ -102,6 +102,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("internal", 500, "The node failed", OPERATOR),
     kind("adapter-changed", 500, "An adapter differs from the trained one", OPERATOR),
     kind("bad-token", 500, "The operator's token cannot be read", OPERATOR),
+    kind("claim-lost", 500, "A paid claim is not on the chain", OPERATOR),
     kind("damaged-data", 500, "Stored data is damaged", OPERATOR),
     kind("damaged-key", 500, "A stored key is damaged", OPERATOR),
     kind("damaged-tree", 500, "A stored tree is damaged", OPERATOR),
@@ -178,6 +179,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
         "Run the audit and repair the receipts that it names.",
     ),
     kind("another-epoch", 409, "Other roots were finalized", "Run the audit."),
+    kind(
+        "claim-passed-over",
+        409,
+        "The chain paid a claim nothing",
+        "Settle what is pending, or run the audit; then claim again.",
+    ),
     kind("not-finalized", 409, "No epoch is finalized yet", "Settle an epoch first."),
     kind("too-large", 413, "The body is too large", "Send less in one request."),
     kind(

@@ -217,10 +217,10 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
 /// `ledger`'s tree proves what each account earned, `chain` pays it, `store` notes the claims.
 ///
 /// # Errors
-/// `not-finalized` before the first epoch is.
+/// `not-finalized` before the first epoch is; `step-reverted`; `claim-passed-over` when the chain has other payouts.
 pub async fn claim(settlement: &Settlement, accounts: &[Address]) -> Result<Vec<Claimed>> {
-    let _turn = settlement.take_turn("claims").await?;
+    let turn = settlement.take_turn("claims").await?;
     let due = settlement.claimable(accounts).await?;
-    let paid = settlement.pay(due).await?;
+    let paid = settlement.pay(&turn, due).await?;
     settlement.claimed(paid).await
 }

@@ -393,7 +393,7 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         let mut tx = store.begin().await.unwrap();
         tx.put_claim(&claim).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(store.claims_of(nine.account).await.unwrap(), [claim]);
+        assert_eq!(store.claims_of_accounts(&[nine.account]).await.unwrap(), [claim]);
     });
 }
 
