@@ -242,7 +242,7 @@ impl Node {
 
     /// Takes up what a run before left: its bond, its holds, its models.
     async fn begin(&self) -> Result<()> {
-        self.settlement.stake_bond("boot").await?;
+        self.settlement.stake_bond("boot", None).await?;
         let account = self.chain.account();
         transact_locked!(self.store, |tx| tx.open_epoch(account).await.map(drop))?;
         self.deposits.release_own().await?;

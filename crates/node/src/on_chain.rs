@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use openledger_chain::flow::{Done, NewContribution, NewModel};
+use openledger_chain::flow::{Done, FlowError, NewContribution, NewModel, Withdrawal};
 use openledger_chain::sender::Mined;
 use openledger_protocol::{
     Address, Amount, B256, ChannelConfig, ChannelId, ContributionId, DatanetId, Domain, Grant, ModelId, Params,
@@ -29,15 +29,18 @@ pub(crate) trait ChannelsOnChain: Send + Sync {
     /// What was paid into a channel and not withdrawn, in base units.
     fn balance(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>>;
 
-    /// Whether the payer of a channel has asked for its deposit back.
-    fn is_withdrawing(&self, channel: ChannelId) -> BoxFuture<'_, Result<bool>>;
+    /// What the payer of a channel has asked back and did not take yet.
+    fn withdrawal(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Withdrawal>>>;
+
+    /// The number of the chain's newest block.
+    fn newest_block(&self) -> BoxFuture<'_, Result<u64>>;
 
     /// Redeems vouchers in one transaction, once for a key.
     fn redeem<'a>(
         &'a self,
         key: &'a str,
         vouchers: &'a [(ChannelConfig, Voucher, Signature)],
-    ) -> BoxFuture<'a, Result<()>>;
+    ) -> BoxFuture<'a, std::result::Result<(), FlowError>>;
 }
 
 /// The contract of datanets and the index of their titles, as datanets and grants need them.
@@ -151,19 +154,20 @@ impl ChannelsOnChain for ChainView {
         Box::pin(async move { Ok(self.flow().channels().state(channel).await?.balance) })
     }
 
-    fn is_withdrawing(&self, channel: ChannelId) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(async move { Ok(self.flow().channels().withdrawal(channel).await?.is_some()) })
+    fn withdrawal(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Withdrawal>>> {
+        Box::pin(async move { Ok(self.flow().channels().withdrawal(channel).await?) })
+    }
+
+    fn newest_block(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.flow().client().block_number().await?) })
     }
 
     fn redeem<'a>(
         &'a self,
         key: &'a str,
         vouchers: &'a [(ChannelConfig, Voucher, Signature)],
-    ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.flow().channels().redeem(key, vouchers).await?;
-            Ok(())
-        })
+    ) -> BoxFuture<'a, std::result::Result<(), FlowError>> {
+        Box::pin(async move { self.flow().channels().redeem(key, vouchers).await.map(drop) })
     }
 }
 
