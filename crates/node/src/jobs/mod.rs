@@ -16,10 +16,9 @@ use futures::future::BoxFuture;
 use openledger_api::{
     Job, JobEvent, JobEventKind, JobKind, JobProgress, JobResult, JobState, LogLevel, Page, PageQuery,
 };
-use openledger_store::Store;
 use openledger_store::job_events::{self, Level};
 use openledger_store::jobs::{JobFilter, NewJob};
-use openledger_store::transact_locked;
+use openledger_store::{Error, Store, transact_locked};
 
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
@@ -105,8 +104,12 @@ impl Jobs {
             max_attempts: ATTEMPTS_MAX,
             created: self.clock.unix_ms(),
         };
-        let (id, _) = transact_locked!(self.store, |tx| tx.enqueue(&new).await)?;
-        Ok(id)
+        let enqueued = match transact_locked!(self.store, |tx| tx.enqueue(&new).await) {
+            // Another process put the same order there at the same moment: this time it is found.
+            Err(Error::Exists { .. }) => transact_locked!(self.store, |tx| tx.enqueue(&new).await),
+            enqueued => enqueued,
+        };
+        Ok(enqueued?.0)
     }
 
     /// A job.
