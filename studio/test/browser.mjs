@@ -143,7 +143,9 @@ const checks = {
     await raw.locator("summary").focus();
     await page.keyboard.press("Enter");
     await raw.locator(".bundle").waitFor();
-    assert.match(await raw.locator(".bundle").innerText(), /"seed": 18446744073709551615/);
+    assert.match(await raw.locator(".bundle").innerText(), /"seed": 77/);
+    await raw.locator('a[download="receipt.json"][href^="blob:"]').waitFor();
+    assert.match(await raw.getByRole("status").innerText(), /the 11 lines of the split come out the same/);
     assert.match(await raw.locator(".commands").innerText(), new RegExp(`receipt show ${newest.id} --json`));
     await accessible(page, "an open receipt");
   },

@@ -8,8 +8,7 @@ import { readFileSync } from "node:fs";
 import { bytesToHex, keccak256, stringToBytes } from "viem";
 import { expect, test } from "vitest";
 
-import type { PerLayer } from "../src/shared/params";
-import { type Parties, ROLES, type Score, split } from "../src/shared/split";
+import { type Parties, type PerLayer, ROLES, type Score, split } from "../src/shared/split";
 import { depth, governed } from "./formats";
 
 interface Run {

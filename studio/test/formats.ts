@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 
 import { concat, type Hex, keccak256, pad, stringToBytes, toHex } from "viem";
 
-import { type Params, readParams } from "../src/shared/params";
+import type { Params } from "../src/shared/api";
+import { readParams } from "../src/shared/params";
 
 export const ZERO = pad("0x", { size: 32 });
 

@@ -223,6 +223,26 @@ test("a bundle's split comes out the same, and a changed line is named", () => {
   }
 });
 
+test("the bounds of new models do not bind the receipts of older ones", () => {
+  const { cases } = JSON.parse(readFileSync(new URL("../../vectors/split.json", import.meta.url), "utf8")) as {
+    cases: Record<string, any>[];
+  };
+  const one = cases.find(({ name }) => name === "the most to others") ?? {};
+  const mix = {
+    spans_bps: one["mixSpansBps"],
+    influence_bps: one["mixInfluenceBps"],
+    retrieval_bps: one["mixRetrievalBps"],
+  };
+  const bundle = bundleOf(one);
+  const narrower = { ...bundle.params, max_platform_bps: 500, max_model_bps: 2_000, min_contributors_bps: 6_000 };
+  expect(recompute({ ...bundle, params: narrower }, mix).state).toBe("same");
+  const { receipt } = bundle.signed;
+  for (const shares of [{ platform_bps: 2_001 }, { model_bps: 4_001 }, { stakers_bps: 1_001 }]) {
+    const beyond = { ...bundle, signed: { ...bundle.signed, receipt: { ...receipt, ...shares } } };
+    expect(recompute(beyond, mix)).toEqual({ state: "other", difference: "a share is out of its bounds" });
+  }
+});
+
 test("a number beyond what a number holds keeps its digits", () => {
   expect(parseExact('{"score":18446744073709551615,"small":7,"text":"12345678901234567890 and \\"1"}')).toEqual({
     score: "18446744073709551615",

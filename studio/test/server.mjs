@@ -5,7 +5,8 @@ import { createServer } from "node:http";
 import { extname } from "node:path";
 
 const dist = new URL("../dist/", import.meta.url);
-const receipt = new URL("fixtures/receipt.json", import.meta.url);
+/** A receipt that the vectors hold, and its model's manifest: what a node of any language sends. */
+const vectors = new URL("../../vectors/receipt/", import.meta.url);
 const details = JSON.parse(await readFile(new URL("fixtures/details.json", import.meta.url), "utf8"));
 /** The key that this server knows. */
 export const KEY = "the operator's token";
@@ -42,14 +43,10 @@ export async function serve(first) {
       return answer(401, "application/problem+json", JSON.stringify({ status: 401, detail: "a key is needed" }));
     }
     if (/^\/api\/v1\/models\/[^/]+\/manifest$/.test(pathname)) {
-      return answer(
-        200,
-        "application/json",
-        JSON.stringify({ mix: { spans_bps: 5_000, influence_bps: 5_000, retrieval_bps: 0 } }),
-      );
+      return answer(200, "application/json", await readFile(new URL("manifest.json", vectors)));
     }
     if (part === "detail") return answer(200, "application/json", JSON.stringify(details[id]));
-    if (part === "bundle") return answer(200, "application/json", await readFile(receipt));
+    if (part === "bundle") return answer(200, "application/json", await readFile(new URL("bundle.json", vectors)));
     const name = pathname === "/" ? "index.html" : pathname.slice(1);
     try {
       return answer(200, TYPES[extname(name)] ?? "application/octet-stream", await readFile(new URL(name, dist)));

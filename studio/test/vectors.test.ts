@@ -15,8 +15,9 @@ import {
 } from "viem";
 import { expect, test } from "vitest";
 
-import { type Params, type PerLayer, paramsWords, readParams } from "../src/shared/params";
-import { ROLES, type Score, split as splitPrice } from "../src/shared/split";
+import type { Params } from "../src/shared/api";
+import { paramsWords, readParams } from "../src/shared/params";
+import { type PerLayer, ROLES, type Score, split as splitPrice } from "../src/shared/split";
 import {
   chunkLeaves,
   committedRoot,
@@ -374,7 +375,7 @@ test("a split recomputed from price, rules and credits has the same lines", () =
     const numbers = words.map(BigInt);
     const genesis = governed("genesis");
     const names = Object.keys(genesis).filter((name) => name !== "mixes");
-    const made = { ...genesis, ...Object.fromEntries(names.map((name, at) => [name, numbers[at]])) } as Params;
+    const made = { ...genesis, ...Object.fromEntries(names.map((name, at) => [name, Number(numbers[at])])) } as Params;
     expect(paramsWords(made)).toEqual(numbers);
     byWords.set(words.join(), made);
     return made;

@@ -127,6 +127,8 @@ fn test_parts(times: &mut Times, long: bool) -> Result<(), Failed> {
     times.part("rust: build", || run(&mut command("cargo", &["test", "--locked", "--workspace", "--no-run"])))?;
     times.part("rust: tests", || {
         let mut tests = command("cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]);
+        // The set-up installed them all, so that a test that finds one missing fails.
+        tests.env("OPENLEDGER_ALL_TOOLS", "1");
         if long {
             tests.env("OPENLEDGER_LONG", "1");
         }

@@ -3,9 +3,23 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What a check of an audit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditScope {
+    /// Money: the supply, and what contracts hold.
+    Supply,
+    /// The chain's state beside the node's.
+    Chain,
+    /// Epochs and receipts, computed again.
+    Books,
+}
+
 /// One check of an audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditCheck {
+    /// What it is about.
+    pub scope: AuditScope,
     /// The statement that was checked.
     pub name: String,
     /// Whether it holds.

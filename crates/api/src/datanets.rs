@@ -15,8 +15,9 @@ pub struct NewDatanet {
     /// Its name on this node; 1 to 200 bytes.
     #[schemars(length(min = 1, max = 200), example = "bicycle-repair")]
     pub name: String,
-    /// What it is about.
+    /// What it is about; at most 4,000 bytes.
     #[serde(default)]
+    #[schemars(length(max = 4_000))]
     pub description: String,
     /// Its terms; their hash is on chain.
     pub rights: Rights,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handle {
-    /// The handle, as records name it; 1 to 200 bytes.
-    #[schemars(length(min = 1, max = 200), example = "river-gauge")]
+    /// The handle, as records name it; 1 to 128 bytes.
+    #[schemars(length(min = 1, max = 128), example = "river-gauge")]
     pub name: String,
     /// The account that is paid.
     pub address: Address,

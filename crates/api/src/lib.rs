@@ -50,7 +50,7 @@ pub use openledger_protocol::{
 };
 
 pub use attribution::{Attribution, AttributionRequest, CreditedRecord};
-pub use audit::{Audit, AuditCheck};
+pub use audit::{Audit, AuditCheck, AuditScope};
 pub use channels::{NewChannel, OpenedChannel, SessionKey, SessionKeyRequest};
 pub use claims::{Claimed, ClaimsMade, ClaimsRequest};
 pub use datanets::{
@@ -73,7 +73,7 @@ pub use network::{BaseModel, ContractAddresses, Network, PlatformAccounts};
 pub use overview::{Overview, Totals};
 pub use page::{Page, PageQuery};
 pub use problem::{FileProblem, PROBLEMS, Problem, ProblemKind};
-pub use receipts::{ReceiptDetail, ReceiptSpan, ReceiptView, RoleSum, SplitLine};
+pub use receipts::{PrincipalOpening, ReceiptDetail, ReceiptSpan, ReceiptView, RoleSum, SplitLine};
 pub use records::{NamedAccount, RecordView};
 pub use routes::{Body, Errors, Method, Outcome, Parameter, Place, Route, Schematic, find, routes};
 pub use watching::{Dispute, EpochPublication, FiledReceipt, PayoutLeaf, Refutation, Verdict, WatchedProposal};

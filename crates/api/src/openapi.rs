@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::policy::{Access, PrincipalKind, Reach};
-use crate::routes::Errors;
+use crate::routes::{EVENTS, Errors};
 use crate::{Parameter, Place, Problem, ProblemKind, Route, routes};
 
 /// Where the document keeps the types that have a name.
@@ -120,6 +120,7 @@ fn operation(route: &Route, requests: &mut SchemaGenerator, responses: &mut Sche
         let mut content = Map::new();
         for (media, schema) in &outcome.bodies {
             let schema = schema.map_or_else(string, |schema| schema(responses).to_value());
+            let schema = if *media == EVENTS { event(&schema, route.form) } else { schema };
             content.insert((*media).to_owned(), json!({ "schema": schema }));
         }
         let answer = json!({ "description": outcome.about, "content": content });
@@ -212,6 +213,28 @@ fn bytes() -> Value {
 
 fn string() -> Value {
     json!({ "type": "string" })
+}
+
+/// One server-sent event whose `data` is `schema` in JSON.
+///
+/// A stream in OpenAI's form also has the event `openledger.receipt`, and ends with `[DONE]` or an error.
+fn event(schema: &Value, form: Errors) -> Value {
+    let data =
+        |schema: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });
+    let data = match form {
+        Errors::Problem => data(schema),
+        Errors::OpenAi => {
+            let named = ["AnswerNote", "ErrorBody"].map(|name| data(&json!({ "$ref": format!("{COMPONENTS}{name}") })));
+            let mut forms = vec![json!({ "const": "[DONE]" }), data(schema)];
+            forms.extend(named);
+            json!({ "anyOf": forms })
+        }
+    };
+    json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": { "data": data, "id": { "type": "string" }, "event": { "type": "string" } },
+    })
 }
 
 /// The credentials that a route accepts; an empty requirement admits anonymous callers.

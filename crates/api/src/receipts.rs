@@ -102,12 +102,24 @@ pub struct SplitLine {
     pub amount: Amount,
 }
 
+/// Opens a receipt's `principal` word: `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)`, the
+/// principal in UTF-8 bytes. Who has it can show on whose behalf a receipt was made; nobody else can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrincipalOpening {
+    /// The principal: `operator`, `account:0x…`, `key:0x…`, `agent:N` or `anonymous`.
+    pub principal: String,
+    /// The salt, of this receipt alone.
+    pub salt: B256,
+}
+
 /// A receipt with its prompt, answer, evidence and split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptDetail {
     /// The public view.
     #[serde(flatten)]
     pub view: ReceiptView,
+    /// On whose behalf the call was made.
+    pub on_behalf_of: PrincipalOpening,
     /// The last message of the request, or its prompt.
     pub prompt: Option<String>,
     /// The answer.

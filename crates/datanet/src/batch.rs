@@ -9,7 +9,7 @@ use crate::ParsedRecord;
 
 /// Records with one list of contributors: what becomes one contribution, with one title.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct RecordBatch {
     /// The contributors, in the order the records name them. Another order is another list: the
     /// first gets what a split leaves.
     pub contributors: Vec<String>,
@@ -19,16 +19,16 @@ pub struct Batch {
 
 /// One batch per distinct list of contributors, in order of first appearance.
 #[must_use]
-pub fn batches(records: Vec<ParsedRecord>) -> Vec<Batch> {
+pub fn batches(records: Vec<ParsedRecord>) -> Vec<RecordBatch> {
     let mut places: HashMap<Vec<String>, usize> = HashMap::new();
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut batches: Vec<RecordBatch> = Vec::new();
     for record in records {
         if let Some(&place) = places.get(&record.record.contributors) {
             batches[place].records.push(record);
         } else {
             let contributors = record.record.contributors.clone();
             places.insert(contributors.clone(), batches.len());
-            batches.push(Batch { contributors, records: vec![record] });
+            batches.push(RecordBatch { contributors, records: vec![record] });
         }
     }
     batches

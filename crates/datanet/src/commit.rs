@@ -22,7 +22,7 @@ use openledger_protocol::{
 };
 use sha2::Sha256;
 
-use crate::Batch;
+use crate::RecordBatch;
 
 /// How chunk leaves are salted.
 #[derive(Clone, Copy)]
@@ -135,8 +135,8 @@ pub fn record_salt(key: &[u8; 32], record_id: &str) -> B256 {
 /// # Errors
 /// [`PrepareError`] when the batch is empty or too large, or the accounts do not match its
 /// contributors.
-pub fn prepare(batch: Batch, with: &Registering<'_>) -> Result<PreparedContribution, PrepareError> {
-    let Batch { contributors, records } = batch;
+pub fn prepare(batch: RecordBatch, with: &Registering<'_>) -> Result<PreparedContribution, PrepareError> {
+    let RecordBatch { contributors, records } = batch;
     if records.is_empty() {
         return Err(PrepareError::Empty);
     }

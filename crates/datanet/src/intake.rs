@@ -22,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use openledger_protocol::{Address, B256, DatanetId, contribution_id};
 
 use crate::near::{Clusters, WHOLE};
-use crate::{Batch, Earlier, Parsed, ParsedRecord, PrepareError, PreparedContribution, Refusal, Registering, Salting};
+use crate::{
+    Earlier, Parsed, ParsedRecord, PrepareError, PreparedContribution, RecordBatch, Refusal, Registering, Salting,
+};
 
 /// An accepted record that is nearly an earlier one; its contributor keeps only the new words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +107,11 @@ fn shown(names: &BTreeSet<String>) -> String {
 /// # Errors
 /// [`UnknownContributors`] naming all of them.
 pub fn accounts_of(
-    batches: &[Batch],
+    batches: &[RecordBatch],
     accounts: &BTreeMap<String, Address>,
 ) -> Result<Vec<Vec<Address>>, UnknownContributors> {
     let mut unknown = BTreeSet::new();
-    let mut of_batch = |batch: &Batch| -> Vec<Address> {
+    let mut of_batch = |batch: &RecordBatch| -> Vec<Address> {
         let account = |name: &String| match accounts.get(name) {
             Some(&account) => Some(account),
             None => {
@@ -146,7 +148,7 @@ pub struct Registry<'k> {
 /// # Errors
 /// [`PrepareError`] for the first batch that cannot be registered.
 pub fn contributions(
-    batches: Vec<Batch>,
+    batches: Vec<RecordBatch>,
     accounts: Vec<Vec<Address>>,
     mut nonces: BTreeMap<Address, u64>,
     registry: &Registry<'_>,
@@ -155,7 +157,7 @@ pub fn contributions(
     if given != wanted {
         return Err(PrepareError::Accounts { accounts: given, contributors: wanted });
     }
-    let prepare = |(batch, accounts): (Batch, Vec<Address>)| {
+    let prepare = |(batch, accounts): (RecordBatch, Vec<Address>)| {
         let count = PrepareError::Accounts { accounts: accounts.len(), contributors: batch.contributors.len() };
         let registrant = *accounts.first().ok_or(count)?;
         let next = nonces.get_mut(&registrant).ok_or(PrepareError::NoNonce { registrant })?;

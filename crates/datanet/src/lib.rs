@@ -34,7 +34,7 @@ mod name;
 pub mod near;
 mod terms;
 
-pub use batch::{Batch, batches};
+pub use batch::{RecordBatch, batches};
 pub use commit::{
     ChunkProof, PrepareError, PreparedContribution, PreparedRecord, Registering, Salting, SpanError, Title,
     chunk_proofs, contribution_proof, next_publication, prepare, publication, record_proof, record_salt, version_root,
@@ -44,7 +44,7 @@ pub use grant::{GrantError, GrantUse, check_grant};
 pub use import::{
     BadLine, Content, ImportError, Importer, Limits, Parsed, ParsedRecord, PlainError, PlainReader, PlainRecord,
     Policy, Problem, ProblemReason, Refusal, RefusalReason, handle, parse_jsonl, parse_jsonl_under, parse_plain,
-    print_jsonl,
+    print_jsonl, title_name,
 };
-pub use name::{one_spelling, printable};
+pub use name::{one_spelling, printable, printable_lines};
 pub use terms::{Blocking, Meet, REQUIRED_PURPOSES, RightsError, blocking, datanet_allows, meet};

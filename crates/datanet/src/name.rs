@@ -54,6 +54,21 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// A text of any length as it can be shown in a terminal: line breaks and tabs stay, other acting
+/// characters are written as `\u{…}`.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +78,11 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\nd"), "a\\u{1b}[2Jb\\u{202e}c\\u{a}d");
         assert_eq!(printable(&"x".repeat(100)).chars().count(), SHOWN_CHARS + 1);
         assert_eq!(printable("Jürgen 李"), "Jürgen 李");
+    }
+
+    #[test]
+    fn an_answer_keeps_its_lines_and_moves_no_cursor() {
+        assert_eq!(printable_lines("one\n\ttwo \u{1b}[2J\r"), "one\n\ttwo \\u{1b}[2J\\u{d}");
     }
 
     #[test]

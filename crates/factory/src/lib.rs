@@ -44,7 +44,7 @@ pub use error::FactoryError;
 pub use estimate::{Estimate, Machine, estimate};
 pub use export::{CHAT_TEMPLATE, Card, export};
 pub use held_out::{Evaluation, is_held_out};
-pub use observer::{ContextsCut, Event, Observer, Silent, Verdict};
+pub use observer::{ContextsCut, Event, NextStep, Observer, Silent};
 pub use pretrain::{PretrainRecipe, Pretrained, Texts, pretrain};
 pub use recipe::{Recipe, Schedule};
 pub use record::{Content, TrainRecord};

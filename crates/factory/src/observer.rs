@@ -51,7 +51,7 @@ pub enum Event {
 
 /// Whether a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextStep {
     /// It goes on.
     Continue,
     /// It saves its state, if it was told where, and ends; it can be resumed.
@@ -60,10 +60,10 @@ pub enum Verdict {
 
 /// Watches a run.
 pub trait Observer {
-    /// Called after each event, on the training thread. [`Verdict::Stop`] is honoured after
+    /// Called after each event, on the training thread. [`NextStep::Stop`] is honoured after
     /// [`Event::Started`] and [`Event::Stepped`]; after the others the run is at an end or will
     /// soon ask again.
-    fn on(&mut self, event: &Event) -> Verdict;
+    fn on(&mut self, event: &Event) -> NextStep;
 }
 
 /// Watches nothing and never stops.
@@ -71,13 +71,13 @@ pub trait Observer {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn on(&mut self, _: &Event) -> Verdict {
-        Verdict::Continue
+    fn on(&mut self, _: &Event) -> NextStep {
+        NextStep::Continue
     }
 }
 
-impl<F: FnMut(&Event) -> Verdict> Observer for F {
-    fn on(&mut self, event: &Event) -> Verdict {
+impl<F: FnMut(&Event) -> NextStep> Observer for F {
+    fn on(&mut self, event: &Event) -> NextStep {
         self(event)
     }
 }

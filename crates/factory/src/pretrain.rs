@@ -25,7 +25,7 @@ use crate::error::FactoryError;
 use crate::export::{CHAT_TEMPLATE, hex};
 use crate::files;
 use crate::held_out::{measure, micro_nats};
-use crate::observer::{ContextsCut, Event, Observer, Verdict};
+use crate::observer::{ContextsCut, Event, NextStep, Observer};
 use crate::train::{Order, Saving};
 
 /// A recipe of a base model, as `models/base/recipe.toml` has it.
@@ -342,7 +342,7 @@ fn run(
         skipped: 0,
     });
     while trainer.steps_done() < steps {
-        if verdict == Verdict::Stop {
+        if verdict == NextStep::Stop {
             save(&trainer, &losses)?;
             return Ok(None);
         }

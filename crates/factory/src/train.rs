@@ -20,7 +20,7 @@ use crate::contamination::{Overlap, near_identical};
 use crate::encode::{Sequence, encode};
 use crate::error::FactoryError;
 use crate::held_out::{Evaluation, is_held_out, measure, micro_nats};
-use crate::observer::{ContextsCut, Event, Observer, Verdict};
+use crate::observer::{ContextsCut, Event, NextStep, Observer};
 use crate::recipe::Recipe;
 
 /// Stream of the draws that order records.
@@ -129,7 +129,7 @@ pub fn train(
     }
     let mut order = Order::new(recipe, data.training.len());
     while trainer.steps_done() < steps {
-        if verdict == Verdict::Stop {
+        if verdict == NextStep::Stop {
             save(&trainer, &losses)?;
             return Ok(Outcome::Stopped { step: trainer.steps_done() });
         }

@@ -7,8 +7,8 @@ use openledger_corpus as corpus;
 use openledger_engine::{Lora, Model, ModelConfig, Runtime, Tokenizer};
 use openledger_factory::plain::{Job, train_folder};
 use openledger_factory::{
-    Content, Event, FactoryError, Granted, Outcome, PretrainRecipe, Pretrained, Recipe, Saving, Silent, Texts,
-    TrainRecord, Trained, Verdict, is_held_out, pretrain, train,
+    Content, Event, FactoryError, Granted, NextStep, Outcome, PretrainRecipe, Pretrained, Recipe, Saving, Silent,
+    Texts, TrainRecord, Trained, is_held_out, pretrain, train,
 };
 use openledger_protocol::{Body, sha256};
 
@@ -91,8 +91,8 @@ fn a_run_stopped_at_any_step_and_resumed_gives_the_same_adapter() {
         let file = tmp.path().join("run.checkpoint");
         let saving = Saving { file: Some(&file), every: 3 };
         let mut stop = |event: &Event| match event {
-            Event::Stepped(report) if report.step == stop_at => Verdict::Stop,
-            _ => Verdict::Continue,
+            Event::Stepped(report) if report.step == stop_at => NextStep::Stop,
+            _ => NextStep::Continue,
         };
         let outcome = train(&model, &tokenizer, &granted, &recipe(), saving, &mut stop).unwrap();
         assert!(matches!(outcome, Outcome::Stopped { step } if step == stop_at));
@@ -110,7 +110,7 @@ fn a_checkpoint_of_another_recipe_is_refused() {
     let tmp = tempfile::tempdir().unwrap();
     let file = tmp.path().join("run.checkpoint");
     let saving = Saving { file: Some(&file), every: 0 };
-    let mut stop = |_: &Event| Verdict::Stop;
+    let mut stop = |_: &Event| NextStep::Stop;
     train(&model, &tokenizer, &granted, &recipe(), saving, &mut stop).unwrap();
     let other = Recipe { lr: 0.01, ..recipe() };
     let error = train(&model, &tokenizer, &granted, &other, saving, &mut Silent).err().unwrap();
@@ -156,7 +156,7 @@ fn long_records_are_cut_off_and_answers_beyond_the_cut_are_told() {
         if let Event::Started { records, truncated, skipped, .. } = event {
             told.push((*records, *truncated, *skipped));
         }
-        Verdict::Continue
+        NextStep::Continue
     };
     let recipe = Recipe { holdout: 0.0, max_steps: 1, ..recipe() };
     let granted = Granted::own(records.to_vec());
@@ -180,7 +180,7 @@ fn a_context_that_is_too_long_is_cut_and_question_and_answer_are_learned() {
         if let Event::Started { records, truncated, skipped, contexts_cut, .. } = event {
             seen = Some((*records, *truncated, *skipped, *contexts_cut));
         }
-        Verdict::Continue
+        NextStep::Continue
     };
     let recipe = Recipe { holdout: 0.0, max_steps: 1, seq: 64, ..recipe() };
     let granted = Granted::own(records.to_vec());
@@ -269,8 +269,8 @@ fn a_folder_is_trained_stopped_resumed_and_exported_as_peft() {
     let tmp = tempfile::tempdir().unwrap();
     let job = folder(tmp.path());
     let mut stop = |event: &Event| match event {
-        Event::Stepped(report) if report.step == 3 => Verdict::Stop,
-        _ => Verdict::Continue,
+        Event::Stepped(report) if report.step == 3 => NextStep::Stop,
+        _ => NextStep::Continue,
     };
     assert!(matches!(train_folder(&job, &mut stop).unwrap(), Outcome::Stopped { step: 3 }));
     assert!(!job.out.exists(), "an unfinished run exports nothing");
@@ -336,8 +336,8 @@ fn a_base_is_pretrained_to_the_same_bytes_stopped_or_not() {
     let file = tmp.path().join("base.checkpoint");
     let saving = Saving { file: Some(&file), every: 0 };
     let mut stop = |event: &Event| match event {
-        Event::Stepped(report) if report.step == 5 => Verdict::Stop,
-        _ => Verdict::Continue,
+        Event::Stepped(report) if report.step == 5 => NextStep::Stop,
+        _ => NextStep::Continue,
     };
     assert_eq!(pretrain(&recipe, &tiny_texts(), &two, saving, &mut stop).unwrap(), None);
     let resumed = pretrain(&recipe, &tiny_texts(), &two, saving, &mut Silent).unwrap().unwrap();

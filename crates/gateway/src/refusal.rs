@@ -28,7 +28,7 @@ impl From<ApiError> for Refusal {
 impl From<ServeError> for Refusal {
     fn from(error: ServeError) -> Self {
         let told = ApiError::from(&error);
-        if told.status >= 500 && error.retry_after().is_none() {
+        if told.status >= 500 && (error.retry_after().is_none() || matches!(error, ServeError::Remote { .. })) {
             // What the client is not told stands in the log, with what caused it.
             let mut causes = Vec::new();
             let mut cause = std::error::Error::source(&error);
@@ -46,7 +46,7 @@ impl From<ServeError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self.error.body())).into_response();
+        let mut response = (status, Json(self.error.wire())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -70,12 +70,26 @@ pub(crate) fn json(body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal
         .map_err(|error| ApiError::invalid("body", format!("the body is not JSON: {error}")).into())
 }
 
+/// The media type of a request's body, without parameters.
+#[cfg(feature = "node")]
+pub(crate) fn media(headers: &axum::http::HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
 /// Runs `work` off the threads that serve I/O.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServeError> + Send + 'static,
 ) -> Result<T, Refusal> {
+    off_io(work).await
+}
+
+/// As [`blocking`], for work that refuses in another form.
+pub(crate) async fn off_io<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(Into::into),
         Err(error) => {
             tracing::error!(%error, "a request broke off");
             Err(refusal(500, "server_error", None, "broken_off", "the request broke off; send it again".to_owned()))

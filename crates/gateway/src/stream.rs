@@ -53,7 +53,7 @@ impl Chunks for Chat {
     }
 
     fn piece(&self, index: u32, text: &str, tokens: &[TokenLogprob], _: usize) -> String {
-        self.0.delta_of(index, text, self.1.then(|| chat_logprobs(tokens)).as_ref())
+        self.0.delta_of(index, text, self.1.then(|| chat_logprobs(tokens)))
     }
 
     fn last(&self, index: u32, reason: FinishReason) -> String {
@@ -81,7 +81,7 @@ impl Chunks for Text {
     fn piece(&self, index: u32, text: &str, tokens: &[TokenLogprob], at: usize) -> String {
         let columns = self.1.then(|| columns(tokens, at));
         let ids: Option<Vec<u32>> = self.2.then(|| tokens.iter().map(|token| token.id).collect());
-        self.0.delta_of(index, text, columns.as_ref(), ids.as_deref())
+        self.0.delta_of(index, text, columns, ids)
     }
 
     fn last(&self, index: u32, reason: FinishReason) -> String {

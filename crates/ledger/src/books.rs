@@ -10,14 +10,6 @@ pub fn base_units(units: u128) -> Amount {
     Amount(units)
 }
 
-/// The sum of many amounts.
-///
-/// # Errors
-/// [`AmountError::Overflow`] beyond 128 bits.
-pub fn total(amounts: impl IntoIterator<Item = Amount>) -> Result<Amount, AmountError> {
-    Amount::sum(amounts)
-}
-
 /// The lines of a split by role: their number and their sum, in the order of roles.
 ///
 /// # Errors
@@ -30,16 +22,6 @@ pub fn sums_by_role(lines: &[Entry]) -> Result<Vec<(PayeeRole, u32, Amount)>, Am
         *sum = sum.plus(line.amount)?;
     }
     Ok(sums.into_values().collect())
-}
-
-/// The sum that a channel has spent with one more receipt of `price`; `None` when its deposit does
-/// not cover that.
-///
-/// # Errors
-/// [`AmountError::Overflow`] beyond 128 bits.
-pub fn spend(spent: Amount, price: Amount, deposited: Amount) -> Result<Option<Amount>, AmountError> {
-    let after = spent.plus(price)?;
-    Ok((after <= deposited).then_some(after))
 }
 
 /// The sum that `Payouts` must hold: unclaimed payments, the bonds, and the parts of slashed
@@ -62,13 +44,6 @@ pub fn training_weight(trained_tokens: u64, multiplier: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_channel_spends_its_deposit_and_no_unit_more() {
-        assert_eq!(spend(Amount(7), Amount(3), Amount(10)), Ok(Some(Amount(10))));
-        assert_eq!(spend(Amount(7), Amount(4), Amount(10)), Ok(None));
-        assert!(spend(Amount(u128::MAX), Amount(1), Amount(u128::MAX)).is_err());
-    }
 
     #[test]
     fn what_is_derived_weighs_only_its_own_share() {

@@ -33,7 +33,7 @@ mod verify;
 
 pub use openledger_protocol::{Parties, PriceList, ReceiptLeaf, Terms};
 
-pub use books::{base_units, payouts_hold, spend, sums_by_role, total, training_weight};
+pub use books::{base_units, payouts_hold, sums_by_role, training_weight};
 pub use deferred::{DeferredError, lines_at, training_credits};
 pub use epoch::{ClosedEpoch, ClosedReceipt, EpochError, EpochSpan, ExportedEpoch, close_epoch};
 pub use price::price;

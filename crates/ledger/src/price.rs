@@ -12,7 +12,6 @@ const TOKENS_A_UNIT: u128 = 1000;
 /// `⌈in · per_1k_in / 1000⌉ + ⌈out · per_1k_out / 1000⌉ + royalty_flat`.
 ///
 /// - **Units:** base units of OPEN, tokens. **Rounding:** up, once for each kind of token.
-/// - **Source:** `reference/economy.md` 4.1.
 ///
 /// # Errors
 /// [`AmountError::Overflow`] when the price exceeds 128 bits.

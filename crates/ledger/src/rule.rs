@@ -54,7 +54,7 @@ impl SplitRule {
     /// The least that contributors are left.
     pub const CONTRIBUTORS_LEAST: u16 = 3000;
 
-    /// The rule with these shares. **Source:** bounds of `reference/economy.md` 4.1.
+    /// The rule with these shares, within the bounds above.
     ///
     /// # Errors
     /// [`RuleError`] naming the share that is out of bounds.

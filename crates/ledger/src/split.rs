@@ -11,9 +11,8 @@
 //!   spreading contributions over identities never gains; what rounding leaves goes to insurance.
 //! - **Order-free.** Scores in any order give the same lines.
 //!
-//! **Not here:** who deserves credit (`attribution`), prices ([`crate::price()`]). **Source:**
-//! `reference/economy.md` 4.1 and 4.2: floors per beneficiary are split-proof, largest remainders
-//! are not.
+//! **Not here:** who deserves credit (`attribution`), prices ([`crate::price()`]). Parts are rounded
+//! down per beneficiary, because largest remainders would reward a holder that splits itself.
 
 use std::collections::BTreeMap;
 

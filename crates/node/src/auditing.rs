@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::{Address, U256};
-use openledger_api::{Audit, AuditCheck};
+use openledger_api::{Audit, AuditCheck, AuditScope};
 use openledger_ledger::{ClosedEpoch, ExportedEpoch};
 use openledger_protocol::{Amount, B256, ReceiptBundle};
 use openledger_store::Store;
@@ -42,8 +42,8 @@ struct Run {
 }
 
 impl Run {
-    fn check(&mut self, name: impl Into<String>, ok: bool, detail: impl Into<String>) {
-        self.checks.push(AuditCheck { name: name.into(), ok, detail: detail.into() });
+    fn check(&mut self, scope: AuditScope, name: impl Into<String>, ok: bool, detail: impl Into<String>) {
+        self.checks.push(AuditCheck { scope, name: name.into(), ok, detail: detail.into() });
     }
 
     fn ok(&self) -> bool {
@@ -123,6 +123,7 @@ impl Auditing {
         }
         let supply = U256::from(Amount::SUPPLY.0);
         run.check(
+            AuditScope::Supply,
             "native OPEN: genesis supply = burned + held",
             held + burned == supply,
             format!("{} blocks, {} accounts: {held} held + {burned} burned of {supply}", head + 1, accounts.len()),
@@ -137,7 +138,8 @@ impl Auditing {
         let (flow, at) = (self.chain.flow(), self.chain.at());
         let supply = flow.token().supply().await?;
         let held = flow.client().balance(at.wopen).await?;
-        run.check("WOPEN: supply = native coins in the contract", held == U256::from(supply.0), format!("{supply}"));
+        let equal = held == U256::from(supply.0);
+        run.check(AuditScope::Supply, "WOPEN: supply = native coins in the contract", equal, format!("{supply}"));
         self.chain.catch_up().await?;
         let payouts = flow.payouts();
         let funded = payouts.funded().await?;
@@ -147,6 +149,7 @@ impl Auditing {
         let unswept = payouts.unswept().await?;
         let owed = openledger_ledger::payouts_hold(funded, claimed, stake, unswept)?;
         run.check(
+            AuditScope::Supply,
             "Payouts holds what was paid in and not claimed, and the bonds",
             holds == owed,
             format!("{holds} = {funded} funded − {claimed} claimed + {stake} at stake + {unswept} to be swept"),
@@ -181,6 +184,7 @@ impl Auditing {
             None => Default::default(),
         };
         run.check(
+            AuditScope::Chain,
             "the chain's payout root is the last finalized epoch's, and is funded",
             root == last_root && total <= funded,
             format!("{root}, {total} of {funded}"),
@@ -194,12 +198,13 @@ impl Auditing {
         let rebuilt = match self.epochs.rebuild(row).await {
             Ok(rebuilt) => rebuilt,
             Err(error) => {
-                run.check(name, false, error.to_string());
+                run.check(AuditScope::Books, name, false, error.to_string());
                 return Ok(false);
             }
         };
         let equal = rebuilt.header == self.epochs.header(row)?;
         run.check(
+            AuditScope::Books,
             format!("{name}, entries sum to prices, payouts to the total"),
             equal,
             format!(
@@ -268,7 +273,8 @@ impl Auditing {
             let shown = faults.iter().take(FAULTS_MAX).cloned().collect::<Vec<_>>().join("; ");
             format!("{} faults: {shown}", faults.len())
         };
-        run.check(format!("{of}: every receipt verifies from its bundle, epoch and manifest"), ok, detail);
+        let name = format!("{of}: every receipt verifies from its bundle, epoch and manifest");
+        run.check(AuditScope::Books, name, ok, detail);
         Ok(ok)
     }
 
@@ -277,7 +283,8 @@ impl Auditing {
         let head = self.chain.catch_up().await?.number;
         let cursor = self.store.chain_cursor().await?;
         let ok = cursor.as_ref().is_some_and(|at| at.number >= head);
-        run.check("the index of chain events is at the chain's head", ok, format!("block {head}"));
+        let name = "the index of chain events is at the chain's head";
+        run.check(AuditScope::Chain, name, ok, format!("block {head}"));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Datanets and their versions: titles taken up from the chain, versions published with the owner's signature.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::B256;
 use openledger_api::{NewDatanet, VersionPublished};
 use openledger_chain::sender::Mined;
@@ -12,6 +14,18 @@ use openledger_store::transact;
 
 use crate::chain_view::ChainView;
 use crate::error::{Blame, NodeError, Result};
+
+/// The longest description of a datanet, in bytes.
+const DESCRIPTION_MAX: usize = 4_000;
+
+/// The name of a datanet or model in the spelling in which names are kept and compared.
+///
+/// # Errors
+/// `bad-name`.
+pub(crate) fn checked_name(name: &str) -> Result<String> {
+    openledger_datanet::title_name(name)
+        .map_err(|reason| NodeError::refused(Blame::Request, "bad-name", reason.to_string()))
+}
 
 /// The datanets that this node has taken up.
 #[derive(Clone)]
@@ -38,8 +52,13 @@ impl Datanets {
     /// # Errors
     ///
     /// `not-found` when there is no such title, `terms-differ` when its terms on chain are others, `rights-too-narrow`,
-    /// `name-taken`.
+    /// `name-taken`, `bad-name`, `bad-description`.
     pub async fn take_up(&self, new: &NewDatanet) -> Result<Datanet> {
+        let name = checked_name(&new.name)?;
+        if new.description.len() > DESCRIPTION_MAX {
+            let detail = format!("a datanet's description has at most {DESCRIPTION_MAX} bytes");
+            return Err(NodeError::refused(Blame::Request, "bad-description", detail));
+        }
         self.chain.catch_up().await?;
         let on_chain = self.chain.flow().datanets().state(new.id).await?;
         let owner = self.owner(new.id).await?;
@@ -53,13 +72,13 @@ impl Datanets {
         }
         let datanet = Datanet {
             id: new.id,
-            name: new.name.clone(),
+            name,
             owner,
             description: new.description.clone(),
             rights: new.rights.clone(),
             records: 0,
             contributions: 0,
-            created: 0,
+            created: self.chain.signing_time().saturating_mul(1000),
         };
         transact!(self.store, |tx| {
             if let Some(known) = tx.datanet(datanet.id).await? {
@@ -74,9 +93,13 @@ impl Datanets {
         })
     }
 
-    /// Who owns a datanet's title now.
-    async fn owner(&self, id: DatanetId) -> Result<alloy_primitives::Address> {
-        let owner = self.store.owner_at(self.chain.at().datanets, word(id.0), u64::MAX >> 1).await?;
+    /// The account that holds a datanet's title now: titles are traded.
+    ///
+    /// # Errors
+    ///
+    /// `not-found`.
+    pub(crate) async fn owner(&self, id: DatanetId) -> Result<alloy_primitives::Address> {
+        let owner = self.store.owner_now(self.chain.at().datanets, word(id.0)).await?;
         owner.ok_or_else(|| NodeError::missing("datanet title", id))
     }
 
@@ -136,10 +159,15 @@ impl Datanets {
     pub(crate) async fn already_published(&self, id: DatanetId, signature: &Signature) -> Result<Option<Plan>> {
         let Some(version) = self.store.latest_datanet_version(id).await? else { return Ok(None) };
         let rows = self.store.contributions_of(id).await?;
-        let held: Vec<_> = rows.into_iter().filter(|row| version.contributions.contains(&row.id)).collect();
+        let published: BTreeSet<_> = version.contributions.iter().copied().collect();
+        let held: Vec<_> = rows.into_iter().filter(|row| published.contains(&row.id)).collect();
         let publication = publication(id, version.version, &titles(&held));
         let plan = Plan { publication, version };
-        Ok(self.verify(&plan, signature).await.is_ok().then_some(plan))
+        match self.verify(&plan, signature).await {
+            Ok(()) => Ok(Some(plan)),
+            Err(NodeError::Signature(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks that `signature` is the owner's for a planned version.
@@ -148,7 +176,7 @@ impl Datanets {
     ///
     /// [`NodeError::Signature`].
     pub(crate) async fn verify(&self, plan: &Plan, signature: &Signature) -> Result<()> {
-        let owner = self.known(plan.publication.datanet).await?.0.owner;
+        let owner = self.owner(plan.publication.datanet).await?;
         Ok(signature.verify(self.digest(&plan.publication), owner)?)
     }
 

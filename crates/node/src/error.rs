@@ -1,5 +1,8 @@
 //! The node's errors, sorted once: whose fault it is gives HTTP status, problem code and exit status alike.
 
+use openledger_chain::contracts::DeployError;
+use openledger_chain::flow::FlowError;
+use openledger_chain::indexer::IndexError;
 use openledger_protocol::{AmountError, CanonicalError, SignatureError};
 
 /// Who can do something about an error.
@@ -77,7 +80,7 @@ pub enum NodeError {
     Store(#[from] openledger_store::Error),
     /// A chain call.
     #[error(transparent)]
-    Flow(#[from] openledger_chain::flow::FlowError),
+    Flow(#[from] FlowError),
     /// A chain transaction.
     #[error(transparent)]
     Send(#[from] openledger_chain::sender::SendError),
@@ -89,10 +92,10 @@ pub enum NodeError {
     Chain(#[from] openledger_chain::embedded::EmbeddedError),
     /// Deployment of the contracts.
     #[error(transparent)]
-    Deploy(#[from] openledger_chain::contracts::DeployError),
+    Deploy(#[from] DeployError),
     /// Reading the chain's events.
     #[error(transparent)]
-    Index(#[from] openledger_chain::indexer::IndexError),
+    Index(#[from] IndexError),
     /// A signature.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -162,6 +165,11 @@ impl NodeError {
         Self::refused(Blame::Missing, "not-found", format!("there is no {what} `{name}`"))
     }
 
+    /// A row that another row names is not there: code `damaged-data`.
+    pub(crate) fn lost(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::refused(Blame::Operator, "damaged-data", format!("the stored {what} `{name}` is not there"))
+    }
+
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::File { path, source }
@@ -176,8 +184,22 @@ impl NodeError {
             Self::Signature(_) => Blame::Permission,
             Self::Canonical(_) => Blame::Request,
             Self::Store(error) if error.is_retryable() => Blame::Retry,
-            Self::Send(error) if error.is_transient() => Blame::Retry,
-            Self::Rpc(_) => Blame::Retry,
+            // Ids and cursors of a request; the node's own numbers are counted from rows and fit.
+            Self::Store(openledger_store::Error::TooLarge { .. }) => Blame::Request,
+            Self::Send(error) | Self::Flow(FlowError::Send(error)) | Self::Deploy(DeployError::Send(error))
+                if error.is_transient() =>
+            {
+                Blame::Retry
+            }
+            Self::Rpc(error)
+            | Self::Flow(FlowError::Rpc(error))
+            | Self::Deploy(DeployError::Rpc(error))
+            | Self::Index(IndexError::Rpc(error))
+                if error.is_transient() =>
+            {
+                Blame::Retry
+            }
+            Self::Index(IndexError::Sink(_)) => Blame::Retry,
             Self::Serve(openledger_serving::ServeError::NotFound { .. }) => Blame::Missing,
             Self::Serve(error) if error.blame() == openledger_serving::Blame::Caller => Blame::Request,
             Self::Serve(error) if error.blame() == openledger_serving::Blame::Retry => Blame::Retry,
@@ -191,6 +213,7 @@ impl NodeError {
         match self {
             Self::Refused { code, .. } => code,
             Self::Malformed { .. } => "malformed-file",
+            Self::Store(openledger_store::Error::TooLarge { .. }) => "bad-parameter",
             Self::Signature(_) => "bad-signature",
             Self::Canonical(_) => "not-canonical",
             _ => match self.blame() {
@@ -205,3 +228,47 @@ impl NodeError {
 
 /// The node's result.
 pub type Result<T, E = NodeError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use openledger_chain::rpc::{Client, HttpRpc, RpcError};
+
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_the_database_are_the_callers_and_lost_rows_the_operators() {
+        let large = NodeError::from(openledger_store::Error::TooLarge { value: u64::MAX });
+        assert_eq!((large.blame(), large.code()), (Blame::Request, "bad-parameter"));
+        assert_eq!(NodeError::lost("reservation", 3).blame().status(), 500);
+    }
+
+    #[test]
+    fn what_a_chain_refuses_is_not_tried_again_however_deep_it_lies() {
+        let refused = || RpcError::Refused { code: 3, message: "execution reverted".to_owned(), data: None };
+        for error in [
+            NodeError::Rpc(refused()),
+            NodeError::Flow(FlowError::Rpc(refused())),
+            NodeError::Index(IndexError::Rpc(refused())),
+            NodeError::Deploy(DeployError::Rpc(refused())),
+        ] {
+            assert_eq!(error.blame(), Blame::Operator, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chain_that_does_not_answer_is_tried_again_however_deep_the_fault_lies() {
+        let nobody = Client::new(Arc::new(HttpRpc::new("http://127.0.0.1:1/").unwrap()));
+        let silent = async || nobody.block_number().await.unwrap_err();
+        for error in [
+            NodeError::Rpc(silent().await),
+            NodeError::Flow(FlowError::Rpc(silent().await)),
+            NodeError::Flow(FlowError::Send(silent().await.into())),
+            NodeError::Index(IndexError::Rpc(silent().await)),
+            NodeError::Deploy(DeployError::Rpc(silent().await)),
+        ] {
+            assert_eq!(error.blame(), Blame::Retry, "{error}");
+        }
+    }
+}

@@ -33,10 +33,16 @@ impl Grants {
     ///
     /// [`NodeError::Signature`] when it is not the owner's; `terms-differ`.
     pub(crate) async fn checked(&self, grant: &Grant, signature: &Signature) -> Result<B256> {
-        let (datanet, rights) = self.datanets.known(grant.datanet).await?;
+        let (_, rights) = self.datanets.known(grant.datanet).await?;
+        let owner = self.datanets.owner(grant.datanet).await?;
+        let largest = u64::MAX >> 1;
+        if grant.until > largest || grant.version > largest {
+            let detail = format!("`until` and `version` of a grant are at most {largest}");
+            return Err(NodeError::refused(Blame::Request, "bad-parameter", detail));
+        }
         let domain = self.chain.domain(self.chain.at().datanets);
         let hash = grant.struct_hash();
-        signature.verify(domain.digest(hash), datanet.owner)?;
+        signature.verify(domain.digest(hash), owner)?;
         if grant.terms != rights.terms_hash()? {
             let detail = format!("the grant names other terms than datanet {}", grant.datanet);
             return Err(NodeError::refused(Blame::Conflict, "terms-differ", detail));
@@ -75,11 +81,11 @@ impl Grants {
     ///
     /// `no-grant` with the reason why each known grant does not serve.
     pub(crate) async fn live(&self, id: DatanetId, version: u64, needed: &[Purpose]) -> Result<Grant> {
-        let (datanet, rights) = self.datanets.known(id).await?;
+        let (_, rights) = self.datanets.known(id).await?;
         self.chain.catch_up().await?;
         let terms = rights.terms_hash()?;
         let wanted = GrantUse {
-            owner: datanet.owner,
+            owner: self.datanets.owner(id).await?,
             domain: self.chain.domain(self.chain.at().datanets),
             datanet: id,
             version,

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use openledger_api::{JobResult, ModelOffered, ModelSplit, ModelView, Page, PageQuery};
@@ -13,6 +14,7 @@ use openledger_attribution::evidence::{ClusterPlace, TrainedRecord, attributor};
 use openledger_attribution::influence::Cache;
 use openledger_attribution::spans::SpanIndex;
 use openledger_datanet::near::{Clusters, Placement};
+use openledger_datanet::one_spelling;
 use openledger_engine::Lora;
 use openledger_ledger::SplitRule;
 use openledger_protocol::{Address, Manifest, ModelId, PriceList, word};
@@ -21,12 +23,18 @@ use openledger_store::Store;
 use openledger_store::artifacts::{Artifacts, Fetched};
 use openledger_store::models::{ModelRow, ModelState, ModelTerms};
 use openledger_store::transact;
-use tokio::sync::RwLock;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::base::Base;
 use crate::chain_view::ChainView;
+use crate::datanets::checked_name;
 use crate::error::{Blame, NodeError, Result};
 use crate::jobs::Jobs;
+
+/// How often a node looks for models that others put on offer.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long it waits after a model could not be loaded.
+const AFTER_FAULT: Duration = Duration::from_secs(60);
 
 /// A model that can be asked.
 pub struct Offered {
@@ -80,6 +88,8 @@ pub struct Models {
     base: Arc<Base>,
     backend: Arc<dyn Backend>,
     loaded: Arc<RwLock<BTreeMap<ModelId, Arc<Offered>>>>,
+    /// One cell for each model: of two requests that need it first, one loads it and both wait.
+    loading: Arc<Mutex<BTreeMap<ModelId, Arc<OnceCell<Arc<Offered>>>>>>,
 }
 
 /// The parts of [`Models`].
@@ -95,16 +105,17 @@ pub(crate) struct Parts {
 impl Models {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, artifacts, chain, jobs, base, backend } = parts;
-        Self { store, artifacts, chain, jobs, base, backend, loaded: Arc::default() }
+        Self { store, artifacts, chain, jobs, base, backend, loaded: Arc::default(), loading: Arc::default() }
     }
 
     /// The row of a trained adapter under the title that its owner registered.
     ///
     /// # Errors
     ///
-    /// `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another
+    /// `bad-name`, `not-trained` while the job is not done, `name-taken`, `other-weights` when the title on chain is of another
     /// adapter or manifest.
     pub(crate) async fn plan(&self, id: ModelId, name: &str, job: u64) -> Result<ModelRow> {
+        let name = checked_name(name)?;
         let Some(JobResult::Train(trained)) = self.jobs.get(job).await?.result else {
             return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
         };
@@ -121,7 +132,7 @@ impl Models {
         let manifest = std::fs::read(&file).map_err(NodeError::file(&file))?;
         Ok(ModelRow {
             id,
-            name: name.to_owned(),
+            name,
             base: self.base.hash,
             adapter: Some(trained.adapter),
             manifest: self.store.blobs().put(manifest).await?,
@@ -165,8 +176,10 @@ impl Models {
         Ok(ModelOffered { id: row.id, name, adapter, manifest: offered.manifest_hash })
     }
 
-    /// Loads every published model that is not in memory yet. A model that cannot be loaded is left out with a warning.
-    pub(crate) async fn load_all(&self) -> Result<()> {
+    /// Loads every published model that is not in memory yet. A model that cannot be loaded is left out with a warning;
+    /// returns how many were.
+    pub(crate) async fn load_all(&self) -> Result<usize> {
+        let mut left_out = 0;
         for row in self.store.models().await? {
             if row.state != ModelState::Published || self.loaded.read().await.contains_key(&row.id) {
                 continue;
@@ -174,9 +187,10 @@ impl Models {
             let (id, name) = (row.id, row.name.clone());
             if let Err(error) = self.load(row).await {
                 tracing::warn!(model = id.0, name, %error, "a model cannot be offered");
+                left_out += 1;
             }
         }
-        Ok(())
+        Ok(left_out)
     }
 
     /// The model of a name.
@@ -185,7 +199,8 @@ impl Models {
     ///
     /// `not-found`: the base never answers in its place.
     pub(crate) async fn named(&self, name: &str) -> Result<Arc<Offered>> {
-        let found = self.loaded.read().await.values().find(|model| model.name == name).cloned();
+        let name = &one_spelling(name);
+        let found = self.loaded.read().await.values().find(|model| model.name == *name).cloned();
         match found {
             Some(model) => Ok(model),
             // Another node on the same database may have put it on offer.
@@ -211,9 +226,34 @@ impl Models {
         }
     }
 
+    /// Loads what other nodes on the same database put on offer, until the task is dropped.
+    pub(crate) async fn follow(self) {
+        let mut pause = LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.load_all().await {
+                Ok(0) => LOOK,
+                // What cannot be loaded is not read from the disk again and again.
+                Ok(_) => AFTER_FAULT,
+                Err(error) => {
+                    tracing::warn!(%error, "the models on offer could not be listed");
+                    AFTER_FAULT
+                }
+            };
+        }
+    }
+
     async fn load(&self, row: ModelRow) -> Result<Arc<Offered>> {
+        let cell = {
+            let mut loading = self.loading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(loading.entry(row.id).or_default())
+        };
+        cell.get_or_try_init(|| self.load_once(row)).await.cloned()
+    }
+
+    async fn load_once(&self, row: ModelRow) -> Result<Arc<Offered>> {
         let id = row.id;
-        let artifact = row.artifact.ok_or_else(|| NodeError::missing("folder of model", id))?;
+        let artifact = row.artifact.ok_or_else(|| NodeError::lost("folder of model", id))?;
         let folder = self.artifacts.fetch_folder(artifact).await?;
         let base = Arc::clone(&self.base);
         let offered = tokio::task::spawn_blocking(move || read(row, folder, &base)).await??;

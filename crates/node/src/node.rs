@@ -171,7 +171,7 @@ impl Node {
             base: Arc::clone(&base),
             models: models.clone(),
             deposits: deposits.clone(),
-            keys,
+            keys: keys.clone(),
             platform: config.platform,
             clock: clock.clone(),
             requests: requests.clone(),
@@ -202,6 +202,7 @@ impl Node {
             records,
             epochs: epochs.clone(),
             base: Arc::clone(&base),
+            keys,
             platform: config.platform,
             numeric_mode,
         });
@@ -250,10 +251,11 @@ impl Node {
         self.requests.release_own().await?;
         self.training.tidy().await?;
         self.chain.catch_up().await?;
-        self.models.load_all().await
+        self.models.load_all().await.map(drop)
     }
 
-    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits.
+    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits, the models of
+    /// other nodes.
     #[must_use]
     pub fn start(&self) -> Background {
         let kinds = vec![Arc::new(TrainAdapter(self.training.clone())) as _];
@@ -262,6 +264,7 @@ impl Node {
             tokio::spawn(self.chain.clone().follow()),
             tokio::spawn(worker.work()),
             tokio::spawn(self.deposits.clone().guard()),
+            tokio::spawn(self.models.clone().follow()),
         ])
     }
 

@@ -16,7 +16,7 @@ use openledger_protocol::{Address, ContributionId, DatanetId, Grant, ModelId, Re
 use openledger_serving::Answer;
 use openledger_store::epochs::EpochState;
 
-use crate::answering::{Answering, Ask, Held};
+use crate::answering::{Answering, Ask, Begin, Held, Keyed};
 use crate::crediting::Crediting;
 use crate::datanets::Datanets;
 use crate::epochs::Epochs;
@@ -128,8 +128,12 @@ impl Work for TrainAdapter {
             let ledger = training.ledger(&material, &trained).await?;
             job.log("building the evidence of attribution").await;
             let (manifest, artifact) = training.keep(&order, Arc::clone(&trained), &material, ledger).await?;
-            training.outcome(job, &trained, (&manifest, artifact), rate)
+            Training::outcome(&trained, (&manifest, artifact), rate)
         })
+    }
+
+    fn ended(&self, job: u64) {
+        self.0.remove_checkpoint(job);
     }
 }
 
@@ -140,6 +144,24 @@ impl Work for TrainAdapter {
 pub async fn offer(models: &Models, id: ModelId, name: &str, job: u64) -> Result<ModelOffered> {
     let row = models.plan(id, name, job).await?;
     models.keep(&row).await
+}
+
+/// A request becomes an answer that is being written. Repeated under its idempotency key, it gives the first answer.
+///
+/// `ledger` prices the dearest answer, `store` reserves that on the channel, `serving` generates.
+///
+/// # Errors
+/// `over-max-price`, `insufficient-deposit`, `deposit-withdrawn`, `key-reused`; what is wrong with the request, or that
+/// there is no room for it now. Then nothing is kept and nothing stays reserved.
+pub async fn answer(answering: &Answering, ask: &Ask) -> Result<Begin> {
+    let largest = answering.largest_price(ask).await?;
+    let key = match answering.take_key(ask).await? {
+        Keyed::Replayed(bundle) => return Ok(Begin::Replayed(bundle)),
+        Keyed::New(key) => key,
+    };
+    let money = answering.reserve(ask, largest).await?;
+    let generation = answering.generate(ask).await?;
+    Ok(Begin::Running(generation, Held { money, key }))
 }
 
 /// A generated answer becomes a receipt: `attribution` credits it, `ledger` prices and splits it, `store` charges the

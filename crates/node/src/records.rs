@@ -38,7 +38,7 @@ impl Records {
         let mut bodies: BTreeMap<u32, Vec<u8>> = self.store.record_bodies(id).await?.into_iter().collect();
         let mut records = Vec::new();
         for row in self.store.records_of(id).await? {
-            let missing = || NodeError::missing("text of record", format!("{id}/{}", row.at.index));
+            let missing = || NodeError::lost("text of record", format!("{id}/{}", row.at.index));
             let body = bodies.remove(&row.at.index).ok_or_else(missing)?;
             records.push((row, serde_json::from_slice(&body)?));
         }

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::demo::{self, DemoArgs};
 use crate::error::Result;
 use crate::verbs::{
-    self, absent, ask, audit, channel, claim, datanet, deploy, epoch, influence, model, node, receipt, serve, trace,
-    train,
+    self, absent, ask, audit, channel, claim, datanet, deploy, epoch, influence, job, model, node, receipt, serve,
+    trace, train,
 };
 
 /// Datanets, models trained on them, answers with receipts, and payouts to contributors.
@@ -40,7 +40,7 @@ pub(crate) enum Verb {
     Channel(channel::ChannelVerb),
     /// Pay out the earnings of accounts.
     Claim(claim::ClaimArgs),
-    /// Recompute and compare a node's books, receipts, epochs and chain state.
+    /// Recompute and compare a node's supply, books and chain state; for its operator.
     Audit(audit::AuditArgs),
     /// Deploy the contracts to an Ethereum network, or list what is missing; needs no node.
     Deploy(deploy::DeployArgs),
@@ -53,6 +53,9 @@ pub(crate) enum Verb {
     /// List, train and publish models, or pretrain a base from its recipe.
     #[command(subcommand)]
     Model(model::ModelVerb),
+    /// List, show, follow, cancel and retry the jobs of a node.
+    #[command(subcommand)]
+    Job(job::JobVerb),
     /// Train an adapter on a file of records; needs no node.
     Train(train::TrainArgs),
     /// Serve adapters over the OpenAI API; needs no node.
@@ -96,6 +99,7 @@ impl Verb {
             Self::Datanet(verb) => datanet::run(verb).await,
             Self::Epoch(verb) => epoch::run(verb).await,
             Self::Model(verb) => model::run(verb).await,
+            Self::Job(verb) => job::run(verb).await,
             Self::Train(args) => train::run(args).await,
             Self::Serve(args) => serve::run(args).await,
             Self::Trace(verb) => verbs::blocking(move || trace::run(&verb)).await,

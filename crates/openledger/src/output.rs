@@ -15,7 +15,7 @@
 //!
 //! # Not here
 //!
-//! The wording and colours (`voice`), logs (`tracing`, set up in `main.rs`).
+//! The wording and colours (`console`), logs (`tracing`, set up in `main.rs`).
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};

@@ -29,7 +29,7 @@ use crate::metrics::{Clock, Metrics, machine_clock};
 use crate::names::check_adapter_name;
 use crate::request::{CompletionRequest, RequestOptions, Tenant};
 use crate::scheduler::queue::Full;
-use crate::scheduler::thread::Engine;
+use crate::scheduler::thread::SchedulerThread;
 use crate::scheduler::{Job, Limits};
 
 /// One base, its tokenizer and its adapters, answering. Clones share everything.
@@ -39,7 +39,7 @@ pub struct Embedded {
     adapters: Arc<AdapterStore>,
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
-    engine: Arc<Engine>,
+    engine: Arc<SchedulerThread>,
     name: String,
     form: ChatForm,
 }
@@ -78,7 +78,7 @@ impl Embedded {
         let (memory, metrics) = (Memory::new(limits.memory_bytes), Metrics::new(clock));
         let adapters = Arc::new(AdapterStore::new(Arc::clone(&model), Arc::clone(&memory), limits.idle_adapter_bytes));
         let base = Arc::new(Base::new(model, tokenizer));
-        let engine = Arc::new(Engine::start(&base, &adapters, &memory, &metrics, limits));
+        let engine = Arc::new(SchedulerThread::start(&base, &adapters, &memory, &metrics, limits));
         Self { base, adapters, memory, metrics, engine, name: name.to_owned(), form }
     }
 

@@ -42,6 +42,14 @@ pub enum ServeError {
         /// Positions of the model.
         limit: usize,
     },
+    /// The prompt's text cannot be read whatever its tokens are; shorten it.
+    #[error("the prompt has {bytes} bytes of text, the longest text that the model reads has {limit}")]
+    TextTooLong {
+        /// Bytes of the text.
+        bytes: usize,
+        /// Positions of the model times the bytes of its longest token.
+        limit: usize,
+    },
     /// The files of a registered adapter are not the ones that were registered; register them again
     /// under their new hash.
     #[error("the adapter files in `{path}` now have hash {found}, registered was {expected}")]
@@ -136,6 +144,7 @@ impl ServeError {
             Self::NotFound { .. }
             | Self::BadRequest { .. }
             | Self::PromptTooLong { .. }
+            | Self::TextTooLong { .. }
             | Self::AliasMoved { .. }
             | Self::Needed { .. }
             | Self::UnknownChatTemplate

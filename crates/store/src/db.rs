@@ -151,7 +151,8 @@ impl Tx {
     /// # Errors
     ///
     /// [`Error::Conflict`] when another transaction came first, [`Error::Broken`] when a statement of this one failed,
-    /// [`Error::Database`] when the engine could not keep it. Nothing was written then.
+    /// [`Error::Database`] when the engine could not keep it. Nothing was written then, except when the connection
+    /// was lost while the engine committed: then look whether it was.
     pub async fn commit(self) -> Result<()> {
         let Source::Transaction(running) = self.0.0 else { return Err(Error::Broken) };
         let Running { connection, broken, .. } = running.into_inner();

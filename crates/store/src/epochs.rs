@@ -189,13 +189,14 @@ impl Reads {
         self.list(sql, values![before.unwrap_or(u64::MAX >> 1), limit], read).await
     }
 
-    /// How many receipts an epoch has.
+    /// A page of epochs whose roots are fixed, newest first: at most `limit` of them, with numbers below `before`.
     ///
     /// # Errors
     ///
     /// As [`Reads::epoch`].
-    pub async fn count_receipts(&self, epoch: u64) -> Result<u64> {
-        self.number("SELECT COUNT(*) FROM receipts WHERE epoch = ?", values![epoch]).await
+    pub async fn fixed_epochs(&self, before: Option<u64>, limit: u32) -> Result<Vec<EpochRow>> {
+        let sql = format!("{SELECT} WHERE receipts_root IS NOT NULL AND number < ? ORDER BY number DESC LIMIT ?");
+        self.list(sql, values![before.unwrap_or(u64::MAX >> 1), limit], read).await
     }
 }
 

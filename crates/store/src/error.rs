@@ -97,7 +97,7 @@ pub enum Error {
         id: String,
     },
     /// A number does not fit a column (2⁶³ − 1); the value is wrong.
-    #[error("{value} does not fit into a database integer")]
+    #[error("{value} is above 9223372036854775807, the largest number that is stored")]
     TooLarge {
         /// The number given.
         value: u64,
@@ -301,8 +301,8 @@ impl Error {
         let Some(database) = source.as_database_error() else {
             return Self::Database { sql, source };
         };
-        // Postgres: serialization failure and deadlock. SQLite: busy and busy-snapshot.
-        let raced = matches!(database.code().as_deref(), Some("40001" | "40P01" | "5" | "517"));
+        // Postgres: serialization failure and deadlock. SQLite: busy, in recovery, with a stale snapshot, timed out.
+        let raced = matches!(database.code().as_deref(), Some("40001" | "40P01" | "5" | "261" | "517" | "773"));
         if raced {
             Self::Conflict { source }
         } else if database.is_unique_violation() {

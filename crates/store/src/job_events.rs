@@ -4,6 +4,7 @@
 
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
+use crate::jobs::JobState;
 use crate::sql::{Row, values, words};
 
 words! {
@@ -43,8 +44,21 @@ pub struct JobEvent {
     pub level: Level,
     /// What it tells.
     pub kind: JobEventKind,
-    /// The state, the progress or the line.
+    /// The state ([`JobEvent::state`]), the progress or the line.
     pub body: String,
+}
+
+impl JobEvent {
+    /// The state that a [`JobEventKind::State`] event tells of, and why the job came to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when the body names no state.
+    pub fn state(&self) -> Result<(JobState, Option<&str>)> {
+        let (state, cause) = self.body.split_once('\n').map_or((&*self.body, None), |(state, why)| (state, Some(why)));
+        let malformed = || Error::Malformed { column: "job_events.body".to_owned(), expected: "a state of a job" };
+        Ok((JobState::named(state).ok_or_else(malformed)?, cause))
+    }
 }
 
 fn read(row: &Row) -> Result<JobEvent> {
@@ -72,6 +86,14 @@ impl Reads {
 }
 
 impl Tx {
+    /// Adds the event of a job's new state, with its cause where there is one.
+    pub(crate) async fn add_state(&mut self, job: u64, state: JobState, cause: Option<&str>, at: u64) -> Result<()> {
+        let name = state.as_str();
+        let body = cause.map_or_else(|| name.to_owned(), |cause| format!("{name}\n{cause}"));
+        let level = if state == JobState::Failed { Level::Error } else { Level::Info };
+        self.add_event(job, level, JobEventKind::State, &body, at).await.map(drop)
+    }
+
     /// Adds an event to a job; gives its number.
     pub(crate) async fn add_event(
         &mut self,

@@ -215,7 +215,7 @@ impl Store {
         transact_locked!(self, |tx| {
             let job = tx.one(sql.clone(), values.clone(), read).await?;
             if let Some(job) = &job {
-                tx.add_event(job.id, Level::Info, JobEventKind::State, job.state.as_str(), now).await?;
+                tx.add_state(job.id, job.state, None, now).await?;
             }
             Ok(job)
         })
@@ -282,7 +282,7 @@ impl Tx {
         let head = "jobs (id, kind, key, work, state, attempts, max_attempts, not_before, lease_until, fence, cancel, \
                     events, created, updated)";
         self.insert_all(head, vec![row]).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, JobState::Queued.as_str(), job.created).await?;
+        self.add_state(id, JobState::Queued, None, job.created).await?;
         Ok((id, true))
     }
 
@@ -295,7 +295,7 @@ impl Tx {
         let sql = "UPDATE jobs SET state = 'done', lease_until = 0, outcome = ?, cause = NULL, updated = ? \
                    WHERE id = ? AND fence = ? AND state = 'running'";
         self.as_holder(id, fence, sql, values![outcome, now, id, fence]).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, JobState::Done.as_str(), now).await.map(drop)
+        self.add_state(id, JobState::Done, None, now).await
     }
 
     /// Gives a job back after a failure that may pass: queued again after [`backoff_ms`], or failed when no attempt is
@@ -315,7 +315,7 @@ impl Tx {
         let not_before = now.saturating_add(backoff_ms(job.attempts));
         self.as_holder(id, fence, sql, values![not_before, cause, now, id, fence]).await?;
         self.add_event(id, Level::Warn, JobEventKind::Log, cause, now).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, JobState::Queued.as_str(), now).await?;
+        self.add_state(id, JobState::Queued, Some(cause), now).await?;
         Ok(JobState::Queued)
     }
 
@@ -329,7 +329,7 @@ impl Tx {
                    WHERE id = ? AND fence = ? AND state = 'running'";
         self.as_holder(id, fence, sql, values![cause, now, id, fence]).await?;
         self.add_event(id, Level::Error, JobEventKind::Log, cause, now).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, JobState::Failed.as_str(), now).await.map(drop)
+        self.add_state(id, JobState::Failed, Some(cause), now).await
     }
 
     /// Ends a job whose worker stopped because a person asked.
@@ -341,7 +341,7 @@ impl Tx {
         let sql = "UPDATE jobs SET state = 'cancelled', lease_until = 0, updated = ? \
                    WHERE id = ? AND fence = ? AND state = 'running'";
         self.as_holder(id, fence, sql, values![now, id, fence]).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, JobState::Cancelled.as_str(), now).await.map(drop)
+        self.add_state(id, JobState::Cancelled, None, now).await
     }
 
     /// Asks to end a job: one that waits is cancelled at once, the worker of one that runs learns of it by its next
@@ -359,8 +359,11 @@ impl Tx {
         };
         self.execute(sql, values![now, id]).await?;
         let state = if next { JobState::Cancelled } else { state };
-        let said = if next { state.as_str() } else { "cancel requested" };
-        self.add_event(id, Level::Info, JobEventKind::State, said, now).await?;
+        if next {
+            self.add_state(id, state, None, now).await?;
+        } else {
+            self.add_event(id, Level::Info, JobEventKind::Log, "cancellation was requested", now).await?;
+        }
         Ok(state)
     }
 
@@ -378,7 +381,7 @@ impl Tx {
         let sql = "UPDATE jobs SET state = 'queued', attempts = 0, not_before = 0, cancel = 0, cause = NULL, \
                    updated = ? WHERE id = ?";
         self.execute(sql, values![now, id]).await?;
-        self.add_event(id, Level::Info, JobEventKind::State, "queued again", now).await.map(drop)
+        self.add_state(id, JobState::Queued, Some("it was queued again"), now).await
     }
 
     /// Says how far a job has come: its progress now, and an event.
@@ -415,7 +418,7 @@ impl Tx {
             );
             let ended: Vec<u64> = self.list(sql, values![state, cause, now, now], |row| row.get(0)).await?;
             for id in ended {
-                self.add_event(id, Level::Info, JobEventKind::State, state.as_str(), now).await?;
+                self.add_state(id, state, cause, now).await?;
             }
         }
         Ok(())

@@ -76,4 +76,4 @@ pub use artifacts::Artifacts;
 pub use blobs::{Blobs, BlobsConfig};
 pub use db::{Reads, Tx};
 pub use error::{Error, Result};
-pub use store::{Attempts, Engine, Store};
+pub use store::{Attempts, DatabaseEngine, Store};

@@ -59,14 +59,20 @@ impl Reads {
         self.list(format!("{PAYOUT} WHERE epoch = ? ORDER BY account"), values![number], payout).await
     }
 
-    /// The largest payouts as of an epoch, at most `limit`, by amount and then by account.
+    /// The largest payouts as of an epoch, by amount and then by account: at most `limit` of them after `after`.
     ///
     /// # Errors
     ///
     /// As [`Reads::payouts_of_epoch`].
-    pub async fn top_payouts(&self, number: u64, limit: u32) -> Result<Vec<PayoutRow>> {
-        let sql = format!("{PAYOUT} WHERE epoch = ? ORDER BY cumulative DESC, account LIMIT ?");
-        self.list(sql, values![number, limit], payout).await
+    pub async fn top_payouts(&self, number: u64, after: Option<&PayoutRow>, limit: u32) -> Result<Vec<PayoutRow>> {
+        let (mut rest, mut values) = ("", values![number]);
+        if let Some(PayoutRow { account, cumulative }) = after {
+            rest = "AND (cumulative < ? OR (cumulative = ? AND account > ?))";
+            values.extend(values![*cumulative, *cumulative, *account]);
+        }
+        values.extend(values![limit]);
+        let sql = format!("{PAYOUT} WHERE epoch = ? {rest} ORDER BY cumulative DESC, account LIMIT ?");
+        self.list(sql, values, payout).await
     }
 
     /// What an account has earned as of an epoch, with the place of its leaf in the epoch's tree.

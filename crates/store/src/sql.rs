@@ -276,6 +276,15 @@ macro_rules! words {
             $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
+
+            /// The value of a word.
+            #[must_use]
+            $vis fn named(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -297,10 +306,7 @@ macro_rules! words {
                 let Some(word) = <String as $crate::sql::Column>::read_nullable(row, column)? else {
                     return Ok(None);
                 };
-                match word.as_str() {
-                    $($word => Ok(Some(Self::$variant)),)*
-                    _ => Err(row.malformed(column, Self::EXPECTED)),
-                }
+                Self::named(&word).map(Some).ok_or_else(|| row.malformed(column, Self::EXPECTED))
             }
         }
     };

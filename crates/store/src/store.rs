@@ -33,7 +33,7 @@ const RETRIES: u64 = 32;
 
 /// Which database is behind a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum DatabaseEngine {
     /// One file, one machine.
     Sqlite,
     /// A server, many machines.
@@ -97,10 +97,10 @@ impl Store {
 
     /// Which database this is.
     #[must_use]
-    pub fn engine(&self) -> Engine {
+    pub fn engine(&self) -> DatabaseEngine {
         match self.db {
-            Db::Sqlite { .. } => Engine::Sqlite,
-            Db::Postgres(_) => Engine::Postgres,
+            Db::Sqlite { .. } => DatabaseEngine::Sqlite,
+            Db::Postgres(_) => DatabaseEngine::Postgres,
         }
     }
 

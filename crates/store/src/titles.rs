@@ -36,16 +36,25 @@ impl Reads {
         self.one(sql, values![contract, token, block], |row| row.get(0)).await
     }
 
-    /// The titles of a contract that `holder` holds now, by token id.
+    /// Who holds a title as of the newest indexed block.
     ///
     /// # Errors
     ///
     /// As [`Reads::owner_at`].
-    pub async fn titles_of(&self, contract: Address, holder: Address) -> Result<Vec<B256>> {
+    pub async fn owner_now(&self, contract: Address, token: B256) -> Result<Option<Address>> {
+        self.owner_at(contract, token, u64::MAX >> 1).await
+    }
+
+    /// The title of a contract with the lowest id that `holder` holds now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::owner_at`].
+    pub async fn first_title_of(&self, contract: Address, holder: Address) -> Result<Option<B256>> {
         let sql = "SELECT t.token FROM transfers t WHERE t.contract = ? AND t.recipient = ? AND NOT EXISTS \
                    (SELECT 1 FROM transfers n WHERE n.contract = t.contract AND n.token = t.token \
-                   AND (n.block > t.block OR (n.block = t.block AND n.log_index > t.log_index))) ORDER BY t.token";
-        self.list(sql, values![contract, holder], |row| row.get(0)).await
+                   AND (n.block > t.block OR (n.block = t.block AND n.log_index > t.log_index))) ORDER BY t.token LIMIT 1";
+        self.one(sql, values![contract, holder], |row| row.get(0)).await
     }
 }
 

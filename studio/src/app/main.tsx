@@ -14,6 +14,10 @@ import { App } from "./App";
 const root = document.getElementById("root");
 if (root === null) throw new Error("index.html has no #root to draw the page in");
 takeKey();
+// A key that is added to the address of the open page: what was refused without it is asked for again.
+window.addEventListener("hashchange", () => {
+  if (takeKey()) location.reload();
+});
 createRoot(root).render(
   <StrictMode>
     <App />

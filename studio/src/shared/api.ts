@@ -26,11 +26,25 @@ export type Payout = Schemas["PayoutView"];
 /** A bundle as `parseExact` reads it: numbers of 16 digits or more are strings. */
 export type Bundle = Schemas["ReceiptBundle"];
 export type Mix = Schemas["Mix"];
+/** The governed numbers. Shares are in basis points. */
+export type Params = Schemas["Params"];
 type Problem = Schemas["Problem"];
 
 /** The node did not answer as it should; the message is for people. */
 export class NodeUnreachable extends Error {
   override name = "NodeUnreachable";
+  /** The status of the answer; nothing where there was none. */
+  readonly status: number | undefined;
+
+  constructor(message: string, status?: number, options?: ErrorOptions) {
+    super(message, options);
+    this.status = status;
+  }
+
+  /** Whether the answer stays the same for this reader: no access, or no such thing. */
+  get isFinal(): boolean {
+    return this.status === 401 || this.status === 403 || this.status === 404;
+  }
 }
 
 /** An answer that takes longer counts as none, in milliseconds. */
@@ -41,9 +55,8 @@ async function patient(request: Request): Promise<Response> {
   try {
     return await fetch(request, { signal: AbortSignal.any([request.signal, late]) });
   } catch (cause) {
-    throw new NodeUnreachable(late.aborted ? "The node did not answer in time." : "The node cannot be reached.", {
-      cause,
-    });
+    const message = late.aborted ? "The node did not answer in time." : "The node cannot be reached.";
+    throw new NodeUnreachable(message, undefined, { cause });
   }
 }
 
@@ -68,7 +81,7 @@ interface Answer<T> {
 function data<T>({ data, error, response }: Answer<T>): T {
   if (data !== undefined) return data;
   const detail = typeof error?.detail === "string" ? `: ${error.detail}` : "";
-  throw new NodeUnreachable(`The node answered ${response.status}${detail}.`);
+  throw new NodeUnreachable(`The node answered ${response.status}${detail}.`, response.status);
 }
 
 export async function overview(signal: AbortSignal): Promise<Overview> {

@@ -1,91 +1,63 @@
 /**
- * The governed numbers, as a receipt's bundle carries them. There is no copy of the values here: a split is recomputed by
- * the numbers of its receipt.
+ * The governed numbers, as a receipt's bundle carries them. No value of theirs is copied here: a
+ * split is recomputed by the numbers of its receipt.
  */
 
-/** One number for each layer that pays by evidence, in the order of their numbers. */
-export type PerLayer = readonly [spans: bigint, influence: bigint, retrieval: bigint];
-
-/** Shares are in basis points (1/10,000). The order is that of the record's words. */
-export interface Params {
-  /** Counts the changes, from 1. */
-  version: bigint;
-  /** The bounds of a new model's shares of the price. */
-  maxPlatformBps: bigint;
-  minModelBps: bigint;
-  maxModelBps: bigint;
-  maxStakersBps: bigint;
-  minContributorsBps: bigint;
-  /** Shares of the platform's part; insurance has the rest. */
-  treasuryBps: bigint;
-  validationBps: bigint;
-  /** The node's share of the model's part; the owner has the rest. */
-  nodeBps: bigint;
-  /** The most of the owner's line for one parent of a new model, and for all ancestors together. */
-  maxParentBps: bigint;
-  maxParentsBps: bigint;
-  /** Shares of a slashed bond; the rest is burned. */
-  challengerBps: bigint;
-  harmedBps: bigint;
-  /** λ of spans is `min(1, numerator · covered / (denominator · written))`. */
-  spansNumerator: bigint;
-  spansDenominator: bigint;
-  /** What an influence score must exceed, in 1/256 of a robust deviation. */
-  influenceThreshold: bigint;
-  /** The drop of the log probability that pays the whole retrieval pot, in micro-nats an output token. */
-  retrievalThreshold: bigint;
-  /** The mixes that a new model may declare; unused places are zero. */
-  mixes: readonly PerLayer[];
-}
+import type { Mix, Params } from "./api";
 
 /** The number of mixes that a record has room for. */
 const MIXES = 4;
 
+/** The members before the mixes, in the order of the record's words. */
 const SCALARS = [
   "version",
-  "maxPlatformBps",
-  "minModelBps",
-  "maxModelBps",
-  "maxStakersBps",
-  "minContributorsBps",
-  "treasuryBps",
-  "validationBps",
-  "nodeBps",
-  "maxParentBps",
-  "maxParentsBps",
-  "challengerBps",
-  "harmedBps",
-  "spansNumerator",
-  "spansDenominator",
-  "influenceThreshold",
-  "retrievalThreshold",
-] as const;
-const LAYERS = ["spans", "influence", "retrieval"] as const;
+  "max_platform_bps",
+  "min_model_bps",
+  "max_model_bps",
+  "max_stakers_bps",
+  "min_contributors_bps",
+  "treasury_bps",
+  "validation_bps",
+  "node_bps",
+  "max_parent_bps",
+  "max_parents_bps",
+  "challenger_bps",
+  "harmed_bps",
+  "spans_numerator",
+  "spans_denominator",
+  "influence_threshold",
+  "retrieval_threshold",
+] as const satisfies readonly (keyof Params)[];
 
-/** Reads the record of a bundle's JSON; a member that is missing, unknown or no whole number is refused by its name. */
+/** The shares of a mix, in the order of their layers. */
+const SHARES = ["spans_bps", "influence_bps", "retrieval_bps"] as const satisfies readonly (keyof Mix)[];
+
+/** Reads the record; a member that is missing, unknown or no whole number is refused by name. */
 export function readParams(value: unknown): Params {
-  const members = object(value, "params", [...SCALARS.map(snake), "mixes"]);
-  const scalars = Object.fromEntries(SCALARS.map((name) => [name, whole(members[snake(name)], snake(name))]));
+  const members = object(value, "params", [...SCALARS, "mixes"]);
   const mixes = members["mixes"];
   if (!Array.isArray(mixes) || mixes.length !== MIXES) throw new TypeError(`mixes should be a list of ${MIXES}`);
-  const read = mixes.map((mix: unknown, at) => {
-    const shares = object(
-      mix,
-      `mixes[${at}]`,
-      LAYERS.map((layer) => `${layer}_bps`),
-    );
-    return LAYERS.map((layer) => whole(shares[`${layer}_bps`], `mixes[${at}].${layer}_bps`)) as unknown as PerLayer;
-  });
-  return { ...scalars, mixes: read } as unknown as Params;
+  return {
+    ...wholes(members, SCALARS, ""),
+    mixes: mixes.map((mix: unknown, at) => {
+      const path = `mixes[${at}]`;
+      return wholes(object(mix, path, SHARES), SHARES, `${path}.`);
+    }),
+  };
 }
 
-/** The record as words: the numbers in order, then the three shares of each mix. Their keccak-256 is the record's hash. */
+/** The record as words, whose keccak-256 is its hash: the numbers, then the shares of each mix. */
 export function paramsWords(params: Params): bigint[] {
-  return [...SCALARS.map((name) => params[name]), ...params.mixes.flat()];
+  const numbers = [
+    ...SCALARS.map((name) => params[name]),
+    ...params.mixes.flatMap((mix) => SHARES.map((of) => mix[of])),
+  ];
+  return numbers.map(BigInt);
 }
 
-function snake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+/** The whole numbers `names` of an object that stands at `path`. */
+function wholes<K extends string>(members: Record<string, unknown>, names: readonly K[], path: string) {
+  return Object.fromEntries(names.map((name) => [name, whole(members[name], path + name)])) as Record<K, number>;
 }
 
 function object(value: unknown, path: string, names: readonly string[]): Record<string, unknown> {
@@ -96,8 +68,8 @@ function object(value: unknown, path: string, names: readonly string[]): Record<
   return value as Record<string, unknown>;
 }
 
-function whole(value: unknown, path: string): bigint {
+function whole(value: unknown, path: string): number {
   if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0)
     throw new TypeError(`${path} should be a whole number`);
-  return BigInt(value);
+  return value;
 }

@@ -7,8 +7,10 @@
  */
 
 import { total } from "./amount";
-import type { Role } from "./api";
-import type { Params, PerLayer } from "./params";
+import type { Params, Role } from "./api";
+
+/** One number for each layer that pays by evidence, in the order of their numbers. */
+export type PerLayer = readonly [spans: bigint, influence: bigint, retrieval: bigint];
 
 /** Shares in basis points; contributors get what the others leave. */
 export interface Shares {
@@ -50,11 +52,19 @@ export interface SplitLine {
 export interface Rules {
   shares: Shares;
   mix: PerLayer;
-  params: Pick<Params, "treasuryBps" | "validationBps" | "nodeBps" | "maxParentsBps">;
+  params: Pick<Params, "treasury_bps" | "validation_bps" | "node_bps" | "max_parents_bps">;
 }
 
 const BPS = 10_000n;
 const MILLION = 1_000_000n;
+/**
+ * Bounds in basis points that no vote can move; the `ledger` crate holds the same ones. They are not
+ * the governed ones of a receipt: those bind models registered under them, and an older model may
+ * lie outside of them.
+ */
+const BOUNDS = { platformMost: 2000n, modelLeast: 1000n, modelMost: 4000n, stakersMost: 3000n, parentMost: 2000n };
+/** The least that contributors are left, in basis points; no vote can move it either. */
+const CONTRIBUTORS_LEAST = 3000n;
 /** By number, as leaves have it. */
 export const ROLES: readonly Role[] = [
   "treasury",
@@ -72,15 +82,15 @@ export function isAllowed({ shares, mix, params }: Rules, coverage: PerLayer, pa
   const { platform, model, stakers } = shares;
   const parentsBps = parents.reduce((sum, [, bps]) => sum + bps, 0n);
   return (
-    platform <= 2000n &&
-    model >= 1000n &&
-    model <= 4000n &&
-    stakers <= 3000n &&
-    platform + model + stakers <= 7000n &&
+    platform <= BOUNDS.platformMost &&
+    model >= BOUNDS.modelLeast &&
+    model <= BOUNDS.modelMost &&
+    stakers <= BOUNDS.stakersMost &&
+    platform + model + stakers <= BPS - CONTRIBUTORS_LEAST &&
     mix[0] + mix[1] + mix[2] === BPS &&
     coverage.every((lambda) => lambda <= MILLION) &&
-    parents.every(([, bps]) => bps <= 2000n) &&
-    parentsBps <= params.maxParentsBps
+    parents.every(([, bps]) => bps <= BOUNDS.parentMost) &&
+    parentsBps <= BigInt(params.max_parents_bps)
   );
 }
 
@@ -102,9 +112,9 @@ export function split(
   const model = (price * shares.model) / BPS;
   const stakers = (price * shares.stakers) / BPS;
   const pot = price - platform - model - stakers;
-  const treasury = (platform * params.treasuryBps) / BPS;
-  const validation = (platform * params.validationBps) / BPS;
-  const node = (model * params.nodeBps) / BPS;
+  const treasury = (platform * BigInt(params.treasury_bps)) / BPS;
+  const validation = (platform * BigInt(params.validation_bps)) / BPS;
+  const node = (model * BigInt(params.node_bps)) / BPS;
   const parents = new Map<bigint, bigint>();
   for (const [account, bps] of parties.parents) {
     parents.set(account, (parents.get(account) ?? 0n) + ((model - node) * bps) / BPS);

@@ -30,9 +30,10 @@ pub struct Extension {
     /// before generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<Amount>,
-    /// The same key gives the same answer and is charged once; 1 to 200 printable characters.
+    /// The same key gives the same answer and is charged once; 1 to 200 printable ASCII characters
+    /// that neither begin nor end with a space. Not together with `logprobs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = r"^[!-~]([ -~]{0,198}[!-~])?$"))]
     pub idempotency_key: Option<String>,
 }
 

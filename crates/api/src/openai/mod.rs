@@ -5,12 +5,17 @@
 //! native API. The gateway reads requests with a parser of its own, which names the member that is
 //! wrong; these types describe requests and are what [`crate::client`] sends.
 
+mod adapters;
 mod extension;
 mod request;
 mod response;
 mod stream;
 mod tokens;
 
+pub use adapters::{
+    EnsembleEntry, EnsembleMember, EnsembleShare, LoadLoraAdapter, LoraAdapter, NewEnsemble, ObjectList,
+    UnloadLoraAdapter,
+};
 pub use extension::{
     AnswerAttribution, AnswerNote, AttributionLevel, Extension, Settlement, SettlementState, SplitShare,
 };

@@ -17,7 +17,7 @@ pub enum MessageRole {
     User,
     /// The model.
     Assistant,
-    /// The result of a tool.
+    /// The result of a tool; refused where answers carry a receipt.
     Tool,
 }
 
@@ -105,7 +105,7 @@ pub struct ChatCompletionRequest {
     /// Texts that end the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
-    /// Whether to tell how likely the tokens were; not in streams.
+    /// Whether to tell how likely the tokens were; neither in streams nor with an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<bool>,
     /// Alternatives to tell for each token; needs `logprobs`.
@@ -188,11 +188,11 @@ pub struct CompletionRequest {
     /// Texts that end the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
-    /// Alternatives to tell for each token; not in streams.
+    /// Alternatives to tell for each token; not in streams, nor with `echo` or an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub logprobs: Option<u32>,
-    /// Whether the prompt is told before the answer; not in streams.
+    /// Whether the prompt is told before the answer; neither in streams nor with `logprobs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<bool>,
     /// Whether token ids are told; not in streams.

@@ -240,7 +240,8 @@ pub struct ModelEntry<N = ModelView> {
     pub id: String,
     /// `model`.
     pub object: String,
-    /// When it was put on offer, in Unix seconds.
+    /// When the server began to offer its models, in Unix seconds; 0 on a node, which keeps no such
+    /// time.
     pub created: u64,
     /// Its owner.
     pub owned_by: String,

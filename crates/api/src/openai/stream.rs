@@ -44,9 +44,10 @@ pub struct ChatChunk {
     pub system_fingerprint: String,
     /// The pieces; none in the chunk of the usage.
     pub choices: Vec<ChatPiece>,
-    /// The usage, in the last chunk of a request that wants it.
+    /// The usage, in the last chunk of a request that wants it; the chunks before have null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    #[schemars(with = "Option<Usage>")]
+    pub usage: Option<Option<Usage>>,
 }
 
 /// A chunk's part of one answer of `/v1/completions`.
@@ -60,6 +61,9 @@ pub struct CompletionPiece {
     pub logprobs: Option<CompletionLogprobs>,
     /// `stop` or `length`, in the last chunk.
     pub finish_reason: Option<String>,
+    /// The ids of the piece's tokens, where the request wants them; never in a node's streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// A chunk of `text_completion`.
@@ -77,7 +81,8 @@ pub struct CompletionChunk {
     pub system_fingerprint: String,
     /// The pieces; none in the chunk of the usage.
     pub choices: Vec<CompletionPiece>,
-    /// The usage, in the last chunk of a request that wants it.
+    /// The usage, in the last chunk of a request that wants it; the chunks before have null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    #[schemars(with = "Option<Usage>")]
+    pub usage: Option<Option<Usage>>,
 }

@@ -9,6 +9,7 @@ mod row;
 
 use std::sync::LazyLock;
 
+pub(crate) use row::EVENTS;
 pub use row::{Body, Errors, Method, Outcome, Parameter, Place, Route, Schematic};
 
 static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {

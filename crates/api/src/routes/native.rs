@@ -6,7 +6,7 @@ use super::row::{EVENTS, Place, Route, schema_of};
 use crate::policy::{Access, Reach};
 use crate::*;
 
-/// Payer, owner and contributors of cited rows for their own; the operator for all.
+/// Every principal with a key for its own, the operator for all; of a receipt, the payer.
 const PRIVATE: Access = Access { anonymous: Reach::None, ..Access::OWN };
 /// The operator, and accounts and agents for their own.
 const OWNED: Access = Access { payer: Reach::None, ..PRIVATE };
@@ -32,6 +32,10 @@ fn overview() -> Vec<Route> {
         )
         .gives::<Overview>("The overview"),
         Route::get("/api/v1/audit", "getAudit", Access::OPERATOR, "Audits supply, chain, epochs and receipts.")
+            .query::<bool>(
+                "whole",
+                "Whether to begin at the first epoch; otherwise the audit goes on from the last audited one.",
+            )
             .gives::<Audit>("The audit; a statement that does not hold is a failed check"),
     ]
 }
@@ -114,7 +118,7 @@ fn data() -> Vec<Route> {
 
 fn work() -> Vec<Route> {
     vec![
-        Route::get("/api/v1/jobs", "listJobs", OWNED, "The jobs.")
+        Route::get("/api/v1/jobs", "listJobs", Access::OPERATOR, "The jobs.")
             .query::<JobState>("state", "Only jobs in this state.")
             .lists::<Job>("A page of jobs, newest first"),
         Route::post(
@@ -127,13 +131,13 @@ fn work() -> Vec<Route> {
         .gives_with::<JobQueued>(202, "The job is queued")
         .repeatable()
         .fails(&[403, 404]),
-        Route::get("/api/v1/jobs/{job}", "getJob", OWNED, "A job.")
+        Route::get("/api/v1/jobs/{job}", "getJob", Access::OPERATOR, "A job.")
             .at::<u64>("job", "The job.")
             .gives::<Job>("The job"),
         Route::get(
             "/api/v1/jobs/{job}/events",
             "followJob",
-            OWNED,
+            Access::OPERATOR,
             "A job's events, as server-sent events until it ends.",
         )
         .at::<u64>("job", "The job.")

@@ -259,7 +259,7 @@ impl Route {
 /// The media type of JSON.
 const JSON: &str = "application/json";
 /// The media type of server-sent events.
-pub(super) const EVENTS: &str = "text/event-stream";
+pub(crate) const EVENTS: &str = "text/event-stream";
 
 /// The type of `limit`.
 #[derive(JsonSchema)]

@@ -67,7 +67,7 @@ pub struct Log {
 /// What became of a transaction that stands in a block.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Receipt {
+pub struct TransactionReceipt {
     /// The transaction.
     pub transaction_hash: B256,
     /// The block's number.
@@ -241,7 +241,7 @@ impl Client {
     /// # Errors
     ///
     /// [`RpcError`] of the call.
-    pub async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, RpcError> {
+    pub async fn receipt(&self, transaction: B256) -> Result<Option<TransactionReceipt>, RpcError> {
         self.get("eth_getTransactionReceipt", json!([transaction])).await
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use alloy_primitives::Bytes;
 use serde_json::Value;
 
-pub use self::client::{BlockRef, CallRequest, Client, Head, Log, LogFilter, Receipt};
+pub use self::client::{BlockRef, CallRequest, Client, Head, Log, LogFilter, TransactionReceipt};
 pub use self::http::HttpRpc;
 
 /// How long [`ChainRpc::next_block`] waits at most.

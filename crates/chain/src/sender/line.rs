@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use super::transaction::{RUNGS, raised, read, rung, rung_for};
 use super::{SendError, Sender, SignedTransaction};
-use crate::rpc::{Receipt, RpcError};
+use crate::rpc::{RpcError, TransactionReceipt};
 
 /// Blocks that may go by without the first in line before it is offered for more.
 const BLOCKS_PASSED: u64 = 8;
@@ -81,7 +81,7 @@ impl Sender {
     /// # Errors
     ///
     /// [`SendError::NonceTaken`] when something else used the nonce.
-    pub(super) async fn receipt_of(&self, signed: &SignedTransaction) -> Result<Option<Receipt>, SendError> {
+    pub(super) async fn receipt_of(&self, signed: &SignedTransaction) -> Result<Option<TransactionReceipt>, SendError> {
         // The nonce first: a block between the two calls then only makes us look once more.
         let mined = self.client.nonce(signed.sender).await?;
         if let Some(receipt) = self.client.receipt(signed.hash).await? {

@@ -36,7 +36,7 @@ use openledger_protocol::Key;
 use tokio::sync::Mutex;
 
 use crate::contracts::Revert;
-use crate::rpc::{CallRequest, Client, Log, Receipt, RpcError};
+use crate::rpc::{CallRequest, Client, Log, RpcError, TransactionReceipt};
 
 use self::first::Line;
 
@@ -308,7 +308,7 @@ impl Sender {
     }
 
     /// Notes the receipt and turns it into the result.
-    async fn conclude(&self, signed: &SignedTransaction, receipt: Receipt) -> Result<Mined, SendError> {
+    async fn conclude(&self, signed: &SignedTransaction, receipt: TransactionReceipt) -> Result<Mined, SendError> {
         let succeeded = receipt.status == 1;
         self.outbox.mark_mined(&signed.key, receipt.block_number, receipt.gas_used, succeeded).await?;
         if succeeded {

@@ -33,4 +33,4 @@ pub use plain::{BadLine, PlainError, PlainReader, PlainRecord, parse_plain};
 pub use policy::{Limits, Policy};
 pub use problem::{ImportError, Problem, ProblemReason};
 pub use refusal::{Refusal, RefusalReason};
-pub use rules::{Content, handle};
+pub use rules::{Content, handle, title_name};

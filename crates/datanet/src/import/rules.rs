@@ -103,11 +103,23 @@ fn check_name(field: &'static str, name: &str, limit: usize) -> Result<(), Refus
 /// [`RefusalReason`] when it is longer than [`Limits::name_bytes`], blank, or holds characters that
 /// are not shown.
 pub fn handle(raw: &str) -> Result<String, RefusalReason> {
-    contributor_name("contributor", raw, &Limits::default())
+    name_of("contributor", raw, &Limits::default())
 }
 
-/// A contributor's name in the one form that is compared: NFC, trimmed.
-fn contributor_name(field: &'static str, raw: &str, limits: &Limits) -> Result<String, RefusalReason> {
+/// The longest name of a datanet or model, in bytes.
+const TITLE_BYTES: usize = 200;
+
+/// The name of a datanet or model in the spelling in which names are kept and compared.
+///
+/// # Errors
+/// [`RefusalReason`] when it is longer than 200 bytes, blank, or holds characters that are not
+/// shown.
+pub fn title_name(raw: &str) -> Result<String, RefusalReason> {
+    name_of("name", raw, &Limits { name_bytes: TITLE_BYTES, ..Limits::default() })
+}
+
+/// A name in the one form that is compared: NFC, trimmed.
+fn name_of(field: &'static str, raw: &str, limits: &Limits) -> Result<String, RefusalReason> {
     check_name(field, raw, limits.name_bytes)?;
     let name = one_spelling(raw);
     check_name(field, &name, limits.name_bytes)?; // NFC can lengthen a text
@@ -117,7 +129,7 @@ fn contributor_name(field: &'static str, raw: &str, limits: &Limits) -> Result<S
 /// Who wrote it, each once, in the order of `contributors` where it stands; empty where nobody is
 /// named.
 fn contributors(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Vec<String>, RefusalReason> {
-    let first = text(fields, "contributor")?.map(|name| contributor_name("contributor", &name, limits)).transpose()?;
+    let first = text(fields, "contributor")?.map(|name| name_of("contributor", &name, limits)).transpose()?;
     let mut names: Vec<String> = Vec::new();
     match fields.remove("contributors") {
         None | Some(Value::Null) => {}
@@ -130,7 +142,7 @@ fn contributors(fields: &mut Map<String, Value>, limits: &Limits) -> Result<Vec<
                     let (field, expected) = ("contributors", "a list of strings");
                     return Err(RefusalReason::WrongType { field, expected, found: kind(&item) });
                 };
-                let name = contributor_name("contributors", raw, limits)?;
+                let name = name_of("contributors", raw, limits)?;
                 // A name that stands twice would be paid twice by the equal split.
                 if !names.contains(&name) {
                     names.push(name);

@@ -1,7 +1,7 @@
 //! Batches, contributions and the proofs that open them.
 
 use openledger_datanet::{
-    Batch, Limits, PrepareError, PreparedContribution, Registering, Salting, Title, batches, chunk_proofs,
+    Limits, PrepareError, PreparedContribution, RecordBatch, Registering, Salting, Title, batches, chunk_proofs,
     contribution_proof, next_publication, parse_jsonl, prepare, publication, record_proof, record_salt, version_root,
 };
 use openledger_protocol::{Address, B256, DatanetId, Record, content_hash, contribution_id, merkle, record_leaf};
@@ -24,7 +24,7 @@ fn registering(salting: Salting<'_>, accounts: usize, nonce: u64) -> Registering
     }
 }
 
-fn bicycle() -> Vec<Batch> {
+fn bicycle() -> Vec<RecordBatch> {
     batches(parse_jsonl(&sample("bicycle-repair.jsonl"), &Limits::default()).unwrap().records)
 }
 
@@ -109,7 +109,7 @@ fn private_content_is_salted_by_its_key() {
 #[test]
 fn a_batch_needs_records_and_an_account_for_each_name() {
     let batch = bicycle().remove(0);
-    let none = Batch { records: Vec::new(), ..batch.clone() };
+    let none = RecordBatch { records: Vec::new(), ..batch.clone() };
     assert_eq!(prepare(none, &registering(Salting::Public, 1, 0)), Err(PrepareError::Empty));
     let error = prepare(batch, &registering(Salting::Public, 3, 0)).unwrap_err();
     assert_eq!(error, PrepareError::Accounts { accounts: 3, contributors: 1 });

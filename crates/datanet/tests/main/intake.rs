@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use openledger_datanet::intake::{Plan, Registry, UnknownContributors, accounts_of, contributions, plan};
 use openledger_datanet::near::WHOLE;
-use openledger_datanet::{Dedup, Earlier, Limits, PrepareError, Salting, batches, handle, parse_jsonl};
+use openledger_datanet::{Dedup, Earlier, Limits, PrepareError, Salting, batches, handle, parse_jsonl, title_name};
 use openledger_protocol::{Address, B256, DatanetId, contribution_id};
 
 use crate::line;
@@ -84,4 +84,13 @@ fn all_contributors_without_an_account_are_named_and_nothing_is_made() {
     // The account was noted in the composed spelling.
     accounts.insert(handle("Zofia \u{15a}").unwrap(), account(3));
     assert_eq!(accounts_of(&batches, &accounts).unwrap().len(), 3);
+}
+
+#[test]
+fn names_of_datanets_and_models_have_one_spelling_and_a_limit() {
+    assert_eq!(title_name("  Cafe\u{301} guide ").unwrap(), "Caf\u{e9} guide");
+    assert_eq!(title_name(&"x".repeat(200)).unwrap().len(), 200);
+    for bad in ["", "  \u{200d} ", "turned\u{202e}", "two\nlines", &"x".repeat(201)] {
+        assert!(title_name(bad).is_err(), "{bad:?}");
+    }
 }

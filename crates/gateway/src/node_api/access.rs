@@ -3,6 +3,7 @@
 //! **Invariant:** a route that has no row in `api::routes()` is closed to everybody.
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use openledger_api::policy::{Principal, Reach};
@@ -13,20 +14,36 @@ use super::problem::ProblemResponse;
 use super::shared::Shared;
 use crate::refusal::Refusal;
 
-/// The bearer token of a request.
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request.headers().get(axum::http::header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").map(str::trim)
+/// The bearer token of a request; none without the header.
+///
+/// # Errors
+/// `unauthenticated` for a header that names no bearer token, and for several headers.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, NodeError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.trim().split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    });
+    match (token, values.next()) {
+        (Some(token), None) => Ok(Some(token)),
+        _ => {
+            let detail = "`Authorization` must be one `Bearer` with a token; leave it out to call anonymously";
+            Err(NodeError::refused(Blame::Unauthenticated, "unauthenticated", detail))
+        }
+    }
 }
 
 /// Authenticates a request, checks the policy of its route, and hands on who reads.
 pub(super) async fn check(State(node): State<Shared>, mut request: Request, next: Next) -> Response {
     let route = row(&request);
     let form = route.map_or(Errors::Problem, |route| route.form);
-    let viewer = match node.auth.principal(bearer(&request)).await {
-        Ok(principal) => viewer(route, principal),
+    let principal = match bearer(request.headers()) {
+        Ok(token) => node.auth.principal(token).await,
         Err(error) => Err(error),
     };
+    let viewer = principal.and_then(|principal| viewer(route, principal));
     match viewer {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
@@ -73,4 +90,34 @@ fn viewer(route: Option<&Route>, principal: Principal) -> Result<Viewer, NodeErr
         _ => (Blame::Permission, "forbidden", "these credentials do not allow this call"),
     };
     Err(NodeError::refused(blame, code, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_header_without_a_bearer_token_is_refused_and_the_scheme_has_any_case() {
+        assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
+        for value in ["Bearer x", "bearer x", "BEARER  x"] {
+            assert_eq!(bearer(&headers(&[value.as_bytes()])).unwrap(), Some("x"), "{value}");
+        }
+        let alone: [&[u8]; 6] = [b"Basic eDp5", b"Bearer", b"Bearer ", b"x", b"", b"Bearer \xff"];
+        let refused = |values: &[&[u8]]| {
+            let error = bearer(&headers(values)).unwrap_err();
+            assert_eq!((error.blame(), error.code()), (Blame::Unauthenticated, "unauthenticated"), "{values:?}");
+        };
+        alone.into_iter().for_each(|value| refused(&[value]));
+        refused(&[b"Bearer x", b"Bearer y"]);
+    }
 }

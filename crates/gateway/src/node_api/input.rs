@@ -5,29 +5,27 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header;
 use axum::http::request::Parts;
 use openledger_node::{Blame, NodeError, Viewer};
 use serde::de::DeserializeOwned;
 
 use super::problem::ProblemResponse;
+use crate::refusal::media;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-/// A JSON body that may be left out: empty, or `{}`, means the default.
+/// A JSON body that may be left out: an empty one means the default.
 pub(super) struct OptionalJson<T>(pub(super) Option<T>);
 
 /// A body of records, one JSON object a line.
 pub(super) struct Jsonl(pub(super) Bytes);
 
-/// The media type of a request's body.
-fn media(request: &Request) -> &str {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
-}
+/// The media type of JSON.
+const JSON: &str = "application/json";
 
-async fn bytes(request: Request) -> Result<Bytes, ProblemResponse> {
+/// The body of a request, within the limit of its route.
+pub(super) async fn bytes(request: Request) -> Result<Bytes, ProblemResponse> {
     Bytes::from_request(request, &()).await.map_err(|rejected| {
         let (blame, code) = match rejected.status().as_u16() {
             413 => (Blame::TooLarge, "too-large"),
@@ -52,8 +50,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ProblemResponse;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
-        if media(&request) != "application/json" {
-            return Err(unsupported(media(&request), "application/json"));
+        let given = media(request.headers());
+        if !given.eq_ignore_ascii_case(JSON) {
+            return Err(unsupported(given, JSON));
         }
         parsed(&bytes(request).await?).map(Self)
     }
@@ -63,15 +62,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = ProblemResponse;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
-        let given = media(&request).to_owned();
+        let given = media(request.headers()).to_owned();
         let bytes = bytes(request).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        if given != "application/json" {
-            return Err(unsupported(&given, "application/json"));
+        if !given.eq_ignore_ascii_case(JSON) {
+            return Err(unsupported(&given, JSON));
         }
-        if bytes.as_ref() == b"{}" { Ok(Self(None)) } else { parsed(&bytes).map(|value| Self(Some(value))) }
+        parsed(&bytes).map(|value| Self(Some(value)))
     }
 }
 
@@ -80,8 +79,9 @@ impl<S: Send + Sync> FromRequest<S> for Jsonl {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
         const MEDIA: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/octet-stream"];
-        if !MEDIA.contains(&media(&request)) {
-            return Err(unsupported(media(&request), MEDIA[0]));
+        let given = media(request.headers());
+        if !MEDIA.iter().any(|media| media.eq_ignore_ascii_case(given)) {
+            return Err(unsupported(given, MEDIA[0]));
         }
         bytes(request).await.map(Self)
     }

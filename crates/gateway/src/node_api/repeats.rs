@@ -4,19 +4,22 @@
 //! key, which is safe because every step recognises what it has done; so a crash between a step's effect and its kept
 //! answer costs nothing but the work of finding out.
 //!
-//! Not here: `/v1/chat/completions`, whose key is charged once and is kept with its receipt.
+//! Not here: answers of `/v1`, whose key is charged once and is kept with its receipt. Keys have the
+//! same form in both APIs ([`checked_key`]).
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use openledger_api::policy::Principal;
 use openledger_api::{Method, find};
 use openledger_node::{Blame, KeptResponse, NodeError, Taken, Viewer};
-use openledger_protocol::keccak;
+use openledger_protocol::{PrincipalId, keccak};
 
+use super::input::bytes;
 use super::problem::Result;
-use super::shared::{BODY_MAX, Shared};
+use super::shared::Shared;
 
 /// The caller's name for a call.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,28 +28,63 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Longest key, in bytes.
 const KEY_MAX: usize = 200;
 
+/// A key that a caller gave.
+///
+/// # Errors
+/// `bad-idempotency-key` unless it has 1 to 200 printable ASCII characters and neither begins nor
+/// ends with a space.
+pub(crate) fn checked_key(key: &str) -> Result<&str, NodeError> {
+    let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if printable && (1..=KEY_MAX).contains(&key.len()) && key.trim_matches(' ') == key {
+        return Ok(key);
+    }
+    let detail = format!(
+        "an idempotency key has 1 to {KEY_MAX} printable ASCII characters, and neither begins nor ends with a space"
+    );
+    Err(NodeError::refused(Blame::Request, "bad-idempotency-key", detail))
+}
+
+/// The key in the header `Idempotency-Key`, where there is one.
+///
+/// # Errors
+/// As [`checked_key`].
+pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<&str>, NodeError> {
+    // A value beyond ASCII is no key either.
+    headers.get(IDEMPOTENCY_KEY).map(|key| checked_key(key.to_str().unwrap_or_default())).transpose()
+}
+
+/// The name under which keys of a principal are kept; it never changes its spelling.
+fn keeper(principal: &Principal) -> String {
+    match principal {
+        Principal::Operator => PrincipalId::Operator.to_string(),
+        Principal::Account(account) => PrincipalId::Account(*account).to_string(),
+        Principal::Payer { channel, .. } => format!("channel:{channel}"),
+        // An agent is known by its account here, not by its title.
+        Principal::Agent(account) => format!("agent-{}", PrincipalId::Account(*account)),
+        Principal::Anonymous => PrincipalId::Anonymous.to_string(),
+    }
+}
+
 /// Gives a repeated post its first answer, where the route's row says that it is repeatable.
 pub(super) async fn repeatable(State(node): State<Shared>, request: Request, next: Next) -> Response {
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return next.run(request).await };
+    if !request.headers().contains_key(IDEMPOTENCY_KEY) {
+        return next.run(request).await;
+    }
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let repeatable = path.and_then(|path| find(Method::Post, path)).is_some_and(|route| route.repeatable);
     if request.method() != axum::http::Method::POST || !repeatable {
         return next.run(request).await;
     }
-    once(&node, &key, request, next).await.unwrap_or_else(IntoResponse::into_response)
+    once(&node, request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn once(node: &Shared, key: &HeaderValue, request: Request, next: Next) -> Result<Response> {
-    let key = key.to_str().ok().filter(|key| !key.trim().is_empty() && key.len() <= KEY_MAX).ok_or_else(|| {
-        let detail = format!("an Idempotency-Key has 1 to {KEY_MAX} printable characters");
-        NodeError::refused(Blame::Request, "bad-idempotency-key", detail)
-    })?;
+async fn once(node: &Shared, request: Request, next: Next) -> Result<Response> {
+    let key = header_key(request.headers())?.unwrap_or_default().to_owned();
     let (parts, body) = request.into_parts();
-    let too_large = |_| NodeError::refused(Blame::TooLarge, "too-large", format!("the body is over {BODY_MAX} bytes"));
-    let body = to_bytes(body, BODY_MAX).await.map_err(too_large)?;
-    let caller = parts.extensions.get::<Viewer>().map(|viewer| format!("{:?}", viewer.principal()));
+    let body = bytes(Request::from_parts(parts.clone(), body)).await?;
+    let caller = parts.extensions.get::<Viewer>().map(|viewer| keeper(viewer.principal()));
     let principal = format!("{} {}", caller.unwrap_or_default(), parts.uri.path());
-    let hold = match node.requests.take(&principal, key, keccak(&body)).await? {
+    let hold = match node.requests.take(&principal, &key, keccak(&body)).await? {
         Taken::Done(kept) => return Ok(replayed(kept)),
         Taken::Fresh(hold) => hold,
     };
@@ -68,4 +106,40 @@ fn replayed(kept: KeptResponse) -> Response {
         (REPLAYED, HeaderValue::from_static("true")),
     ];
     (status, headers, kept.body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use openledger_protocol::{Address, ChannelId};
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_short_and_printable_in_every_api() {
+        let longest = "k".repeat(KEY_MAX);
+        for good in ["k", "a b", "~!", longest.as_str()] {
+            assert_eq!(checked_key(good).unwrap(), good);
+        }
+        let longer = "k".repeat(KEY_MAX + 1);
+        for bad in ["", " ", " k", "k ", "a\nb", "Fluß", longer.as_str()] {
+            assert_eq!(checked_key(bad).unwrap_err().code(), "bad-idempotency-key", "{bad:?}");
+        }
+        let mut headers = HeaderMap::new();
+        assert_eq!(header_key(&headers).unwrap(), None);
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_bytes("Fluß".as_bytes()).unwrap());
+        assert_eq!(header_key(&headers).unwrap_err().code(), "bad-idempotency-key");
+    }
+
+    #[test]
+    fn the_names_of_principals_under_kept_keys_do_not_change() {
+        let account = Address::repeat_byte(7);
+        let hex = "07".repeat(20);
+        assert_eq!(keeper(&Principal::Operator), "operator");
+        assert_eq!(keeper(&Principal::Account(account)), format!("account:0x{hex}"));
+        assert_eq!(keeper(&Principal::Agent(account)), format!("agent-account:0x{hex}"));
+        assert_eq!(keeper(&Principal::Anonymous), "anonymous");
+        let channel = ChannelId(openledger_protocol::B256::repeat_byte(9));
+        let name = format!("channel:0x{}", "09".repeat(32));
+        assert_eq!(keeper(&Principal::Payer { account, channel }), name);
+    }
 }

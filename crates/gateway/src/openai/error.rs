@@ -1,20 +1,18 @@
 //! Errors in OpenAI's shape.
 
+use openledger_api::openai::{ErrorBody, ErrorDetail};
 use openledger_serving::{Blame, ServeError};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// An error as clients of OpenAI's API read it, with its HTTP status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
     /// HTTP status.
-    #[serde(skip)]
     pub status: u16,
     /// What happened and what to do.
     pub message: String,
     /// Its class, such as `invalid_request_error`.
-    #[serde(rename = "type")]
     pub kind: String,
     /// The member of the request that is to blame.
     pub param: Option<String>,
@@ -51,7 +49,14 @@ impl ApiError {
     /// The body: `{"error": {…}}`.
     #[must_use]
     pub fn body(&self) -> Value {
-        json!({ "error": self })
+        json!(self.wire())
+    }
+
+    /// The body as its wire type.
+    #[must_use]
+    pub fn wire(&self) -> ErrorBody {
+        let Self { message, kind, param, code, .. } = self.clone();
+        ErrorBody { error: ErrorDetail { message, kind, param, code } }
     }
 }
 
@@ -68,7 +73,9 @@ impl From<&ServeError> for ApiError {
         match error {
             ServeError::NotFound { .. } => caller(404, Some("model"), Some("model_not_found")),
             ServeError::BadRequest { param, .. } => caller(400, Some(param), None),
-            ServeError::PromptTooLong { .. } => caller(400, Some("messages"), Some("context_length_exceeded")),
+            ServeError::PromptTooLong { .. } | ServeError::TextTooLong { .. } => {
+                caller(400, Some("messages"), Some("context_length_exceeded"))
+            }
             ServeError::AliasMoved { .. } => caller(409, Some("alias"), Some("alias_moved")),
             ServeError::Needed { .. } => caller(409, Some("lora_name"), Some("adapter_needed")),
             ServeError::UnknownChatTemplate => caller(400, Some("messages"), Some("unknown_chat_template")),
@@ -84,7 +91,11 @@ impl From<&ServeError> for ApiError {
                 },
                 Blame::Retry => Self {
                     status: 503,
-                    message: message.clone(),
+                    message: match error {
+                        // Where the peer is, and what it said, is between it and the operator.
+                        ServeError::Remote { .. } => "the server that computes answers failed; try again".into(),
+                        _ => message.clone(),
+                    },
                     kind: "server_error".into(),
                     param: None,
                     code: Some("overloaded".into()),

@@ -33,9 +33,14 @@ impl Fields {
     }
 
     pub(super) fn boolean(&mut self, name: &str) -> Result<bool, ApiError> {
+        Ok(self.flag(name)?.unwrap_or(false))
+    }
+
+    /// True, false or left out.
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.take(name) {
-            None => Ok(false),
-            Some(Value::Bool(value)) => Ok(value),
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
             Some(_) => Err(ApiError::invalid(name, format!("`{name}` must be true or false"))),
         }
     }

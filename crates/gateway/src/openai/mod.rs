@@ -12,6 +12,7 @@
 //! Not here: HTTP, keys, prices; the `openledger` members of requests and responses are handed
 //! through.
 
+mod adapters;
 mod embeddings;
 mod error;
 mod fields;
@@ -19,9 +20,15 @@ mod messages;
 mod request;
 mod response;
 mod stream;
+mod tokens;
 
+pub(crate) use adapters::{ensemble_request, load_request, unload_request};
 pub use embeddings::{Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Numbers};
 pub use error::ApiError;
+#[cfg(feature = "node")]
+pub(crate) use request::beyond_receipt;
+pub(crate) use request::check_copies;
 pub use request::{ChatRequest, CompletionsRequest, DEFAULT_MAX_TOKENS, Parsed, choice_seed, choices, truncated};
 pub use response::{EchoToken, chat_logprobs, columns, finish_reason, push_chat, push_completion};
 pub use stream::{ChatStream, CompletionsStream, DONE, PING, named_event};
+pub(crate) use tokens::{detokenize_request, tokenize_request};

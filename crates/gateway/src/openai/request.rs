@@ -15,6 +15,8 @@ use super::messages::conversation;
 pub const DEFAULT_MAX_TOKENS: u32 = 128;
 /// Most prompts of one request.
 const PROMPTS_MAX: usize = 256;
+/// Most bytes that the prompts of one request's answers may take together.
+const COPIES_MAX: usize = 64 << 20;
 /// Names the seeds of the second and later answers to one request.
 const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
 
@@ -163,8 +165,18 @@ impl ChatRequest {
     /// checked by anyone, what goes beyond could not.
     ///
     /// # Errors
-    /// [`ApiError`] with the member.
+    /// [`ApiError`] with the member; of a message with its place, such as `messages[1].tool_calls`.
     pub fn refuse_beyond_receipts(&self) -> Result<(), ApiError> {
+        for (at, message) in self.conversation.iter().enumerate() {
+            if message["role"] == "tool" {
+                return Err(beyond_receipt(&format!("messages[{at}].role")));
+            }
+            let mut members = message.as_object().into_iter().flatten();
+            if let Some((name, _)) = members.find(|(name, value)| !is_plain(name) && !value.is_null() && !empty(value))
+            {
+                return Err(beyond_receipt(&format!("messages[{at}].{name}")));
+            }
+        }
         beyond_receipts(&[
             ("n", self.n != 1),
             ("tools", self.tools.is_some()),
@@ -173,6 +185,14 @@ impl ChatRequest {
             ("logprobs", self.stream && self.logprobs),
         ])?;
         decoding_beyond_receipts(&self.decoding)
+    }
+
+    /// Reduces each message to role and content, as they came: what a receipt's request holds of
+    /// it. After it, equal conversations give equal prompts.
+    pub fn keep_plain_messages(&mut self) {
+        for members in self.conversation.iter_mut().filter_map(Value::as_object_mut) {
+            members.retain(|name, _| is_plain(name));
+        }
     }
 
     /// Refuses tools, and messages about them, where the base would never see them.
@@ -198,6 +218,20 @@ impl ChatRequest {
     /// Those of [`ChatForm::ask`], and [`ServeError::BadRequest`] for tools where the form knows
     /// none.
     pub fn ask(&self, form: &ChatForm, tokenizer: &Tokenizer, now: u64) -> Result<CompletionRequest, ServeError> {
+        self.ask_within(form, tokenizer, now, usize::MAX)
+    }
+
+    /// As [`ChatRequest::ask`]; a text of more than `most` bytes is refused before it is tokenized.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::ask`], and [`ServeError::TextTooLong`].
+    pub fn ask_within(
+        &self,
+        form: &ChatForm,
+        tokenizer: &Tokenizer,
+        now: u64,
+        most: usize,
+    ) -> Result<CompletionRequest, ServeError> {
         self.refuse_unread_tools(form)?;
         let conversation = Conversation {
             messages: &self.conversation,
@@ -206,7 +240,7 @@ impl ChatRequest {
             generation: true,
             now,
         };
-        Ok(self.completion(ModelId(0), form.ask(&self.messages, &conversation, tokenizer)?))
+        Ok(self.completion(ModelId(0), form.ask_within(&self.messages, &conversation, tokenizer, most)?))
     }
 
     fn completion(&self, model_id: ModelId, prompt: Prompt) -> CompletionRequest {
@@ -273,6 +307,12 @@ impl CompletionsRequest {
             ("logprobs", self.stream && self.logprobs.is_some()),
             ("return_token_ids", self.stream && self.token_ids),
         ])?;
+        if self.echo && self.logprobs.is_some() {
+            let message = "`logprobs` together with `echo` scores the prompt, which no receipt pays for; leave one of \
+                           them out";
+            let error = ApiError::invalid("logprobs", message);
+            return Err(ApiError { code: Some("unsupported_parameter".into()), ..error });
+        }
         decoding_beyond_receipts(&self.decoding)
     }
 
@@ -312,11 +352,19 @@ fn decoding_beyond_receipts(own: &Decoding) -> Result<(), ApiError> {
 fn beyond_receipts(members: &[(&str, bool)]) -> Result<(), ApiError> {
     match members.iter().find(|(_, set)| *set) {
         None => Ok(()),
-        Some((name, _)) => {
-            let message = format!("`{name}` is not supported in answers that carry a receipt; leave it out");
-            Err(ApiError { code: Some("unsupported_parameter".into()), ..ApiError::invalid(name, message) })
-        }
+        Some((name, _)) => Err(beyond_receipt(name)),
     }
+}
+
+/// The refusal of a member that no receipt says.
+pub(crate) fn beyond_receipt(name: &str) -> ApiError {
+    let message = format!("`{name}` is not supported in answers that carry a receipt; leave it out");
+    ApiError { code: Some("unsupported_parameter".into()), ..ApiError::invalid(name, message) }
+}
+
+/// Whether a receipt's request holds this member of a message.
+fn is_plain(name: &str) -> bool {
+    matches!(name, "role" | "content")
 }
 
 /// The last `kept` tokens of a prompt; a shorter one as it is.
@@ -327,6 +375,25 @@ pub fn truncated(prompt: Prompt, kept: usize, tokenizer: &Tokenizer) -> Prompt {
         Prompt::Ids(ids) => ids.clone(),
     };
     if ids.len() <= kept { prompt } else { Prompt::Ids(ids[ids.len() - kept..].to_vec()) }
+}
+
+/// Refuses `n` answers to each of `requests` when the copies of their prompts would take more than
+/// 64 MiB.
+///
+/// # Errors
+/// [`ServeError::BadRequest`] about `n`.
+pub(crate) fn check_copies(requests: &[CompletionRequest], n: u32) -> Result<(), ServeError> {
+    let bytes = |request: &CompletionRequest| match &request.prompt {
+        Prompt::Text(text) => text.len(),
+        Prompt::Ids(ids) => ids.len().saturating_mul(size_of::<u32>()),
+    };
+    let once = requests.iter().map(bytes).fold(0, usize::saturating_add);
+    let all = once.saturating_mul(n as usize);
+    if all <= COPIES_MAX {
+        return Ok(());
+    }
+    let reason = format!("is {n}: so many answers to {once} bytes of prompts take more than {COPIES_MAX} bytes");
+    Err(ServeError::BadRequest { param: "n", reason })
 }
 
 /// `request` `n` times: the first as it is, the others with seeds of their own, so that each can be

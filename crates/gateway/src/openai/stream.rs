@@ -1,6 +1,9 @@
-//! Server-sent events: each function gives the bytes of whole events, members in OpenAI's order.
+//! Server-sent events: each function gives the bytes of whole events. The chunks are the types of
+//! `openledger_api::openai`, whose members are in OpenAI's order.
 
-use openledger_api::openai::{ChatLogprobs, CompletionLogprobs, Usage};
+use openledger_api::openai::{
+    ChatChunk, ChatDelta, ChatLogprobs, ChatPiece, CompletionChunk, CompletionLogprobs, CompletionPiece, Usage,
+};
 use openledger_protocol::FinishReason;
 use serde::Serialize;
 
@@ -20,54 +23,14 @@ pub fn named_event(name: &str, data: &impl Serialize) -> String {
 
 /// An event of `data`; a line feed inside it is written `\n`, so that it stays one line.
 fn event(data: &impl Serialize) -> String {
-    // Types of this module have names for members and no map keys that could fail.
+    // The types that are written have names for members and no map keys that could fail.
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("data: {data}\n\n")
 }
 
 /// An error after the headers: the last event of a broken stream.
 fn error_event(error: &ApiError) -> String {
-    event(&error.body())
-}
-
-/// A chunk; the order of the members is that of OpenAI's.
-#[derive(Serialize)]
-struct Chunk<'a, C> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    system_fingerprint: &'a str,
-    choices: &'a [C],
-    /// With `include_usage` every chunk has it, null but in the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
-}
-
-#[derive(Serialize)]
-struct ChatPiece<'a> {
-    index: u32,
-    delta: Delta<'a>,
-    logprobs: Option<&'a ChatLogprobs>,
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Serialize, Default)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct TextPiece<'a> {
-    text: &'a str,
-    index: u32,
-    logprobs: Option<&'a CompletionLogprobs>,
-    finish_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_ids: Option<&'a [u32]>,
+    event(&error.wire())
 }
 
 /// The chunks of one chat answer.
@@ -86,46 +49,28 @@ pub struct ChatStream {
 }
 
 impl ChatStream {
-    /// The first chunk: who speaks.
-    #[must_use]
-    pub fn first(&self) -> String {
-        self.first_of(0)
-    }
-
-    /// The first chunk of the answer numbered `index`.
+    /// The first chunk of the answer numbered `index`: its role.
     #[must_use]
     pub fn first_of(&self, index: u32) -> String {
-        self.chunk(index, Delta { role: Some("assistant"), content: Some("") }, None, None)
-    }
-
-    /// A piece of the answer.
-    #[must_use]
-    pub fn delta(&self, text: &str) -> String {
-        self.delta_of(0, text, None)
+        self.piece(index, ChatDelta { role: Some("assistant".into()), content: Some(String::new()) }, None, None)
     }
 
     /// A piece of the answer numbered `index`, with how likely its tokens were.
     #[must_use]
-    pub fn delta_of(&self, index: u32, text: &str, logprobs: Option<&ChatLogprobs>) -> String {
-        self.chunk(index, Delta { role: None, content: Some(text) }, logprobs, None)
-    }
-
-    /// Why the answer ended.
-    #[must_use]
-    pub fn last(&self, reason: FinishReason) -> String {
-        self.last_of(0, reason)
+    pub fn delta_of(&self, index: u32, text: &str, logprobs: Option<ChatLogprobs>) -> String {
+        self.piece(index, ChatDelta { role: None, content: Some(text.to_owned()) }, logprobs, None)
     }
 
     /// Why the answer numbered `index` ended.
     #[must_use]
     pub fn last_of(&self, index: u32, reason: FinishReason) -> String {
-        self.chunk(index, Delta::default(), None, Some(reason))
+        self.piece(index, ChatDelta::default(), None, Some(reason))
     }
 
     /// The usage, where it was asked for; else nothing.
     #[must_use]
     pub fn usage(&self, usage: Usage) -> String {
-        if self.include_usage { self.event::<ChatPiece<'_>>(&[], Some(Some(usage))) } else { String::new() }
+        if self.include_usage { self.chunk(Vec::new(), Some(Some(usage))) } else { String::new() }
     }
 
     /// The end of a stream that failed.
@@ -134,24 +79,25 @@ impl ChatStream {
         error_event(error)
     }
 
-    fn chunk(
+    fn piece(
         &self,
         index: u32,
-        delta: Delta<'_>,
-        logprobs: Option<&ChatLogprobs>,
+        delta: ChatDelta,
+        logprobs: Option<ChatLogprobs>,
         reason: Option<FinishReason>,
     ) -> String {
-        let piece = ChatPiece { index, delta, logprobs, finish_reason: reason.map(finish_reason) };
-        self.event(&[piece], self.include_usage.then_some(None))
+        let finish_reason = reason.map(|reason| finish_reason(reason).to_owned());
+        let piece = ChatPiece { index, delta, logprobs, finish_reason };
+        self.chunk(vec![piece], self.include_usage.then_some(None))
     }
 
-    fn event<C: Serialize>(&self, choices: &[C], usage: Option<Option<Usage>>) -> String {
-        event(&Chunk {
-            id: &format!("chatcmpl-{}", self.id),
-            object: "chat.completion.chunk",
+    fn chunk(&self, choices: Vec<ChatPiece>, usage: Option<Option<Usage>>) -> String {
+        event(&ChatChunk {
+            id: format!("chatcmpl-{}", self.id),
+            object: "chat.completion.chunk".into(),
             created: self.created,
-            model: &self.model,
-            system_fingerprint: &self.system_fingerprint,
+            model: self.model.clone(),
+            system_fingerprint: self.system_fingerprint.clone(),
             choices,
             usage,
         })
@@ -174,12 +120,6 @@ pub struct CompletionsStream {
 }
 
 impl CompletionsStream {
-    /// A piece of the answer.
-    #[must_use]
-    pub fn delta(&self, text: &str) -> String {
-        self.delta_of(0, text, None, None)
-    }
-
     /// A piece of the answer numbered `index`, with how likely its tokens were and which ids they
     /// have.
     #[must_use]
@@ -187,29 +127,23 @@ impl CompletionsStream {
         &self,
         index: u32,
         text: &str,
-        logprobs: Option<&CompletionLogprobs>,
-        ids: Option<&[u32]>,
+        logprobs: Option<CompletionLogprobs>,
+        token_ids: Option<Vec<u32>>,
     ) -> String {
-        self.piece(TextPiece { text, index, logprobs, finish_reason: None, token_ids: ids })
-    }
-
-    /// Why the answer ended.
-    #[must_use]
-    pub fn last(&self, reason: FinishReason) -> String {
-        self.last_of(0, reason)
+        self.piece(CompletionPiece { text: text.to_owned(), index, logprobs, finish_reason: None, token_ids })
     }
 
     /// Why the answer numbered `index` ended.
     #[must_use]
     pub fn last_of(&self, index: u32, reason: FinishReason) -> String {
-        let finish_reason = Some(finish_reason(reason));
-        self.piece(TextPiece { text: "", index, logprobs: None, finish_reason, token_ids: None })
+        let finish_reason = Some(finish_reason(reason).to_owned());
+        self.piece(CompletionPiece { text: String::new(), index, logprobs: None, finish_reason, token_ids: None })
     }
 
     /// The usage, where it was asked for; else nothing.
     #[must_use]
     pub fn usage(&self, usage: Usage) -> String {
-        if self.include_usage { self.event::<TextPiece<'_>>(&[], Some(Some(usage))) } else { String::new() }
+        if self.include_usage { self.chunk(Vec::new(), Some(Some(usage))) } else { String::new() }
     }
 
     /// The end of a stream that failed.
@@ -218,19 +152,47 @@ impl CompletionsStream {
         error_event(error)
     }
 
-    fn piece(&self, piece: TextPiece<'_>) -> String {
-        self.event(&[piece], self.include_usage.then_some(None))
+    fn piece(&self, piece: CompletionPiece) -> String {
+        self.chunk(vec![piece], self.include_usage.then_some(None))
     }
 
-    fn event<C: Serialize>(&self, choices: &[C], usage: Option<Option<Usage>>) -> String {
-        event(&Chunk {
-            id: &format!("cmpl-{}", self.id),
-            object: "text_completion",
+    fn chunk(&self, choices: Vec<CompletionPiece>, usage: Option<Option<Usage>>) -> String {
+        event(&CompletionChunk {
+            id: format!("cmpl-{}", self.id),
+            object: "text_completion".into(),
             created: self.created,
-            model: &self.model,
-            system_fingerprint: &self.system_fingerprint,
+            model: self.model.clone(),
+            system_fingerprint: self.system_fingerprint.clone(),
             choices,
             usage,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_of_texts_are_written_byte_for_byte() {
+        let stream = CompletionsStream {
+            id: "7".into(),
+            created: 5,
+            model: "m".into(),
+            system_fingerprint: "f".into(),
+            include_usage: true,
+        };
+        let chunk = |choices: &str, usage: &str| {
+            format!(
+                "data: {{\"id\":\"cmpl-7\",\"object\":\"text_completion\",\"created\":5,\"model\":\"m\",\
+                 \"system_fingerprint\":\"f\",\"choices\":[{choices}],\"usage\":{usage}}}\n\n"
+            )
+        };
+        let piece = "{\"text\":\"a\\nb\",\"index\":1,\"logprobs\":null,\"finish_reason\":null,\"token_ids\":[3]}";
+        assert_eq!(stream.delta_of(1, "a\nb", None, Some(vec![3])), chunk(piece, "null"));
+        let last = "{\"text\":\"\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"length\"}";
+        assert_eq!(stream.last_of(0, FinishReason::Length), chunk(last, "null"));
+        let without = CompletionsStream { include_usage: false, ..stream };
+        assert!(!without.last_of(0, FinishReason::Stop).contains("usage"));
     }
 }

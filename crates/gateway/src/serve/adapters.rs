@@ -12,15 +12,14 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use openledger_api::openai::{ModelEntry, ModelList};
+use openledger_api::openai::{LoraAdapter, ModelEntry, ModelList, ObjectList};
 use openledger_protocol::AdapterHash;
 use openledger_serving::{LoadAdapter, ServeError, Served};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::server::Server;
 use crate::call::ADAPTER;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, load_request, unload_request};
 use crate::refusal::{Refusal, blocking, json as read_json, refusal};
 
 type Body = Result<Bytes, BytesRejection>;
@@ -74,36 +73,30 @@ fn entry(server: &Server, served: Served) -> ModelEntry<Serving> {
     }
 }
 
-pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<ObjectList<LoraAdapter>> {
     let base = server.backend().capabilities().base_name;
     let adapters = server.backend().served().into_iter().filter_map(|served| {
-        let adapter = served.adapter?;
-        Some(json!({
-            "id": served.name, "object": "lora_adapter", "adapter": adapter, "generation": served.generation,
-            "resident": served.resident, "parent": base,
-        }))
+        Some(LoraAdapter {
+            adapter: served.adapter?,
+            id: served.name,
+            object: "lora_adapter".into(),
+            generation: served.generation,
+            resident: served.resident,
+            parent: base.clone(),
+        })
     });
-    Json(json!({ "object": "list", "data": adapters.collect::<Vec<Value>>() }))
-}
-
-/// A member of the body that must be a text.
-pub(super) fn text(body: &Value, name: &str) -> Result<String, Refusal> {
-    let text = body[name].as_str().filter(|text| !text.is_empty());
-    text.map(str::to_owned).ok_or_else(|| ApiError::invalid(name, format!("`{name}` must be a text")).into())
+    Json(ObjectList::new(adapters.collect()))
 }
 
 pub(super) async fn load(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
-    let body = read_json(body)?;
-    let (name, path) = (text(&body, "lora_name")?, text(&body, "lora_path")?);
-    let expected = match &body["adapter_hash"] {
-        Value::Null => None,
-        value => {
-            let hash = value.as_str().and_then(|text| text.trim_start_matches("sha256:").parse().ok());
-            let bad = || ApiError::invalid("adapter_hash", "`adapter_hash` must be `0x` or `sha256:` and 64 digits");
-            Some(hash.ok_or_else(bad)?)
-        }
+    let asked = load_request(&read_json(body)?)?;
+    let (name, path) = (asked.lora_name, asked.lora_path);
+    let hash = |text: String| {
+        let bad = |_| ApiError::invalid("adapter_hash", "`adapter_hash` must be `0x` or `sha256:` and 64 digits");
+        text.trim_start_matches("sha256:").parse::<AdapterHash>().map_err(bad)
     };
-    if server.backend().find(&name).is_some() && body["load_inplace"] != Value::Bool(true) {
+    let expected = asked.adapter_hash.map(hash).transpose()?;
+    if server.backend().find(&name).is_some() && asked.load_inplace != Some(true) {
         let message = format!(
             "The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set \
              'load_inplace' to True."
@@ -136,7 +129,7 @@ fn within(root: Option<&Path>, path: &str) -> Option<PathBuf> {
 }
 
 pub(super) async fn unload(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
-    let name = text(&read_json(body)?, "lora_name")?;
+    let name = unload_request(&read_json(body)?)?.lora_name;
     let (own, unloaded) = (Arc::clone(&server), name.clone());
     let adapter = blocking(move || own.backend().unload_adapter(&unloaded)).await?;
     Ok(done(adapter, format!("Success: LoRA adapter '{name}' removed successfully.")))

@@ -9,16 +9,16 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use openledger_api::openai::{ChatResponse, CompletionResponse, Usage};
-use openledger_engine::Tokenizer;
 use openledger_protocol::{AdapterHash, BaseHash, ModelId};
-use openledger_serving::{Answer, Backend, CompletionRequest, Event, Events, ServeError, Started};
+use openledger_serving::{Answer, CompletionRequest, Event, Events, ServeError, Started};
 use serde::Serialize;
 
 use super::server::{Server, tenant};
 use super::streams;
 use crate::call::describe;
 use crate::openai::{
-    ChatRequest, ChatStream, CompletionsRequest, CompletionsStream, EchoToken, choices, push_chat, push_completion,
+    ChatRequest, ChatStream, CompletionsRequest, CompletionsStream, EchoToken, check_copies, choices, push_chat,
+    push_completion,
 };
 use crate::refusal::{Refusal, blocking, json as read_json};
 use crate::stream::{Chat, Text};
@@ -37,6 +37,7 @@ pub(super) async fn chat(
     let (asked, mut runs) = blocking(move || {
         let mut request = asked.ask(&own.setup.form, &own.setup.tokenizer, (own.setup.now)())?;
         request.prompt = own.truncated(request.prompt, asked.truncate);
+        check_copies(std::slice::from_ref(&request), asked.n)?;
         let requests = choices(&request, asked.n);
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
         Ok((asked, runs))
@@ -74,6 +75,7 @@ pub(super) async fn completions(
     let own = Arc::clone(&server);
     let (asked, mut runs) = blocking(move || {
         let mut prompts = asked.to_completions(ModelId(0));
+        check_copies(&prompts, asked.n)?;
         prompts.iter_mut().for_each(|one| one.prompt = own.truncated(one.prompt.clone(), asked.truncate));
         let requests: Vec<CompletionRequest> = prompts.iter().flat_map(|request| choices(request, asked.n)).collect();
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
@@ -117,30 +119,23 @@ pub(super) async fn completions(
 }
 
 /// The prompt's tokens with how likely they were, for an answer that echoes it.
-async fn echoed(server: &Arc<Server>, asked: &CompletionsRequest, answer: &Answer) -> Result<Vec<EchoToken>, Refusal> {
-    let (server, model) = (Arc::clone(server), asked.model.clone());
-    let (ids, top) = (answer.completion.prompt_ids.clone(), asked.logprobs);
-    blocking(move || echo(server.backend(), &server.setup.tokenizer, &model, &ids, top)).await
-}
-
-/// The tokens of the prompt `ids` of `model`, for an answer that echoes it; how likely each was,
-/// and the `top` likeliest in its place, where that is asked for.
 ///
-/// # Errors
-/// Those of [`Backend::prompt_logprobs`].
-pub(crate) fn echo(
-    backend: &dyn Backend,
-    tokenizer: &Tokenizer,
-    model: &str,
-    ids: &[u32],
-    top: Option<usize>,
-) -> Result<Vec<EchoToken>, ServeError> {
-    let scored = match top {
-        None => ids.iter().map(|_| None).collect(),
-        Some(top) => backend.prompt_logprobs(model, ids, top)?,
+/// Scoring runs beside the scheduler, so that one prompt is scored at a time and few wait.
+async fn echoed(server: &Arc<Server>, asked: &CompletionsRequest, answer: &Answer) -> Result<Vec<EchoToken>, Refusal> {
+    let ids = answer.completion.prompt_ids.clone();
+    let Some(top) = asked.logprobs else {
+        return Ok(ids.iter().map(|id| (server.setup.tokenizer.piece(*id).to_vec(), None)).collect());
     };
-    let pieces = ids.iter().map(|id| tokenizer.piece(*id).to_vec());
-    Ok(pieces.zip(scored).collect())
+    let turn = server.scoring.turn().await?;
+    let (server, model) = (Arc::clone(server), asked.model.clone());
+    blocking(move || {
+        // Held by the work itself: a client that hangs up frees no turn that is still in use.
+        let _turn = turn;
+        let scored = server.backend().prompt_logprobs(&model, &ids, top)?;
+        let pieces = ids.iter().map(|id| server.setup.tokenizer.piece(*id).to_vec());
+        Ok(pieces.zip(scored).collect())
+    })
+    .await
 }
 
 /// Waits until the first of `runs` has begun: what is wrong with a request is known by then.

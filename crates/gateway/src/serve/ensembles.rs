@@ -8,53 +8,58 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use openledger_serving::{Ensemble, Served, Weight};
-use serde_json::{Value, json};
+use openledger_api::openai::{EnsembleEntry, EnsembleMember, EnsembleShare, NewEnsemble, ObjectList};
+use openledger_protocol::AdapterHash;
+use openledger_serving::{Ensemble, Member, ServeError, Served, Weight};
 
-use super::adapters::text;
 use super::server::Server;
 use crate::call::ADAPTER;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, ensemble_request};
 use crate::refusal::{Refusal, blocking, json as read_json, refusal};
 
-/// An ensemble as it is told.
-fn card(served: &Served, ensemble: &Ensemble) -> Value {
-    json!({
-        "id": served.name, "object": "ensemble", "adapter": served.adapter, "generation": served.generation,
-        "resident": served.resident, "members": ensemble,
-    })
-}
-
-pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    let served = server.backend().served().into_iter();
-    let ensembles = served.filter_map(|served| Some(card(&served, &server.backend().ensemble(served.adapter?)?)));
-    Json(json!({ "object": "list", "data": ensembles.collect::<Vec<Value>>() }))
-}
-
-/// Names and weights of the body's `members`.
-fn members(body: &Value) -> Result<Vec<(String, Weight)>, Refusal> {
-    let invalid = |message: String| Refusal::from(ApiError::invalid("members", message));
-    let members = body["members"].as_array();
-    let members = members.ok_or_else(|| invalid("`members` must be an array of `{model, weight}`".to_owned()))?;
-    let member = |(at, member): (usize, &Value)| {
-        let bad = |what: &str| invalid(format!("`members[{at}].{what}"));
-        let weight = member["weight"].as_f64().ok_or_else(|| bad("weight` must be a number"))?;
-        let model = member["model"].as_str().ok_or_else(|| bad("model` must be the name or hash of an adapter"))?;
-        let weight = Weight::from_decimal(weight).map_err(|_| {
-            bad(&format!("weight` is {weight}; a weight is 0.000001 to 1000 and has at most six decimals"))
-        })?;
-        Ok((model.to_owned(), weight))
+/// The ensemble `adapter` under the name that `served` has.
+fn entry(served: Served, adapter: AdapterHash, ensemble: &Ensemble) -> EnsembleEntry {
+    let member = |member: &Member| EnsembleMember {
+        adapter: member.adapter,
+        weight: f64::from(member.weight.millionths()) / 1e6,
     };
-    members.iter().enumerate().map(member).collect()
+    EnsembleEntry {
+        id: served.name,
+        object: "ensemble".into(),
+        adapter,
+        generation: served.generation,
+        resident: served.resident,
+        members: ensemble.members().iter().map(member).collect(),
+    }
+}
+
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<ObjectList<EnsembleEntry>> {
+    let ensembles = server.backend().served().into_iter().filter_map(|served| {
+        let adapter = served.adapter?;
+        Some(entry(served, adapter, &server.backend().ensemble(adapter)?))
+    });
+    Json(ObjectList::new(ensembles.collect()))
+}
+
+/// Names and weights of the members that an ensemble is made of.
+fn members(shares: Vec<EnsembleShare>) -> Result<Vec<(String, Weight)>, Refusal> {
+    let member = |(at, EnsembleShare { model, weight }): (usize, EnsembleShare)| {
+        let bad = |_| {
+            let rule = "a weight is 0.000001 to 1000 and has at most six decimals";
+            ApiError::invalid("members", format!("`members[{at}].weight` is {weight}; {rule}"))
+        };
+        Ok((model, Weight::from_decimal(weight).map_err(bad)?))
+    };
+    shares.into_iter().enumerate().map(member).collect()
 }
 
 pub(super) async fn load(
     State(server): State<Arc<Server>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let body = read_json(body)?;
-    let (name, members) = (text(&body, "name")?, members(&body)?);
-    if server.backend().find(&name).is_some() && body["load_inplace"] != Value::Bool(true) {
+    let NewEnsemble { name, members: shares, load_inplace } = ensemble_request(&read_json(body)?)?;
+    let members = members(shares)?;
+    if server.backend().find(&name).is_some() && load_inplace != Some(true) {
         let message = format!("`{name}` exists already; set `load_inplace` to true to point it to this ensemble");
         return Err(refusal(400, "invalid_request_error", Some("name"), "adapter_exists", message));
     }
@@ -63,7 +68,8 @@ pub(super) async fn load(
     // Somebody may have moved the name since; what was taken in is told all the same.
     let served = Served { name, adapter: Some(adapter), generation: 0, resident: false };
     let served = server.backend().find(&served.name).filter(|now| now.adapter == Some(adapter)).unwrap_or(served);
-    let ensemble = server.backend().ensemble(adapter);
-    let body = ensemble.map_or_else(|| json!({ "adapter": adapter }), |ensemble| card(&served, &ensemble));
-    Ok(([(ADAPTER, adapter.to_string())], Json(body)).into_response())
+    // It was unloaded meanwhile.
+    let gone = || ServeError::NotFound { model: served.name.clone() };
+    let ensemble = server.backend().ensemble(adapter).ok_or_else(gone)?;
+    Ok(([(ADAPTER, adapter.to_string())], Json(entry(served, adapter, &ensemble))).into_response())
 }

@@ -19,11 +19,10 @@
 mod adapters;
 mod answers;
 mod ensembles;
+mod scoring;
 mod server;
 mod streams;
 mod texts;
-
-pub(crate) use answers::echo;
 
 use std::sync::Arc;
 
@@ -60,18 +59,18 @@ pub fn router(server: Arc<Server>, origins: &Origins) -> Router {
         .method_not_allowed_fallback(refusal::no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Arc::clone(&server))
-        .merge(tokens(server, BODY_MAX))
+        .merge(tokens(server, BODY_MAX).method_not_allowed_fallback(refusal::no_method))
         .layer(origins.layer())
         .layer(middleware::from_fn(call::identified))
 }
 
 /// The routes that only turn texts into tokens and back, `/tokenize` and `/detokenize`: for those
-/// who answer by routes of their own. Bodies are read up to `body_bytes`.
+/// who answer by routes of their own. Bodies are read up to `body_bytes`; other methods are the
+/// caller's to refuse.
 pub(crate) fn tokens(server: Arc<Server>, body_bytes: usize) -> Router {
     Router::new()
         .route("/tokenize", post(texts::tokenize))
         .route("/detokenize", post(texts::detokenize))
-        .method_not_allowed_fallback(refusal::no_method)
         .layer(DefaultBodyLimit::max(body_bytes))
         .with_state(server)
 }

@@ -12,6 +12,7 @@ use openledger_serving::{
     ServeError, Tenant,
 };
 
+use super::scoring::Scoring;
 use crate::openai::truncated;
 
 /// The parts of a [`Server`].
@@ -40,6 +41,8 @@ pub struct Server {
     pub(super) started: u64,
     /// Requests for answers so far.
     pub(super) asked: AtomicU64,
+    /// Turns for scoring prompts.
+    pub(super) scoring: Scoring,
 }
 
 impl Server {
@@ -47,7 +50,7 @@ impl Server {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let started = (setup.now)();
-        Self { setup, grammar: OnceLock::new(), started, asked: AtomicU64::new(0) }
+        Self { setup, grammar: OnceLock::new(), started, asked: AtomicU64::new(0), scoring: Scoring::default() }
     }
 
     pub(super) fn backend(&self) -> &dyn Backend {

@@ -7,13 +7,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
+use openledger_api::openai::{Detokenized, Tokenized};
 use openledger_serving::{Prompt, ServeError};
-use serde_json::{Value, json};
 
 use super::server::Server;
 use crate::call::{IGNORED, set};
-use crate::openai::{ApiError, ChatRequest, EmbeddingsRequest, EmbeddingsResponse};
-use crate::refusal::{Refusal, blocking, json as read_json};
+use crate::openai::{ChatRequest, EmbeddingsRequest, EmbeddingsResponse, detokenize_request, tokenize_request};
+use crate::refusal::{Refusal, blocking, json as read_json, off_io};
 
 type Body = Result<Bytes, BytesRejection>;
 
@@ -27,45 +27,36 @@ impl Server {
     }
 }
 
-pub(super) async fn tokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn tokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Tokenized>, Refusal> {
     let body = read_json(body)?;
-    blocking(move || {
+    off_io(move || {
         let tokenizer = &server.setup.tokenizer;
-        let ids = if body["messages"].is_null() {
-            let Some(text) = body["prompt"].as_str() else {
-                return Ok(Err(ApiError::invalid("prompt", "`prompt` must be a text, or give `messages`")));
-            };
-            tokenizer.encode(text, body["add_special_tokens"] != Value::Bool(false))
-        } else {
-            let mut chat = body.clone();
-            if chat["model"].is_null() {
-                chat["model"] = server.backend().capabilities().base_name.into();
+        let asked = tokenize_request(&body)?;
+        let ids = match asked.prompt {
+            Some(text) if body["messages"].is_null() => {
+                tokenizer.encode(&text, asked.add_special_tokens.unwrap_or(true))
             }
-            match ChatRequest::parse(&chat) {
-                Ok(parsed) => {
-                    let asked = parsed.request.ask(&server.setup.form, tokenizer, (server.setup.now)())?;
-                    server.ids(&asked.prompt)
+            _ => {
+                let mut chat = body;
+                if chat["model"].is_null() {
+                    chat["model"] = server.backend().capabilities().base_name.into();
                 }
-                Err(error) => return Ok(Err(error)),
+                let chat = ChatRequest::parse(&chat)?.request;
+                server.ids(&chat.ask(&server.setup.form, tokenizer, (server.setup.now)())?.prompt)
             }
         };
-        let texts = (body["return_token_strs"] == Value::Bool(true)).then(|| {
-            ids.iter().map(|id| String::from_utf8_lossy(tokenizer.piece(*id)).into_owned()).collect::<Vec<_>>()
-        });
-        let limit = server.backend().capabilities().max_tokens;
-        Ok(Ok(json!({ "count": ids.len(), "max_model_len": limit, "tokens": ids, "token_strs": texts })))
+        let texts = ids.iter().map(|id| String::from_utf8_lossy(tokenizer.piece(*id)).into_owned());
+        let token_strs = (asked.return_token_strs == Some(true)).then(|| texts.collect());
+        let max_model_len = server.backend().capabilities().max_tokens as u64;
+        Ok::<_, Refusal>(Tokenized { count: ids.len() as u64, max_model_len, tokens: ids, token_strs })
     })
-    .await?
+    .await
     .map(Json)
-    .map_err(Refusal::from)
 }
 
-pub(super) async fn detokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Value>, Refusal> {
-    let body = read_json(body)?;
-    let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
-    let ids: Option<Vec<u32>> = body["tokens"].as_array().and_then(|ids| ids.iter().map(id).collect());
-    let ids = ids.ok_or_else(|| ApiError::invalid("tokens", "`tokens` must be an array of token ids"))?;
-    Ok(Json(json!({ "prompt": server.setup.tokenizer.decode(&ids) })))
+pub(super) async fn detokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Detokenized>, Refusal> {
+    let asked = detokenize_request(&read_json(body)?)?;
+    Ok(Json(Detokenized { prompt: server.setup.tokenizer.decode(&asked.tokens) }))
 }
 
 pub(super) async fn embeddings(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {

@@ -18,7 +18,7 @@ use crate::rule::SplitRule;
 
 /// A contribution as registered: the preimage of its slot on chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Batch {
+pub struct RegisteredBatch {
     /// Where it was registered.
     pub datanet: DatanetId,
     /// The root over its record leaves.
@@ -35,7 +35,7 @@ pub struct Batch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownBatch {
     /// As registered.
-    pub batch: Batch,
+    pub batch: RegisteredBatch,
     /// Its record leaves in order; empty when they are not known here.
     pub leaves: Vec<B256>,
 }

@@ -32,7 +32,7 @@ use openledger_protocol::{Address, Amount, B256, CreditNote, Entry, ReceiptId, R
 
 pub use self::examine::{Examined, examine};
 pub use self::known::{
-    Answered, Batch, Known, KnownBatch, KnownEpoch, KnownModel, KnownParams, Names, PlatformLines, RecordText,
+    Answered, Known, KnownBatch, KnownEpoch, KnownModel, KnownParams, Names, PlatformLines, RecordText, RegisteredBatch,
 };
 pub use self::published::{Filed, PayoutPlace, Published, PublishedError};
 use crate::proof::{EntryPlace, ReceiptPlace};
@@ -71,7 +71,7 @@ pub struct OpenedSpan {
     /// Its place under the spans root of the note or, without one, of the receipt.
     pub path: Proof,
     /// The contribution as registered.
-    pub batch: Batch,
+    pub batch: RegisteredBatch,
 }
 
 /// One fault of a proposal and its proof: a variant for each fault of `IVerifier.sol`, in its

@@ -8,7 +8,7 @@ use openledger_protocol::{B256, CHUNK_BYTES, Span, chunk_leaf, chunk_root, recor
 
 use super::known::{Answered, KnownBatch, RecordText};
 use super::published::Trees;
-use super::{Batch, ChunkPlace, Known, OpenedSpan, Refutation};
+use super::{ChunkPlace, Known, OpenedSpan, Refutation, RegisteredBatch};
 
 /// Adds the faults of every receipt whose answer is known.
 pub(super) fn faults(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutation>) {
@@ -25,7 +25,7 @@ pub(super) fn faults(trees: &Trees<'_>, known: &Known, found: &mut Vec<Refutatio
                 note: note.clone(),
                 span: span.clone(),
                 path,
-                batch: Batch::default(),
+                batch: RegisteredBatch::default(),
             };
             found.extend(fault(named, answered, known, trees.published.domain.chain_id));
         }

@@ -90,7 +90,7 @@ fn watched(receipts: &[ClosedReceipt]) -> (Published, Known) {
     let closed = close_epoch(span, receipts, &[], DOMAIN).unwrap();
     let published = Published::of(&closed);
     let parties = parties();
-    let batch = |byte| (contribution(byte), KnownBatch { batch: Batch::default(), leaves: Vec::new() });
+    let batch = |byte| (contribution(byte), KnownBatch { batch: RegisteredBatch::default(), leaves: Vec::new() });
     let known = Known {
         block: 9,
         platform: PlatformLines {

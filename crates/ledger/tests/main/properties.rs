@@ -1,5 +1,4 @@
-//! The properties of `reference/economy.md` 4.8, over 20,000 random splits: each case is put to all
-//! of them.
+//! The properties that every split has, over 20,000 random splits: each case is put to all of them.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! # Place in the flow
 //!
-//! `pipeline::begin` and `pipeline::receipt` compose these steps; the gateway translates requests and writes streams.
+//! `pipeline::answer` and `pipeline::receipt` compose these steps; the gateway translates requests and writes streams.
 //!
 //! # Invariants
 //!
@@ -82,7 +82,7 @@ pub struct Ask {
     pub max_price: Option<Amount>,
 }
 
-/// Where an answer comes from.
+/// An answer that was asked for.
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Begin {
     /// It was given before, under the same key.
@@ -91,10 +91,18 @@ pub enum Begin {
     Running(Generation, Held),
 }
 
+/// The idempotency key of a request.
+pub(crate) enum Keyed {
+    /// The request was answered before, under the same key.
+    Replayed(Box<ReceiptBundle>),
+    /// The request is new; the key is held where one was given.
+    New(Option<RequestHold>),
+}
+
 /// What is held for a running answer: money and, where one was given, an idempotency key. Dropped, both are given back.
 pub struct Held {
-    money: Hold,
-    key: Option<RequestHold>,
+    pub(crate) money: Hold,
+    pub(crate) key: Option<RequestHold>,
 }
 
 impl Answering {
@@ -136,56 +144,66 @@ impl Answering {
         self.clock.prompt_time()
     }
 
-    /// The largest price that an answer to a request can have, in base units.
+    /// The largest price that the answer can have, in base units.
     ///
     /// # Errors
     ///
-    /// [`NodeError::Sum`] when it does not fit.
-    pub fn largest_price(&self, model: &Offered, request: &CompletionRequest) -> Result<Amount> {
-        let tokens = match &request.prompt {
-            Prompt::Text(text) => self.base.tokenizer.encode(text, true).len(),
+    /// `over-max-price`; [`NodeError::Sum`] when the price does not fit.
+    pub(crate) async fn largest_price(&self, ask: &Ask) -> Result<Amount> {
+        let tokens = match &ask.request.prompt {
             Prompt::Ids(ids) => ids.len(),
+            // A long text keeps a core busy.
+            Prompt::Text(text) => {
+                let (base, text) = (Arc::clone(&self.base), text.clone());
+                tokio::task::spawn_blocking(move || base.tokenizer.encode(&text, true).len()).await?
+            }
         };
         let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-        let answer = request.sampling.max_tokens.min(count(self.base.max_positions()));
-        Ok(openledger_ledger::price(count(tokens), answer, &model.prices)?)
-    }
-
-    /// Reserves the largest price and starts the answer; touches nothing else that is kept.
-    ///
-    /// # Errors
-    ///
-    /// `over-max-price`, `insufficient-deposit`, `deposit-withdrawn`, `key-reused`; what is wrong with the request, or
-    /// that there is no room for it now.
-    pub async fn begin(&self, ask: &Ask) -> Result<Begin> {
-        let largest = self.largest_price(&ask.model, &ask.request)?;
+        let answer = ask.request.sampling.max_tokens.min(count(self.base.max_positions()));
+        let largest = openledger_ledger::price(count(tokens), answer, &ask.model.prices)?;
         if let Some(limit) = ask.max_price
             && largest > limit
         {
             let detail = format!("the answer may cost up to {largest}, more than max_price {limit}");
             return Err(NodeError::refused(Blame::Payment, "over-max-price", detail));
         }
-        let key = match &ask.key {
-            Some(key) => {
-                let request = openledger_protocol::request_hash(&ask.canonical)?;
-                match self.requests.take(&format!("channel {}", ask.channel), key, request).await? {
-                    Taken::Fresh(hold) => Some(hold),
-                    Taken::Done(response) => {
-                        let id = B256::try_from(response.body.as_slice()).map_err(|_| damaged_key(key))?;
-                        return Ok(Begin::Replayed(Box::new(self.bundle(ReceiptId(id)).await?)));
-                    }
-                }
-            }
-            None => None,
-        };
-        // On the logical clock this indexes withdrawals and titles up to the chain's head first.
-        self.chain.refresh().await?;
-        let money = self.deposits.reserve(ask.channel, largest, ask.key.as_deref()).await?;
-        let generation = self.generate(ask).await?;
-        Ok(Begin::Running(generation, Held { money, key }))
+        Ok(largest)
     }
 
-    async fn generate(&self, ask: &Ask) -> Result<Generation> {
+    /// Takes the request's idempotency key, or finds the answer that was given under it.
+    ///
+    /// # Errors
+    ///
+    /// `key-reused`, `key-in-use`.
+    pub(crate) async fn take_key(&self, ask: &Ask) -> Result<Keyed> {
+        let Some(key) = &ask.key else { return Ok(Keyed::New(None)) };
+        let request = openledger_protocol::request_hash(&ask.canonical)?;
+        match self.requests.take(&format!("channel {}", ask.channel), key, request).await? {
+            Taken::Fresh(hold) => Ok(Keyed::New(Some(hold))),
+            Taken::Done(response) => {
+                let id = B256::try_from(response.body.as_slice()).map_err(|_| damaged_key(key))?;
+                Ok(Keyed::Replayed(Box::new(self.bundle(ReceiptId(id)).await?)))
+            }
+        }
+    }
+
+    /// Reserves the largest price on the channel.
+    ///
+    /// # Errors
+    ///
+    /// `insufficient-deposit`, `deposit-withdrawn`.
+    pub(crate) async fn reserve(&self, ask: &Ask, largest: Amount) -> Result<Hold> {
+        // On the logical clock this indexes withdrawals and titles up to the chain's head first.
+        self.chain.refresh().await?;
+        self.deposits.reserve(ask.channel, largest, ask.key.as_deref()).await
+    }
+
+    /// Starts the answer on the backend.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Serve`]: what is wrong with the request, or that there is no room for it now.
+    pub(crate) async fn generate(&self, ask: &Ask) -> Result<Generation> {
         let (backend, started) = (Arc::clone(&self.backend), Instant::now());
         let request = ask.request.clone();
         let options = RequestOptions { tenant: Tenant::new(&ask.channel.to_string()), ..RequestOptions::default() };
@@ -226,7 +244,7 @@ impl Answering {
 
     /// The bundle of a receipt, without its place in an epoch.
     async fn bundle(&self, id: ReceiptId) -> Result<ReceiptBundle> {
-        let row = self.store.receipt(id).await?.ok_or_else(|| NodeError::missing("receipt", id))?;
+        let row = self.store.receipt(id).await?.ok_or_else(|| NodeError::lost("receipt", id))?;
         Ok(serde_json::from_str(&row.body)?)
     }
 

@@ -43,7 +43,7 @@ impl Answering {
     ) -> Result<ReceiptBundle> {
         let Held { money, key } = held;
         let draft = self.draft(ask, answer, &credits, params).await?;
-        let reservation = money.id().ok_or_else(|| NodeError::missing("reservation", ask.channel))?;
+        let reservation = money.id().ok_or_else(|| NodeError::lost("reservation", ask.channel))?;
         if draft.price > money.amount() {
             let detail =
                 format!("the answer costs {}, more than the {} that was reserved", draft.price, money.amount());
@@ -194,7 +194,7 @@ impl Answering {
             treasury: self.platform.treasury,
             validation: self.platform.validation,
             insurance: self.platform.insurance,
-            owner: owner.ok_or_else(|| NodeError::missing("title of model", model.id))?,
+            owner: owner.ok_or_else(|| NodeError::lost("title of model", model.id))?,
             node: self.chain.account(),
             stakers: model.stake_vault,
             parents: Vec::new(),

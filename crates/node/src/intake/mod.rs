@@ -262,7 +262,7 @@ impl Intake {
             for OnChain { contribution, tx: hash, block } in &done {
                 let (contribution, hash, block) = (*contribution, *hash, *block);
                 let holder = tx.owner_at(titles, contribution.0, block).await?;
-                let holder = holder.ok_or_else(|| NodeError::missing("title of contribution", contribution))?;
+                let holder = holder.ok_or_else(|| NodeError::lost("title of contribution", contribution))?;
                 tx.register_contribution(contribution, holder).await?;
                 tx.batch_registered(import, contribution, &Registration { holder, tx: hash, block }).await?;
                 registered.push(BatchRegistered { contribution, holder, tx: hash, block });

@@ -71,7 +71,11 @@ impl Intake {
     }
 
     /// Batches as contributions that their registrants may sign.
-    async fn prepare(&self, id: DatanetId, batches: Vec<rules::Batch>) -> Result<Vec<rules::PreparedContribution>> {
+    async fn prepare(
+        &self,
+        id: DatanetId,
+        batches: Vec<rules::RecordBatch>,
+    ) -> Result<Vec<rules::PreparedContribution>> {
         let handles: BTreeSet<String> = batches.iter().flat_map(|batch| batch.contributors.iter().cloned()).collect();
         let known = self.handles.accounts(&handles).await?;
         let accounts = intake::accounts_of(&batches, &known)

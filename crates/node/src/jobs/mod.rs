@@ -16,9 +16,10 @@ use futures::future::BoxFuture;
 use openledger_api::{
     Job, JobEvent, JobEventKind, JobKind, JobProgress, JobResult, JobState, LogLevel, Page, PageQuery,
 };
+use openledger_store::Store;
 use openledger_store::job_events::{self, Level};
 use openledger_store::jobs::{JobFilter, NewJob};
-use openledger_store::{Error, Store, transact_locked};
+use openledger_store::transact_locked;
 
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
@@ -39,6 +40,9 @@ pub(crate) trait Work: Send + Sync + 'static {
     ///
     /// An error whose blame is [`Blame::Retry`] has the job begun again; any other one gives it up.
     fn run<'a>(&'a self, order: &'a str, job: &'a JobHandle) -> BoxFuture<'a, Result<JobResult>>;
+
+    /// Removes what was kept to go on from, once the job's end is in the store.
+    fn ended(&self, _job: u64) {}
 }
 
 /// A running job, as its kind sees it.
@@ -104,12 +108,13 @@ impl Jobs {
             max_attempts: ATTEMPTS_MAX,
             created: self.clock.unix_ms(),
         };
-        let enqueued = match transact_locked!(self.store, |tx| tx.enqueue(&new).await) {
-            // Another process put the same order there at the same moment: this time it is found.
-            Err(Error::Exists { .. }) => transact_locked!(self.store, |tx| tx.enqueue(&new).await),
-            enqueued => enqueued,
+        let add = async || transact_locked!(self.store, |tx| tx.enqueue(&new).await);
+        let added = match add().await {
+            // The same order was added at the same moment: now it is found.
+            Err(openledger_store::Error::Exists { .. }) => add().await,
+            added => added,
         };
-        Ok(enqueued?.0)
+        Ok(added?.0)
     }
 
     /// A job.
@@ -165,7 +170,7 @@ impl Jobs {
     ///
     /// # Errors
     ///
-    /// `job-not-ended`.
+    /// `job-not-ended`; `job-replaced` when the same order was given again meanwhile.
     pub async fn retry(&self, id: u64) -> Result<Job> {
         let state = self.get(id).await?.state;
         if !matches!(state, JobState::Failed | JobState::Cancelled) {
@@ -173,7 +178,13 @@ impl Jobs {
             return Err(NodeError::refused(Blame::Conflict, "job-not-ended", detail));
         }
         let now = self.clock.unix_ms();
-        transact_locked!(self.store, |tx| tx.retry(id, now).await)?;
+        match transact_locked!(self.store, |tx| tx.retry(id, now).await) {
+            Err(openledger_store::Error::Exists { .. }) => {
+                let detail = format!("a job of the same order as {id} is queued, runs or is done");
+                Err(NodeError::refused(Blame::Conflict, "job-replaced", detail))
+            }
+            done => Ok(done?),
+        }?;
         self.get(id).await
     }
 }
@@ -246,18 +257,11 @@ fn event(row: job_events::JobEvent) -> Result<JobEvent> {
     };
     let event = match row.kind {
         job_events::JobEventKind::State => {
-            let (state, cause) = row
-                .body
-                .split_once('\n')
-                .map_or((row.body.as_str(), None), |(state, cause)| (state, Some(cause.to_owned())));
-            JobEventKind::State { state: state_named(state)?, cause }
+            let (state, cause) = row.state()?;
+            JobEventKind::State { state: state_of(state), cause: cause.map(str::to_owned) }
         }
         job_events::JobEventKind::Progress => JobEventKind::Progress(serde_json::from_str(&row.body)?),
         job_events::JobEventKind::Log => JobEventKind::Log { level, line: row.body },
     };
     Ok(JobEvent { seq: row.seq, job: row.job, time: row.at / 1000, event })
-}
-
-fn state_named(name: &str) -> Result<JobState> {
-    Ok(serde_json::from_value(serde_json::Value::from(name))?)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use openledger_api::JobResult;
 use openledger_store::Store;
-use openledger_store::jobs::{Beat, Job};
+use openledger_store::jobs::{Beat, Job, JobState};
 use openledger_store::transact_locked;
 
 use super::{JobHandle, Work, kind_name};
@@ -62,18 +62,22 @@ impl Worker {
             clock: self.clock.clone(),
             cancelled: Arc::clone(&cancelled),
         };
-        let outcome = match self.kinds.iter().find(|kind| kind_name(kind.kind()) == job.kind) {
+        let kind = self.kinds.iter().find(|kind| kind_name(kind.kind()) == job.kind);
+        let outcome = match kind {
             Some(kind) => kind.run(&job.order, &handle).await,
             None => Err(NodeError::missing("kind of job", &job.kind)),
         };
         heartbeat.abort();
         let cancelled = cancelled.load(Ordering::Relaxed);
-        if let Err(error) = self.hand_in(&job, outcome, cancelled).await {
-            tracing::warn!(job = job.id, %error, "the outcome could not be handed in");
+        match self.hand_in(&job, outcome, cancelled).await {
+            Ok(true) => kind.into_iter().for_each(|kind| kind.ended(job.id)),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(job = job.id, %error, "the outcome could not be handed in"),
         }
     }
 
-    async fn hand_in(&self, job: &Job, outcome: Result<JobResult>, cancelled: bool) -> Result<()> {
+    /// Keeps the outcome; returns whether the job has ended.
+    async fn hand_in(&self, job: &Job, outcome: Result<JobResult>, cancelled: bool) -> Result<bool> {
         let (id, fence, now) = (job.id, job.fence, self.clock.unix_ms());
         match outcome {
             Ok(result) => {
@@ -86,7 +90,8 @@ impl Worker {
             Err(error) if error.blame() == Blame::Retry => {
                 tracing::warn!(job = id, %error, "the job will be tried again");
                 let cause = error.to_string();
-                transact_locked!(self.store, |tx| tx.fail(id, fence, &cause, now).await.map(drop))?;
+                let state = transact_locked!(self.store, |tx| tx.fail(id, fence, &cause, now).await)?;
+                return Ok(state == JobState::Failed);
             }
             // It would fail again as it is.
             Err(error) => {
@@ -95,7 +100,7 @@ impl Worker {
                 transact_locked!(self.store, |tx| tx.give_up(id, fence, &cause, now).await)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -13,12 +13,13 @@ use openledger_api::{
     BaseModel, ContractAddresses, ContributionView, DatanetView, EpochView, NamedAccount, Network, Overview, Page,
     PageQuery, PayoutView, PlatformAccounts, RecordView, Totals, TrainedRecord,
 };
-use openledger_protocol::{Address, B256, ContributionId, DatanetId, Entry, RecordRef};
+use openledger_protocol::{Address, B256, ContributionId, DatanetId, Entry, RecordRef, word};
 use openledger_store::Store;
 use openledger_store::chain_sums::ChainSum;
 use openledger_store::contributions::ContributionRow;
 use openledger_store::datanets::Datanet;
 use openledger_store::epochs::EpochRow;
+use openledger_store::payouts::PayoutRow;
 
 use crate::auth::Viewer;
 use crate::base::Base;
@@ -26,6 +27,7 @@ use crate::chain_view::ChainView;
 use crate::epochs::{Epochs, api_state};
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::{Handles, Names};
+use crate::keys::NodeKeys;
 use crate::models::{Models, Offered};
 use crate::records::Records;
 
@@ -44,6 +46,7 @@ pub struct Reading {
     records: Records,
     epochs: Epochs,
     base: Arc<Base>,
+    keys: NodeKeys,
     platform: crate::config::PlatformAccounts,
     numeric_mode: String,
 }
@@ -57,14 +60,15 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) epochs: Epochs,
     pub(crate) base: Arc<Base>,
+    pub(crate) keys: NodeKeys,
     pub(crate) platform: crate::config::PlatformAccounts,
     pub(crate) numeric_mode: String,
 }
 
 impl Reading {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, chain, handles, models, records, epochs, base, platform, numeric_mode } = parts;
-        Self { store, chain, handles, models, records, epochs, base, platform, numeric_mode }
+        let Parts { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode } = parts;
+        Self { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode }
     }
 
     /// The network, and the node's place in it.
@@ -104,10 +108,9 @@ impl Reading {
         let limit = page.limit();
         let after = cursor(page)?.map(DatanetId);
         let rows: Vec<Datanet> = self.store.datanets_page(after, limit + 1).await?;
-        let names = self.handles.names(rows.iter().map(|row| row.owner)).await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
-            views.push(self.datanet_view(row, &names).await?);
+            views.push(self.datanet_view(row).await?);
         }
         Ok(Page::of(views, limit, |view| view.id.to_string()))
     }
@@ -119,18 +122,19 @@ impl Reading {
     /// `not-found`.
     pub async fn datanet(&self, id: DatanetId) -> Result<DatanetView> {
         let row = self.store.datanet(id).await?.ok_or_else(|| NodeError::missing("datanet", id))?;
-        let names = self.handles.names([row.owner]).await?;
-        self.datanet_view(row, &names).await
+        self.datanet_view(row).await
     }
 
-    async fn datanet_view(&self, row: Datanet, names: &Names) -> Result<DatanetView> {
+    async fn datanet_view(&self, row: Datanet) -> Result<DatanetView> {
+        let owner = self.store.owner_now(self.chain.at().datanets, word(row.id.0)).await?.unwrap_or(row.owner);
+        let names = self.handles.names([owner]).await?;
         let version = self.store.latest_datanet_version(row.id).await?;
         Ok(DatanetView {
             id: row.id,
             name: row.name,
             description: row.description,
             license: row.rights.license,
-            owner: NamedAccount { account: row.owner, name: names.get(&row.owner).cloned() },
+            owner: NamedAccount { account: owner, name: names.get(&owner).cloned() },
             version: version.as_ref().map_or(0, |version| version.version),
             root: version.map(|version| version.root),
             records: row.records,
@@ -175,9 +179,11 @@ impl Reading {
     pub(crate) async fn may_read(&self, viewer: &Viewer, id: ContributionId) -> Result<bool> {
         let Some(row) = self.store.contribution(id).await? else { return Ok(false) };
         let Some(datanet) = self.store.datanet(row.datanet).await? else { return Ok(false) };
+        let at = self.chain.at();
         let mut readers = row.contributors;
-        readers.push(datanet.owner);
-        readers.extend(row.payee);
+        // Titles are traded: their holders of today read, those of yesterday do not.
+        readers.extend(self.store.owner_now(at.datanets, word(datanet.id.0)).await?);
+        readers.extend(self.store.owner_now(at.contributions, id.0).await?);
         Ok(viewer.may_read(&datanet.rights, &readers))
     }
 
@@ -206,15 +212,15 @@ impl Reading {
         })
     }
 
-    /// Epochs, newest first.
+    /// Epochs whose roots are fixed, newest first.
     ///
     /// # Errors
     ///
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn epochs(&self, page: &PageQuery) -> Result<Page<EpochView>> {
         let limit = page.limit();
-        let rows = self.store.epochs(cursor(page)?, limit + 1).await?;
-        let views = rows.iter().filter(|row| row.roots.is_some()).map(epoch_view).collect::<Result<Vec<_>>>()?;
+        let rows = self.store.fixed_epochs(cursor(page)?, limit + 1).await?;
+        let views = rows.iter().map(epoch_view).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(views, limit, |view| view.number.to_string()))
     }
 
@@ -234,10 +240,12 @@ impl Reading {
     /// `not-found`; `bad-parameter` for a cursor that this list did not give.
     pub async fn payouts(&self, number: u64, page: &PageQuery) -> Result<Page<PayoutView>> {
         self.epochs.row(number).await?;
-        let (limit, skipped) = (page.limit(), cursor(page)?.unwrap_or_default());
-        let few = u32::try_from(skipped).unwrap_or(u32::MAX).saturating_add(limit + 1);
-        let rows = self.store.top_payouts(number, few).await?;
-        let rows: Vec<_> = rows.into_iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)).collect();
+        let limit = page.limit();
+        let after = match &page.after {
+            Some(account) => Some(self.payout_of(number, account).await?),
+            None => None,
+        };
+        let rows = self.store.top_payouts(number, after.as_ref(), limit + 1).await?;
         let accounts: Vec<Address> = rows.iter().map(|row| row.account).collect();
         let names = self.handles.names(accounts.iter().copied()).await?;
         let claimed = self.store.chain_sums_of(ChainSum::Claimed, &accounts).await?;
@@ -250,8 +258,14 @@ impl Reading {
                 claimed: claimed.get(&row.account).copied().unwrap_or_default(),
             });
         }
-        let next = skipped + u64::from(limit);
-        Ok(Page::of(views, limit, |_| next.to_string()))
+        Ok(Page::of(views, limit, |view| view.account.to_string()))
+    }
+
+    /// The payout of the account that a cursor names.
+    async fn payout_of(&self, epoch: u64, account: &str) -> Result<PayoutRow> {
+        let account: Address = account.parse().map_err(|_| bad_cursor())?;
+        let (row, _) = self.store.payout(epoch, account).await?.ok_or_else(bad_cursor)?;
+        Ok(row)
     }
 
     /// The handle of an account; a splitter is named after its contributors.
@@ -259,8 +273,8 @@ impl Reading {
         if let Some(name) = names.get(&account) {
             return Ok(Some(name.clone()));
         }
-        let titles = self.store.titles_of(self.chain.at().contributions, account).await?;
-        let Some(&title) = titles.first() else { return Ok(None) };
+        let title = self.store.first_title_of(self.chain.at().contributions, account).await?;
+        let Some(title) = title else { return Ok(None) };
         let contributors = self.contributors_of(ContributionId(title)).await?;
         Ok((!contributors.is_empty()).then(|| contributors.join(" & ")))
     }
@@ -273,13 +287,12 @@ impl Reading {
     pub async fn overview(&self) -> Result<Overview> {
         let few = PageQuery { limit: Some(OVERVIEW_ROWS), after: None };
         let counters = self.store.counters().await?;
-        let newest = self.store.epochs(None, OVERVIEW_ROWS).await?;
-        let closed = newest.iter().find(|row| row.roots.is_some());
-        let payouts = match closed {
+        let closed = self.store.fixed_epochs(None, 1).await?.pop();
+        let payouts = match &closed {
             Some(row) => self.payouts(row.number, &few).await?.items,
             None => Vec::new(),
         };
-        let paid_out = closed.map(|row| row.roots().map(|roots| roots.total)).transpose()?;
+        let paid_out = closed.as_ref().map(|row| row.roots().map(|roots| roots.total)).transpose()?;
         let recent = PageQuery { limit: Some(OVERVIEW_RECEIPTS), after: None };
         Ok(Overview {
             network: self.network(),
@@ -327,8 +340,7 @@ impl Reading {
                 body: record.body.clone(),
             });
         }
-        let next = skipped + u64::from(limit);
-        Ok(Page::of(views, limit, |_| next.to_string()))
+        Ok(Page::of(views, limit, |_| skipped.saturating_add(limit.into()).to_string()))
     }
 
     /// The names of the accounts behind the lines of a split.
@@ -357,6 +369,9 @@ fn epoch_view(row: &EpochRow) -> Result<EpochView> {
 
 /// The number after which a page begins.
 fn cursor(page: &PageQuery) -> Result<Option<u64>> {
-    let bad = |_| NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list");
-    page.after.as_deref().map(|after| after.parse().map_err(bad)).transpose()
+    page.after.as_deref().map(|after| after.parse().map_err(|_| bad_cursor())).transpose()
+}
+
+fn bad_cursor() -> NodeError {
+    NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list")
 }

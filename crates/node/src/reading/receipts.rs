@@ -1,8 +1,10 @@
 //! Receipts by permission, and what an answer rests on.
 
-use openledger_api::{CreditedRecord, Page, PageQuery, ReceiptDetail, ReceiptSpan, ReceiptView, RoleSum, SplitLine};
+use openledger_api::{
+    CreditedRecord, Page, PageQuery, PrincipalOpening, ReceiptDetail, ReceiptSpan, ReceiptView, RoleSum, SplitLine,
+};
 use openledger_attribution::rank;
-use openledger_protocol::{Credits, Entry, ReceiptBundle, ReceiptId};
+use openledger_protocol::{Credits, Entry, PrincipalId, ReceiptBundle, ReceiptId};
 use openledger_store::receipts::{ReceiptCursor, ReceiptFilter, ReceiptRow};
 use openledger_store::trees::Tree;
 
@@ -111,6 +113,10 @@ impl Reading {
         };
         Ok(ReceiptDetail {
             view: self.receipt_view(&row, &bundle).await?,
+            on_behalf_of: PrincipalOpening {
+                principal: PrincipalId::Account(row.payer).to_string(),
+                salt: PrincipalId::salt(self.keys.main(), id),
+            },
             prompt: asked(&bundle),
             text: bundle.completion.text.clone(),
             spans,

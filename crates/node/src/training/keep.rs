@@ -34,7 +34,7 @@ impl Training {
             let contribution = row.at.contribution;
             if let std::collections::btree_map::Entry::Vacant(entry) = weights.entry(contribution) {
                 let stored = self.store.contribution(contribution).await?;
-                let root = stored.ok_or_else(|| NodeError::missing("contribution", contribution))?.root;
+                let root = stored.ok_or_else(|| NodeError::lost("contribution", contribution))?.root;
                 entry.insert(TrainedContribution { datanet: *datanet, contribution, root, records: 0, weight: 0 });
             }
             if let Some(entry) = weights.get_mut(&contribution) {

@@ -29,7 +29,7 @@ use openledger_store::records::RecordRow;
 use self::progress::Reporter;
 use crate::base::Base;
 use crate::chain_view::ChainView;
-use crate::datanets::Datanets;
+use crate::datanets::{Datanets, checked_name};
 use crate::error::{Blame, NodeError, Result};
 use crate::files::create_folder;
 use crate::grants::Grants;
@@ -40,8 +40,6 @@ use crate::records::Records;
 const SAVE_EVERY: u64 = 8;
 /// Datanet versions in one order.
 const DATANETS_MAX: usize = 64;
-/// Longest name of a model, in bytes.
-const NAME_MAX: usize = 200;
 
 /// Trains adapters.
 #[derive(Clone)]
@@ -122,10 +120,7 @@ impl Training {
     /// without a live grant for one.
     pub(crate) async fn check(&self, order: &TrainOrder) -> Result<()> {
         recipe_of(order)?;
-        if order.name.trim().is_empty() || order.name.len() > NAME_MAX {
-            let detail = format!("a model's name has 1 to {NAME_MAX} bytes");
-            return Err(NodeError::refused(Blame::Request, "bad-name", detail));
-        }
+        checked_name(&order.name)?;
         if order.datanets.is_empty() || order.datanets.len() > DATANETS_MAX {
             let detail = format!("name between one and {DATANETS_MAX} datanet versions to train on");
             return Err(NodeError::refused(Blame::Request, "no-data", detail));
@@ -225,10 +220,8 @@ impl Training {
         }
     }
 
-    /// The outcome of a job, once adapter and manifest are kept; its checkpoint is no longer needed.
+    /// The outcome of a job, once adapter and manifest are kept.
     pub(crate) fn outcome(
-        &self,
-        job: &JobHandle,
         trained: &Trained,
         (manifest, artifact): (&Manifest, openledger_protocol::BlobHash),
         tokens_per_s: u64,
@@ -246,7 +239,6 @@ impl Training {
             last_loss_micro: trained.losses.last().copied(),
             tokens_per_s,
         };
-        std::fs::remove_file(self.checkpoint(job.id())).ok();
         Ok(JobResult::Train(result))
     }
 
@@ -266,6 +258,16 @@ impl Training {
             }
         }
         Ok(())
+    }
+
+    /// Removes the checkpoint of a job that has ended; one that is not there needs no removal.
+    pub(crate) fn remove_checkpoint(&self, job: u64) {
+        let file = self.checkpoint(job);
+        if let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(job, file = %file.display(), %error, "the checkpoint could not be removed");
+        }
     }
 
     fn checkpoint(&self, job: u64) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use openledger_api::JobProgress;
-use openledger_factory::{Event, Verdict};
+use openledger_factory::{Event, NextStep};
 use tokio::sync::watch;
 
 use crate::jobs::JobHandle;
@@ -37,7 +37,7 @@ impl Reporter {
     }
 
     /// Takes note of an event.
-    pub(super) fn on(&mut self, event: &Event) -> Verdict {
+    pub(super) fn on(&mut self, event: &Event) -> NextStep {
         match event {
             Event::Started { steps, done, .. } => {
                 self.started = Instant::now();
@@ -53,7 +53,7 @@ impl Reporter {
             _ => {}
         }
         self.newest.send_replace(Some(self.progress));
-        if self.job.is_cancelled() { Verdict::Stop } else { Verdict::Continue }
+        if self.job.is_cancelled() { NextStep::Stop } else { NextStep::Continue }
     }
 
     /// Tokens a second since training began.

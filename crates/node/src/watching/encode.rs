@@ -3,7 +3,9 @@
 use alloy_primitives::{B256, Bytes, U256};
 use openledger_chain::contracts::bindings::verifier::{FormatsLib, IContributions, Verifier};
 use openledger_chain::flow::Challenge;
-use openledger_ledger::challenge::{Batch, ChunkPlace, OpenedReceipt, OpenedSpan, PayoutPlace, Refutation, WrongLines};
+use openledger_ledger::challenge::{
+    ChunkPlace, OpenedReceipt, OpenedSpan, PayoutPlace, Refutation, RegisteredBatch, WrongLines,
+};
 use openledger_ledger::{EntryPlace, ReceiptPlace};
 use openledger_protocol::merkle::Proof;
 use openledger_protocol::sum_tree::{SumNode, SumProof};
@@ -176,8 +178,8 @@ fn chunk(place: ChunkPlace) -> Verifier::ChunkAt {
     Verifier::ChunkAt { empty, salt, data: Bytes::from(data), path: path(place.path) }
 }
 
-fn batch(batch: Batch) -> IContributions::Batch {
-    let Batch { datanet, root, count, contributors, terms } = batch;
+fn batch(batch: RegisteredBatch) -> IContributions::Batch {
+    let RegisteredBatch { datanet, root, count, contributors, terms } = batch;
     IContributions::Batch { datanet: datanet.0, root, count, contributors, terms }
 }
 

@@ -13,7 +13,8 @@ use openledger_chain::indexer::ChainEvent;
 use openledger_chain::rpc::Log;
 use openledger_ledger::SplitRule;
 use openledger_ledger::challenge::{
-    Batch, Known, KnownBatch, KnownEpoch, KnownModel, KnownParams, Names, PlatformLines, Published, RecordText,
+    Known, KnownBatch, KnownEpoch, KnownModel, KnownParams, Names, PlatformLines, Published, RecordText,
+    RegisteredBatch,
 };
 use openledger_protocol::{ContributionId, DatanetId, ModelId, ReceiptBundle, ReceiptLeaf, record_leaf, word};
 use openledger_store::epochs::EpochState;
@@ -88,7 +89,7 @@ impl Watching {
     /// Titles and bonds, from the chain's events and, for models, from the chain.
     async fn titles(&self, known: &mut Known, names: &Names) -> Result<()> {
         let at = *self.chain.at();
-        let mut batches: BTreeMap<ContributionId, Batch> = BTreeMap::new();
+        let mut batches: BTreeMap<ContributionId, RegisteredBatch> = BTreeMap::new();
         for stored in self.store.chain_events_since(0, u32::MAX).await? {
             let log = Log {
                 address: stored.address,
@@ -101,7 +102,7 @@ impl Watching {
             };
             match ChainEvent::decode(&at, &log) {
                 Some(ChainEvent::Contributions(ContributionsEvents::ContributionRegistered(event))) => {
-                    let batch = Batch {
+                    let batch = RegisteredBatch {
                         datanet: DatanetId(event.datanet),
                         root: event.root,
                         count: event.count,

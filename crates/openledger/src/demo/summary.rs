@@ -15,7 +15,7 @@ const FOUND_OF_TEN: usize = 7;
 
 /// An answer of the run.
 #[derive(Serialize)]
-struct Receipt {
+struct DemoReceipt {
     id: ReceiptId,
     struct_hash: B256,
     price: Amount,
@@ -39,7 +39,7 @@ pub(crate) struct Summary {
     adapter: B256,
     manifest: B256,
     held_out_loss: HeldOutLoss,
-    receipts: Vec<Receipt>,
+    receipts: Vec<DemoReceipt>,
     probes: Option<(usize, usize, usize)>,
     epochs: Vec<Epoch>,
     payouts: BTreeMap<Address, Amount>,
@@ -68,7 +68,7 @@ impl Summary {
     /// Notes an answer.
     pub(crate) fn receipt(&mut self, bundle: &ReceiptBundle) {
         let receipt = &bundle.signed.receipt;
-        self.receipts.push(Receipt {
+        self.receipts.push(DemoReceipt {
             id: receipt.id(),
             struct_hash: receipt.struct_hash(),
             price: receipt.price,

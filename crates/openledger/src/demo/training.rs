@@ -15,7 +15,8 @@ use super::datanets::Published;
 use super::driver::Driver;
 use super::summary::Summary;
 use crate::error::{CliError, Exit, Result};
-use crate::verbs::offering::{state_name, wire};
+use crate::verbs::job::state_name;
+use crate::verbs::offering::wire;
 use crate::verbs::progress::nats;
 
 /// What training counts for when kills are spread.

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use openledger_api::openai::{AttributionLevel, ChatCompletionRequest, Extension};
 
-use super::{print_json, receipt};
+use super::{fresh_key, print_json, receipt};
 use crate::connection::NodeArgs;
 use crate::error::{CliError, Exit, Result};
 
-/// Extent of the attribution.
+/// Extent of the attribution in the response's note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attribution {
-    /// No attribution: the price is split by training weights.
+    /// Id and price of the receipt only.
     None,
-    /// Coverage and top contributors.
+    /// Also split, coverage and the records with the largest weights.
     Summary,
-    /// Spans and scores.
+    /// Also the spans.
     Full,
 }
 
@@ -26,7 +26,8 @@ pub(crate) struct AskArgs {
     /// Name of the model.
     #[arg(long)]
     model: String,
-    /// Extent of the attribution to compute.
+    /// Extent of the attribution in the note that --json prints. Receipt, price and split do not
+    /// depend on it.
     #[arg(long, value_enum, default_value = "full")]
     attribution: Attribution,
     /// Maximum number of tokens of the answer.
@@ -82,18 +83,16 @@ pub(crate) async fn run(args: AskArgs) -> Result<()> {
         Attribution::Summary => AttributionLevel::Summary,
         Attribution::Full => AttributionLevel::Full,
     };
-    // Without a name the time of day names the call: the same question later is a new one.
-    let key = args.idempotency_key.clone().unwrap_or_else(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        format!("ask-{}", since.as_nanos())
-    });
+    // Without a key the same question later is a new one.
+    let key = args.idempotency_key.clone().unwrap_or_else(|| fresh_key("ask"));
     let body = request(&args.model, &args.question, args.max_tokens, attribution, &key);
     let answer = client.chat(&body, &key).await?;
     if args.json {
         return print_json(&answer);
     }
     let empty = || CliError::refused(Exit::Unavailable, "the response has no answer in it");
-    println!("{}", answer.choices.first().ok_or_else(empty)?.message.content);
+    // A model writes what it was trained on, which strangers wrote.
+    println!("{}", openledger_datanet::printable_lines(&answer.choices.first().ok_or_else(empty)?.message.content));
     if let Some(note) = &answer.openledger {
         let bundle = client.receipt_bundle(note.receipt_id).await?;
         println!();

@@ -4,8 +4,8 @@ use clap::Subcommand;
 use openledger_api::{NewChannel, SessionKeyRequest};
 use openledger_protocol::{Amount, B256, ChannelConfig, sha256};
 
-use super::print_json;
 use super::signing::Signer;
+use super::{body_key, print_json};
 use crate::connection::NodeArgs;
 use crate::error::Result;
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
     let payer = flow.account();
     let salt: B256 = sha256(&name);
     let request = SessionKeyRequest { payer, salt };
-    let session = client.session_key(&request, &format!("keys/{salt}")).await?;
+    let session = client.session_key(&request, &body_key("keys", &request)?).await?;
     let config = ChannelConfig {
         payer,
         authorizer: session.authorizer,
@@ -54,5 +54,6 @@ pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
     flow.token().wrap("wrap", amount).await?;
     flow.token().approve("approve", network.addresses.channels, amount).await?;
     flow.channels().deposit("deposit", &config, amount).await?;
-    print_json(&client.open_channel(&NewChannel { config }, &format!("channel/{salt}")).await?)
+    let channel = NewChannel { config };
+    print_json(&client.open_channel(&channel, &body_key("channel", &channel)?).await?)
 }

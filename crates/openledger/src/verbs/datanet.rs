@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use openledger_api::client::Client;
 use openledger_api::{BatchSignature, Handle, ImportSignatures, NewDatanet, NewHandles, SignedGrant, SignedVersion};
-use openledger_datanet::{Limits, licence, parse_jsonl};
+use openledger_datanet::{Limits, REQUIRED_PURPOSES, licence, parse_jsonl};
 use openledger_protocol::{Address, DatanetId, Grant, Key, Purpose, Purposes, Rights};
 
 use super::signing::Signer;
-use super::{ListArgs, print_json, print_list};
+use super::{ListArgs, body_key, checked_name, fresh_key, print_json, print_list, with_title};
 use crate::connection::{NodeArgs, domain};
 use crate::error::{CliError, Exit, Result};
 
@@ -33,8 +33,12 @@ pub(crate) enum DatanetVerb {
     },
     /// Create a datanet: register its title on chain and its terms with the node.
     Create {
-        /// Name on the node.
+        /// Name on the node; must be free there.
         name: String,
+        /// Id of a title that is on chain already; default: register a new one. Its terms must be
+        /// those of --license.
+        #[arg(long, value_name = "ID")]
+        title: Option<u64>,
         /// Description of its subject.
         #[arg(long, default_value = "")]
         description: String,
@@ -74,7 +78,7 @@ pub(crate) enum DatanetVerb {
         /// Id of the datanet.
         id: u64,
         /// Number of the version.
-        #[arg(id = "of")]
+        #[arg(id = "of", value_name = "VERSION")]
         version: u64,
         /// Account of the grantee; default: the node.
         #[arg(long, value_name = "0x…")]
@@ -93,8 +97,9 @@ pub(crate) enum DatanetVerb {
 pub(crate) async fn run(verb: DatanetVerb) -> Result<()> {
     match verb {
         DatanetVerb::List { node, list, json } => print_list(node.client()?.datanets(), &list, json).await,
-        DatanetVerb::Create { name, description, license, signer, node } => {
-            create(&node.client()?, &signer, &name, &description, &license).await
+        DatanetVerb::Create { name, title, description, license, signer, node } => {
+            let rights = terms(&license)?;
+            create(&node.client()?, &signer, &name, title.map(DatanetId), &description, rights).await
         }
         DatanetVerb::Contribute { id, file, strict, signer, node } => {
             let bytes = std::fs::read(&file).map_err(CliError::file(&file))?;
@@ -107,23 +112,53 @@ pub(crate) async fn run(verb: DatanetVerb) -> Result<()> {
     }
 }
 
-/// The terms: what the licence allows.
+/// The terms: what the licence allows, which must reach as far as a node needs.
 fn terms(license: &str) -> Result<Rights> {
     let found = licence::normalise(license);
-    if found.known {
-        return Ok(found.rights);
+    if !found.known {
+        let message = format!("`{license}` is not a licence with known rights; try CC-BY-4.0");
+        return Err(CliError::refused(Exit::Usage, message));
     }
-    Err(CliError::refused(Exit::Usage, format!("`{license}` is not a licence with known rights; try CC-BY-4.0")))
+    let needed = Purposes::of(&REQUIRED_PURPOSES);
+    if !found.rights.purposes.allow(needed) {
+        let message = format!("`{license}` does not allow {needed:?}; try CC-BY-4.0");
+        return Err(CliError::refused(Exit::Usage, message));
+    }
+    Ok(found.rights)
 }
 
-async fn create(client: &Client, signer: &Signer, name: &str, description: &str, license: &str) -> Result<()> {
-    let rights = terms(license)?;
-    let network = client.network().await?;
-    let flow = signer.flow(client, &network).await?;
-    let created = flow.datanets().create(name, rights.terms_hash()?, &format!("openledger:datanet/{name}")).await?;
-    let datanet = NewDatanet { id: created.value, name: name.to_owned(), description: description.to_owned(), rights };
-    client.add_datanet(&datanet, &format!("datanet/{}", created.value)).await?;
-    println!("datanet {} in transaction {}", created.value, created.mined.hash);
+/// Registers the title, or goes on with `title`, and has the node take it up. What the node would
+/// refuse is checked before a title is registered: a title costs gas and cannot be taken back.
+async fn create(
+    client: &Client,
+    signer: &Signer,
+    name: &str,
+    title: Option<DatanetId>,
+    description: &str,
+    rights: Rights,
+) -> Result<()> {
+    let name = checked_name(name)?;
+    // Jobs are read by the operator alone, as datanets are added by the operator alone.
+    client.jobs(None).limit(1).next().await?;
+    let known = client.datanets().all().await?.into_iter().find(|datanet| datanet.name == name);
+    if let Some(known) = known.filter(|known| Some(known.id) != title) {
+        let message = format!("`{name}` is datanet {} already; choose another name", known.id);
+        return Err(CliError::refused(Exit::Conflict, message));
+    }
+    let id = match title {
+        Some(title) => title,
+        None => {
+            let network = client.network().await?;
+            let flow = signer.flow(client, &network).await?;
+            let uri = format!("openledger:datanet/{name}");
+            let created = flow.datanets().create(&name, rights.terms_hash()?, &uri).await?;
+            eprintln!("title {} in transaction {}", created.value, created.mined.hash);
+            created.value
+        }
+    };
+    let datanet = NewDatanet { id, name, description: description.to_owned(), rights };
+    let taken_up = client.add_datanet(&datanet, &body_key("datanet", &datanet)?).await.map_err(with_title(id))?;
+    println!("datanet {} named {}", taken_up.id, openledger_datanet::printable(&taken_up.name));
     Ok(())
 }
 
@@ -138,9 +173,11 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
         handles.push(Handle { name: name.clone(), address: key.address() });
         keys.insert(key.address(), key);
     }
-    let name = openledger_protocol::sha256(&bytes);
-    client.note_handles(&NewHandles { handles }, &format!("handles/{name}")).await?;
-    let import = client.import_records(id, bytes, &format!("import/{id}/{name}")).await?;
+    let handles = NewHandles { handles };
+    client.note_handles(&handles, &body_key("handles", &handles)?).await?;
+    // The node recognises a file that it knows. A kept report could be stale for as long as it is
+    // kept: another import may have come first.
+    let import = client.import_records(id, bytes, &fresh_key("import")).await?;
     for refused in &import.refused {
         let record = refused.id.as_deref().unwrap_or("no id");
         println!("refused line {} ({record}): {}", refused.line, refused.reason);
@@ -158,7 +195,7 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
     println!("{} records accepted, {refused} refused, {} batches", import.accepted, signatures.len());
     if !signatures.is_empty() {
         let signed = ImportSignatures { signatures };
-        let done = client.sign_import(import.import, &signed, &format!("register/{}", import.import)).await?;
+        let done = client.sign_import(import.import, &signed, &body_key("register", &signed)?).await?;
         for batch in done.registered {
             println!("contribution {} held by {}", batch.contribution, batch.holder);
         }
@@ -197,4 +234,64 @@ async fn grant(
     let (hash, contract) = (grant.struct_hash(), network.addresses.datanets);
     let signature = signer.key()?.sign(domain(&network, contract).digest(hash));
     print_json(&client.publish_grant(&SignedGrant { grant, signature }, &format!("grant/{hash}")).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::State;
+    use axum::http::{HeaderMap, Uri};
+    use axum::{Json, Router};
+    use clap::Parser;
+    use openledger_protocol::B256;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    /// Path and idempotency key of each call.
+    type Calls = Arc<Mutex<Vec<(String, String)>>>;
+
+    /// Answers each call as a node does that refused the whole file.
+    async fn note(State(calls): State<Calls>, uri: Uri, headers: HeaderMap) -> Json<Value> {
+        let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+        calls.lock().unwrap().push((uri.path().to_owned(), key));
+        Json(json!({
+            "handles": 1, "import": B256::ZERO, "lines": 1, "accepted": 0, "refused": [], "near_duplicates": [],
+            "batches": [],
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_contributed_again_is_read_again() {
+        let calls = Calls::default();
+        let router = Router::new().fallback(note).with_state(Arc::clone(&calls));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("records.jsonl");
+        std::fs::write(&file, r#"{"id":"a","contributor":"ada","license":"CC0-1.0","text":"words"}"#).unwrap();
+        let file = file.display().to_string();
+        for seed in ["1", "1", "2"] {
+            let words = ["openledger", "datanet", "contribute", "1", &file, "--node", &url, "--demo-seed", seed];
+            let Verb::Datanet(verb) = Cli::try_parse_from(words).unwrap().verb else { panic!("another verb") };
+            run(verb).await.unwrap();
+        }
+        let keys = |path: &str| -> Vec<String> {
+            let calls = calls.lock().unwrap();
+            calls.iter().filter(|(called, _)| called == path).map(|(_, key)| key.clone()).collect()
+        };
+        let (handles, imports) = (keys("/api/v1/handles"), keys("/api/v1/datanets/1/imports"));
+        assert_eq!((handles.len(), imports.len()), (3, 3));
+        assert!(imports[0] != imports[1], "a kept report could be stale");
+        assert!(handles[0] == handles[1] && handles[1] != handles[2], "another signer has another key");
+    }
+
+    #[test]
+    fn terms_that_allow_no_training_are_refused_before_a_title_is_registered() {
+        assert!(terms("CC-BY-4.0").is_ok());
+        assert_eq!(terms("no such licence").unwrap_err().exit(), Exit::Usage);
+    }
 }

@@ -50,13 +50,13 @@ pub(crate) struct DeployArgs {
     /// Account that can annul a pending proposal; default: none.
     #[arg(long, value_name = "0x…")]
     jury: Option<Address>,
-    /// Bond of an operator.
+    /// Bond of an operator, above 0.
     #[arg(long, default_value = "5000 OPEN")]
     bond: Amount,
-    /// Challenge window, in seconds.
+    /// Challenge window, in seconds: from 1/24 of --day to seven times --day.
     #[arg(long, value_name = "S", default_value_t = DAY_S)]
     window: u64,
-    /// Length of a day in seconds; 1 on a local network.
+    /// Length of a day in seconds, 1 to 86,400; shorter ones are for local networks.
     #[arg(long, value_name = "S", default_value_t = DAY_S)]
     day: u64,
     /// Print JSON.

@@ -30,8 +30,8 @@ pub(crate) enum EpochVerb {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Settle the open epoch: redeem channels, propose the payout root, wait for the window,
-    /// finalize.
+    /// Settle the open epoch: close it, redeem channels, propose its roots, finalize. A window of
+    /// more than a second is not waited for: call it again after the window.
     Settle {
         #[command(flatten)]
         node: NodeArgs,

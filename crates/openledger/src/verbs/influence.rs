@@ -18,6 +18,9 @@ pub(crate) enum InfluenceVerb {
         /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
         #[arg(long, value_name = "DIR|ID")]
         base: PathBuf,
+        /// Offline: use local models only; never contact the hub.
+        #[arg(long)]
+        offline: bool,
         /// Folder of the adapter.
         #[arg(long, value_name = "DIR")]
         adapter: PathBuf,
@@ -58,15 +61,15 @@ pub(crate) enum InfluenceVerb {
 
 /// Runs the verb.
 pub(crate) async fn run(mut verb: InfluenceVerb) -> Result<()> {
-    if let InfluenceVerb::Cache { base, .. } = &mut verb {
-        *base = crate::hub::base(base, false).await?.dir;
+    if let InfluenceVerb::Cache { base, offline, .. } = &mut verb {
+        *base = crate::hub::base(base, *offline).await?.dir;
     }
     super::blocking(move || compute(&verb)).await
 }
 
 fn compute(verb: &InfluenceVerb) -> Result<()> {
     match verb {
-        InfluenceVerb::Cache { base, adapter, records, seq, out, method, json } => {
+        InfluenceVerb::Cache { base, offline: _, adapter, records, seq, out, method, json } => {
             let method: Method = method.parse().map_err(|error| CliError::refused(Exit::Usage, format!("{error}")))?;
             let records = crate::records::sources(records)?;
             let report = influence_cache(base, adapter, &records, *seq, out, method, &mut bar("gradients"))?;

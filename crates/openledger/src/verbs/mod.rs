@@ -10,6 +10,7 @@ pub(crate) mod datanet;
 pub(crate) mod deploy;
 pub(crate) mod epoch;
 pub(crate) mod influence;
+pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod node;
 pub(crate) mod offering;
@@ -22,7 +23,9 @@ mod signing;
 pub(crate) mod trace;
 pub(crate) mod train;
 
-use openledger_api::client::Pages;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openledger_api::client::{ClientError, Pages};
 use openledger_api::{Page, PageQuery};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -86,7 +89,56 @@ pub(crate) fn flat(item: &impl Serialize) -> Result<String> {
     Ok(parts.collect::<Vec<_>>().join("  "))
 }
 
+/// An idempotency key for one call. A repeat of the command gets a response of its own, not the one
+/// that the node kept: for calls that the node itself recognises, and whose response may change.
+pub(crate) fn fresh_key(call: &str) -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{call}/{}-{}-{}", now.as_nanos(), std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The idempotency key of `body`: a repeat with the same body gets the kept response, and another
+/// body has another key.
+pub(crate) fn body_key(call: &str, body: &impl Serialize) -> Result<String> {
+    Ok(format!("{call}/{}", openledger_protocol::sha256(serde_json::to_string(body)?)))
+}
+
+/// For `map_err` after the title `title` was registered or named: how to go on with it, so that a
+/// repeat registers no second one.
+pub(crate) fn with_title(title: impl std::fmt::Display) -> impl FnOnce(ClientError) -> CliError {
+    move |error| {
+        let error = CliError::from(error);
+        let message = format!(
+            "{}; title {title} is on chain: give --title {title} to go on with it",
+            crate::error::with_causes(&error)
+        );
+        CliError::refused(error.exit(), message)
+    }
+}
+
+/// A name as the node keeps it.
+///
+/// # Errors
+/// [`Exit::Usage`] with the reason when it is not a name.
+pub(crate) fn checked_name(name: &str) -> Result<String> {
+    openledger_datanet::title_name(name).map_err(|reason| CliError::refused(Exit::Usage, reason.to_string()))
+}
+
 /// The time, in Unix seconds.
 fn unix_now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_call_has_a_key_of_its_own_and_a_repeated_body_has_the_same() {
+        assert_ne!(fresh_key("import"), fresh_key("import"));
+        assert_eq!(body_key("keys", &["a"]).unwrap(), body_key("keys", &["a"]).unwrap());
+        assert_ne!(body_key("keys", &["a"]).unwrap(), body_key("keys", &["b"]).unwrap());
+        // The node takes keys of up to 200 bytes.
+        assert!(fresh_key("import").len() <= 200 && body_key("keys", &["a"]).unwrap().len() <= 200);
+    }
 }

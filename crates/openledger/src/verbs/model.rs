@@ -33,13 +33,15 @@ pub(crate) enum ModelVerb {
         node: NodeArgs,
     },
     /// Write the training records of a model in order, as JSONL, for `receipt verify --reexecute`.
+    /// Without the operator token only records of public terms.
     Records {
         /// Name of the model.
         name: String,
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Train an adapter on a node, on datanet versions with a grant for it, and wait.
+    /// Train an adapter on a node, on datanet versions with a grant for it, and wait. `job follow`
+    /// shows its progress.
     Train(offering::TrainArgs),
     /// Register the title of a trained adapter with its price, and offer it.
     Publish(offering::PublishArgs),

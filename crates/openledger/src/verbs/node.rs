@@ -65,8 +65,8 @@ pub(crate) struct NodeArgs {
     /// EIP-155 chain id of the embedded chain.
     #[arg(long, default_value_t = openledger_chain::embedded::DEFAULT_CHAIN_ID)]
     chain_id: u64,
-    /// Challenge window in seconds, if the node deploys the contracts; default: a day, or one
-    /// second on the embedded chain. Maximum there: 600; its time then follows the clock, and
+    /// Challenge window in seconds, if the node deploys the contracts: 3,600 to 604,800; default: a
+    /// day. On the embedded chain 1 to 600, default 1: its time then follows the clock, and above 1
     /// settling takes two calls.
     #[arg(long, value_name = "SECONDS")]
     window: Option<u64>,
@@ -113,13 +113,14 @@ pub(crate) struct DevArgs {
     /// Address of the HTTP server.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
+    /// Folder of the base model, or its name on the hub, `org/name[@revision]`; default: the small
+    /// base of the program.
     #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
     /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
-    /// Folder of the built Studio.
+    /// Folder of the built Studio; default: the one of the program.
     #[arg(long, value_name = "DIR")]
     studio: Option<PathBuf>,
     /// Seed of the network.

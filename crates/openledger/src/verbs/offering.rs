@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use openledger_api::{DatanetVersionRef, JobOrder, JobResult, JobState, ModelOffer, TrainOrder};
+use openledger_api::{DatanetVersionRef, JobOrder, JobResult, ModelOffer, TrainOrder};
 use openledger_chain::flow::NewModel;
 use openledger_factory::Recipe;
-use openledger_protocol::{Address, Amount, DatanetId, Mix};
+use openledger_protocol::{Address, Amount, DatanetId, Mix, ModelId};
 use serde_json::json;
 
-use super::print_json;
+use super::job::{ended, state_name};
 use super::signing::Signer;
+use super::{body_key, checked_name, fresh_key, print_json, with_title};
 use crate::connection::NodeArgs;
 use crate::error::{CliError, Exit, Result};
 
@@ -37,11 +38,15 @@ pub(crate) struct TrainArgs {
 /// Arguments of `openledger model publish`.
 #[derive(Args, Debug)]
 pub(crate) struct PublishArgs {
-    /// Name of the model.
+    /// Name of the model; must be free on the node.
     name: String,
     /// Id of the training job.
     #[arg(long)]
     job: u64,
+    /// Id of a title that is on chain already; default: register a new one. It must be of the
+    /// job's adapter; its prices and shares stay as they are on chain.
+    #[arg(long, value_name = "ID")]
+    title: Option<u64>,
     /// Price of 1,000 prompt tokens, such as `0.5 OPEN`.
     #[arg(long, default_value = "0.5 OPEN")]
     price_in: Amount,
@@ -82,31 +87,17 @@ pub(crate) async fn train(args: TrainArgs) -> Result<()> {
     let order = TrainOrder { name: args.name, datanets: versions, recipe: wire(&recipe)?, mix };
     let order = JobOrder::Train(order);
     let client = args.node.client()?;
-    let key = format!("train/{}", openledger_protocol::sha256(serde_json::to_string(&order)?));
-    let id = client.order_job(&order, &key).await?.job;
+    // The node gives the job of an equal order, unless that failed: a kept response would name the
+    // failed job.
+    let id = client.order_job(&order, &fresh_key("train")).await?.job;
     eprintln!("job {id}");
     loop {
         let job = client.job(id).await?;
-        match job.state {
-            JobState::Done => return print_json(&json!({ "job": id, "result": job.result })),
-            JobState::Failed | JobState::Cancelled => {
-                let cause = job.cause.as_deref().unwrap_or("without a cause");
-                let message = format!("job {id} {}: {cause}", state_name(job.state));
-                return Err(CliError::refused(Exit::Failure, message));
-            }
-            JobState::Queued | JobState::Running => tokio::time::sleep(LOOK).await,
+        if job.state.is_final() {
+            ended(&job)?;
+            return print_json(&json!({ "job": id, "result": job.result }));
         }
-    }
-}
-
-/// The words for a state in messages.
-pub(crate) fn state_name(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "is queued",
-        JobState::Running => "runs",
-        JobState::Done => "is done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "was cancelled",
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -115,32 +106,48 @@ pub(crate) fn wire(recipe: &Recipe) -> Result<openledger_api::Recipe> {
     Ok(serde_json::from_value(recipe.to_json()?.into())?)
 }
 
-/// Registers the title of the trained adapter and offers the model under its name.
+/// Registers the title of the trained adapter, or goes on with one that exists, and offers the
+/// model under its name. What the node would refuse is checked before a title is registered: a
+/// title costs gas and cannot be taken back.
 pub(crate) async fn publish(args: PublishArgs) -> Result<()> {
     let client = args.node.client()?;
+    let name = checked_name(&args.name)?;
+    let title = args.title.map(ModelId);
     let job = client.job(args.job).await?;
     let Some(JobResult::Train(trained)) = job.result else {
         let message = format!("job {} has no adapter; it {}", args.job, state_name(job.state));
         return Err(CliError::refused(Exit::Conflict, message));
     };
-    let network = client.network().await?;
-    let model = NewModel {
-        weights: trained.adapter.0,
-        manifest: trained.manifest_hash,
-        price_in: args.price_in,
-        price_out: args.price_out,
-        price_flat: args.price_flat,
-        parent: None,
-        platform_bps: args.platform_bps,
-        model_bps: args.model_bps,
-        stakers_bps: args.stakers_bps,
-        parent_bps: 0,
-        stake_vault: Address::ZERO,
+    let known = client.models().all().await?.into_iter().find(|model| model.name == name);
+    if let Some(known) = known.filter(|known| Some(known.id) != title) {
+        let message = format!("`{name}` is model {} already; choose another name", known.id);
+        return Err(CliError::refused(Exit::Conflict, message));
+    }
+    let id = match title {
+        Some(title) => title,
+        None => {
+            let network = client.network().await?;
+            let model = NewModel {
+                weights: trained.adapter.0,
+                manifest: trained.manifest_hash,
+                price_in: args.price_in,
+                price_out: args.price_out,
+                price_flat: args.price_flat,
+                parent: None,
+                platform_bps: args.platform_bps,
+                model_bps: args.model_bps,
+                stakers_bps: args.stakers_bps,
+                parent_bps: 0,
+                stake_vault: Address::ZERO,
+            };
+            let flow = args.signer.flow(&client, &network).await?;
+            let done = flow.models().register("model", &model, &format!("openledger:model/{name}")).await?;
+            eprintln!("title {} in transaction {}", done.value, done.mined.hash);
+            done.value
+        }
     };
-    let flow = args.signer.flow(&client, &network).await?;
-    let done = flow.models().register("model", &model, &format!("openledger:model/{}", args.name)).await?;
-    let offer = ModelOffer { id: done.value, name: args.name, job: args.job };
-    print_json(&client.offer_model(&offer, &format!("model/{}", done.value)).await?)
+    let offer = ModelOffer { id, name, job: args.job };
+    print_json(&client.offer_model(&offer, &body_key("model", &offer)?).await.map_err(with_title(id))?)
 }
 
 #[cfg(test)]

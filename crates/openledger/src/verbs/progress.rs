@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use openledger_factory::{Event, Observer, Verdict};
+use openledger_factory::{Event, NextStep, Observer};
 
 /// An observer that writes to standard error.
 pub(crate) struct Watch {
@@ -57,7 +57,7 @@ pub(crate) fn nats(micro: u64) -> String {
 }
 
 impl Observer for Watch {
-    fn on(&mut self, event: &Event) -> Verdict {
+    fn on(&mut self, event: &Event) -> NextStep {
         match event {
             Event::Started { steps, done, records, held_out, truncated, contexts_cut, skipped } => {
                 self.steps = *steps;
@@ -93,6 +93,6 @@ impl Observer for Watch {
             }
             _ => {}
         }
-        if self.stop.load(Ordering::Relaxed) { Verdict::Stop } else { Verdict::Continue }
+        if self.stop.load(Ordering::Relaxed) { NextStep::Stop } else { NextStep::Continue }
     }
 }

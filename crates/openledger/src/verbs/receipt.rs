@@ -27,6 +27,7 @@ pub(crate) enum ReceiptVerb {
         json: bool,
     },
     /// Show a receipt: answer, spans, payments. With --json print the bundle that `verify` reads.
+    /// For the payer, who gives the channel's API key, and for the operator.
     Show {
         /// Id of the receipt.
         id: ReceiptId,
@@ -39,6 +40,7 @@ pub(crate) enum ReceiptVerb {
         json: bool,
     },
     /// Verify a receipt from files, and name each field that does not agree; needs no node.
+    /// --reexecute needs --base and --adapter.
     Verify(VerifyArgs),
 }
 
@@ -59,6 +61,9 @@ pub(crate) struct VerifyArgs {
     /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
     #[arg(long, value_name = "DIR|ID")]
     base: Option<PathBuf>,
+    /// Offline: use local models only; never contact the hub.
+    #[arg(long)]
+    offline: bool,
     /// Folder of the adapter.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
@@ -86,7 +91,7 @@ pub(crate) async fn run(verb: ReceiptVerb) -> Result<()> {
         }
         ReceiptVerb::Verify(mut args) => {
             if let Some(base) = &mut args.base {
-                *base = crate::hub::base(base, false).await?.dir;
+                *base = crate::hub::base(base, args.offline).await?.dir;
             }
             super::blocking(move || verify(&args)).await
         }

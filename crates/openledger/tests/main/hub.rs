@@ -14,7 +14,7 @@ use axum::routing::get;
 use openledger_protocol::sha256;
 use serde_json::{Value, json};
 
-use crate::program::{Ran, base, samples};
+use crate::program::{Ran, base, openledger, samples};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -178,6 +178,13 @@ fn what_cannot_be_fetched_is_refused_by_name_with_what_to_do() {
     }
     let ran = train("harbour/tide", "http://127.0.0.1:1", home.path(), &[]).exits(69);
     assert!(ran.err.contains("`harbour/tide`") && ran.err.contains("Give the path of a folder"), "{}", ran.err);
+    // Every verb that takes a name of the hub can keep to what is here.
+    let cache = ["influence", "cache", "--adapter", "a", "--records", "r", "--out", "o"];
+    let verify = ["receipt", "verify", "f", "--manifest", "m", "--reexecute", "--adapter", "a"];
+    for verb in [&cache[..], &verify[..]] {
+        let ran = openledger(verb.iter().chain(&["--base", "harbour/nowhere", "--offline"])).exits(3);
+        assert!(ran.err.contains("without --offline"), "{}", ran.err);
+    }
     // No folder and no name of the hub: as before, whoever opens it says so.
     train("./harbour/tide", &hub.url, home.path(), &[]).exits(78);
 }

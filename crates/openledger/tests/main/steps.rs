@@ -76,6 +76,29 @@ impl Network {
         self.operates(&[arguments, &["--demo-seed", "1", "--as", identity]].concat())
     }
 
+    /// The job that runs, once there is one.
+    fn running_job(&self) -> String {
+        let since = Instant::now();
+        loop {
+            let running = self.operates(&["job", "list", "--state", "running", "--json"]).exits(0).json();
+            if let Some(job) = running["items"].as_array().unwrap().first() {
+                return job["job"].to_string();
+            }
+            assert!(since.elapsed() < PATIENCE, "no job was begun");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Orders a model and cancels its job while it runs; returns the job and what the order came to.
+    fn orders_and_cancels(&self, order: &[&str]) -> (String, Ran) {
+        std::thread::scope(|scope| {
+            let ordered = scope.spawn(|| self.operates(order));
+            let job = self.running_job();
+            self.operates(&["job", "cancel", &job]).exits(0);
+            (job, ordered.join().unwrap())
+        })
+    }
+
     /// Keeps what a verb printed as a file.
     fn kept(&self, name: &str, ran: &Ran) -> String {
         let file = self.file(name);
@@ -114,9 +137,33 @@ fn every_step_of_the_thread_can_be_typed() {
     network.signs("owner", &["datanet", "grant", "1", "1"]).exits(0);
     let trained = network.operates(&["model", "train", "wrenches", "--datanet", "1:1", "--recipe", &recipe]).exits(0);
     let job = trained.json()["job"].to_string();
-    network.signs("builder", &["model", "publish", "wrenches", "--job", &job]).exits(0);
+    let publish = ["model", "publish", "wrenches", "--job", &job];
+    network.signs("builder", &publish).exits(0);
+
+    // A name that is taken costs no title, and a title that exists can be gone on with.
+    let taken = network.signs("builder", &publish).exits(6);
+    assert!(taken.err.contains("`wrenches` is model 1 already"), "{}", taken.err);
+    network.signs("builder", &[&publish[..], &["--title", "1"]].concat()).exits(0);
+    network.signs("owner", &["datanet", "create", "bicycle-repair"]).exits(6);
+    let long = "x".repeat(5_000);
+    let refused = network.signs("owner", &["datanet", "create", "tools", "--description", &long]).exits(2);
+    assert!(refused.err.contains("give --title 2"), "{}", refused.err);
+    let created = network.signs("owner", &["datanet", "create", "tools", "--title", "2"]).exits(0);
+    assert!(created.out.contains("datanet 2"), "{}", created.out);
+
+    // The job that made the model can be looked at, and has ended.
+    let done = network.operates(&["job", "list", "--state", "done", "--json"]).exits(0).json();
+    assert_eq!(done["items"][0]["job"].to_string(), job, "{done}");
+    assert!(network.operates(&["job", "show", &job]).exits(0).out.contains("is done"));
+    let followed = network.operates(&["job", "follow", &job]).exits(0);
+    assert!(followed.out.contains(&format!("job {job} is done")), "{}", followed.out);
+    network.operates(&["job", "cancel", &job]).exits(6);
+    network.operates(&["job", "retry", &job]).exits(6);
+    network.operates(&["job", "show", "99"]).exits(3);
 
     let channel = network.signs("reader", &["channel", "open", "20 OPEN"]).exits(0).json();
+    // Another payer's channel may have the same name.
+    network.signs("listener", &["channel", "open", "5 OPEN"]).exits(0);
     let key = network.file("api.key");
     std::fs::write(&key, channel["api_key"].as_str().unwrap()).unwrap();
     let question = "What torque does a cassette lockring need?";
@@ -146,10 +193,44 @@ fn every_step_of_the_thread_can_be_typed() {
     let manifest = network.kept("manifest.json", &network.reads(&["model", "manifest", "wrenches"]).exits(0));
     assert!([&bundle, &epoch, &manifest].iter().all(|file| Path::new(file).is_file()));
     openledger(["receipt", "verify", &bundle, "--epoch", &epoch, "--manifest", &manifest]).exits(0);
+    let audited = |scope: &str| network.operates(&["audit", scope]).exits(0).out;
+    let books = audited("books");
+    assert!(books.contains("epoch 2: every receipt") && !books.contains("WOPEN"), "{books}");
+    let (supply, chain) = (audited("supply"), audited("chain"));
+    assert!(supply.contains("WOPEN") && !supply.contains("receipt"), "{supply}");
+    assert!(chain.contains("payout root") && !chain.contains("WOPEN"), "{chain}");
     network.operates(&["audit", "all"]).exits(0);
+    network.reads(&["audit", "all"]).exits(4);
     // What is private needs a key: the payer's own, or the operator's.
     network.reads(&["receipt", "show", receipt, "--json"]).exits(4);
     network.reads(&["receipt", "show", receipt, "--json", "--api-key-file", &key]).exits(0);
+}
+
+#[test]
+fn an_order_whose_job_was_cancelled_gives_a_new_job() {
+    let network = Network::start(&[]);
+    let records = samples().join("bicycle-repair.jsonl");
+    network.signs("owner", &["datanet", "create", "bicycle-repair"]).exits(0);
+    network.signs("owner", &["datanet", "contribute", "1", records.to_str().unwrap()]).exits(0);
+    network.signs("owner", &["datanet", "publish", "1"]).exits(0);
+    network.signs("owner", &["datanet", "grant", "1", "1"]).exits(0);
+    let recipe = network.file("recipe.toml");
+    std::fs::write(&recipe, "rank = 2\nmax_steps = 20000\n").unwrap();
+    let order = ["model", "train", "wrenches", "--datanet", "1:1", "--recipe", &recipe];
+
+    let (first, ran) = network.orders_and_cancels(&order);
+    assert!(ran.exits(1).err.contains("was cancelled"));
+    let followed = network.operates(&["job", "follow", &first]).exits(1);
+    assert!(followed.out.contains(&format!("job {first} was cancelled")), "{}", followed.out);
+    let (second, ran) = network.orders_and_cancels(&order);
+    ran.exits(1);
+    assert_ne!(first, second, "the cancelled job answered a new order");
+
+    let queued = network.operates(&["job", "retry", &second]).exits(0);
+    assert!(queued.out.contains(&format!("job {second}")), "{}", queued.out);
+    network.operates(&["job", "retry", &first]).exits(6);
+    network.operates(&["job", "cancel", &second]).exits(0);
+    network.operates(&["job", "follow", &second]).exits(1);
 }
 
 #[test]

@@ -118,10 +118,27 @@ impl ChatForm {
         conversation: &Conversation<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Prompt, ServeError> {
+        self.ask_within(messages, conversation, tokenizer, usize::MAX)
+    }
+
+    /// As [`ChatForm::ask`]; a text of more than `most` bytes is refused before it is tokenized.
+    ///
+    /// # Errors
+    /// Those of [`ChatForm::prompt`], and [`ServeError::TextTooLong`].
+    pub fn ask_within(
+        &self,
+        messages: &[Message],
+        conversation: &Conversation<'_>,
+        tokenizer: &Tokenizer,
+        most: usize,
+    ) -> Result<Prompt, ServeError> {
+        let within = |text: String| {
+            if text.len() > most { Err(ServeError::TextTooLong { bytes: text.len(), limit: most }) } else { Ok(text) }
+        };
         match self {
-            Self::Dialog => dialog(messages).map(Prompt::Text),
+            Self::Dialog => dialog(messages).and_then(within).map(Prompt::Text),
             Self::Template(template) => {
-                render(template, conversation).map(|text| Prompt::Ids(tokenizer.encode(&text, false)))
+                render(template, conversation).and_then(within).map(|text| Prompt::Ids(tokenizer.encode(&text, false)))
             }
             Self::Unknown => Err(ServeError::UnknownChatTemplate),
         }

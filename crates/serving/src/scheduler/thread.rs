@@ -20,7 +20,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 
 /// Both threads of the scheduler; they end when this is dropped.
-pub(crate) struct Engine {
+pub(crate) struct SchedulerThread {
     mailbox: Arc<Mailbox>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -39,7 +39,7 @@ impl Drop for Closing {
     }
 }
 
-impl Engine {
+impl SchedulerThread {
     /// Starts them. When the system gives no threads, every request is refused as
     /// [`ServeError::Stopped`](crate::ServeError::Stopped).
     pub(crate) fn start(
@@ -89,7 +89,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for SchedulerThread {
     fn drop(&mut self) {
         self.mailbox.close();
         for thread in self.threads.drain(..) {

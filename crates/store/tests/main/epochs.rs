@@ -381,7 +381,9 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         assert_eq!(store.receipt(id).await.unwrap().unwrap().place, Some(0));
         let nine = PayoutRow { account: Address::repeat_byte(9), cumulative: Amount(25) };
         assert_eq!(store.payout(1, nine.account).await.unwrap(), Some((nine, 1)));
-        assert_eq!(store.top_payouts(1, 1).await.unwrap(), [nine]);
+        assert_eq!(store.top_payouts(1, None, 1).await.unwrap(), [nine]);
+        let all = store.top_payouts(1, None, 100).await.unwrap();
+        assert_eq!(store.top_payouts(1, Some(&nine), 100).await.unwrap(), all[1..]);
         let claim = ClaimRow {
             tx_hash: B256::repeat_byte(4),
             account: nine.account,

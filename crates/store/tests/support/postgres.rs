@@ -42,7 +42,7 @@ fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").map(|dirs| dirs.flatten().map(|dir| dir.path().join("bin")));
     let newest = versions.ok().and_then(|found| found.filter(|bin| bin.join("initdb").exists()).max());
     if newest.is_none() {
-        eprintln!("skipped: no PostgreSQL; install the Debian package `postgresql`, as `cargo xtask test` does");
+        super::skip("no PostgreSQL; install the Debian package `postgresql`, as `cargo xtask test` does");
     }
     newest
 }

@@ -21,7 +21,7 @@ impl S3 {
     pub(crate) fn start() -> Option<Self> {
         let program = program();
         if !program.exists() {
-            eprintln!("skipped: {} is not there; run crates/gateway/tests/stock/setup.sh", program.display());
+            super::skip(&format!("{} is not there; run crates/gateway/tests/stock/setup.sh", program.display()));
             return None;
         }
         let address = free_address();

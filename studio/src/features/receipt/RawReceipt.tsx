@@ -1,6 +1,6 @@
 /** The bundle a stranger verifies: fetched when opened, shown as the node sent it, with the commands that check it. */
 
-import { useState } from "react";
+import { useEffect, useState } from "react";
 
 import { type Bundle, type Mix, modelMix, type Receipt, receiptBundle } from "../../shared/api";
 import { indentJson, parseExact } from "../../shared/json";
@@ -9,7 +9,7 @@ import { type Recomputed, recompute } from "./recompute";
 type Raw =
   | { state: "unasked" | "loading" }
   | { state: "failed"; reason: string }
-  | { state: "ready"; text: string; file: string; split: Recomputed | undefined };
+  | { state: "ready"; text: string; shown: string; split: Recomputed | undefined };
 
 export function RawReceipt({ receipt }: { receipt: Receipt }) {
   const [bundle, setBundle] = useState<Raw>({ state: "unasked" });
@@ -18,11 +18,10 @@ export function RawReceipt({ receipt }: { receipt: Receipt }) {
     setBundle({ state: "loading" });
     try {
       const text = await receiptBundle(receipt.id);
-      const file = URL.createObjectURL(new Blob([text], { type: "application/json" }));
       // A model that is not on offer any more has no manifest here.
       const mix = receipt.model_name === null ? undefined : await modelMix(receipt.model_name);
       const split = mix === undefined ? undefined : computed(text, mix);
-      setBundle({ state: "ready", text: indentJson(text), file, split });
+      setBundle({ state: "ready", text, shown: indentJson(text), split });
     } catch (error) {
       setBundle({ state: "failed", reason: error instanceof Error ? error.message : String(error) });
     }
@@ -51,18 +50,31 @@ export function RawReceipt({ receipt }: { receipt: Receipt }) {
       )}
       {bundle.state === "ready" && (
         <>
-          <p>
-            <a href={bundle.file} download="receipt.json">
-              Save receipt.json
-            </a>
-          </p>
+          <Save text={bundle.text} />
           {bundle.split !== undefined && <Split split={bundle.split} />}
           <pre className="bundle" tabIndex={0} role="region" aria-label="Receipt bundle as JSON">
-            <code>{bundle.text}</code>
+            <code>{bundle.shown}</code>
           </pre>
         </>
       )}
     </details>
+  );
+}
+
+/** A link that saves `text` as it came; its object URL lives as long as the link. */
+function Save({ text }: { text: string }) {
+  const [file, setFile] = useState<string>();
+  useEffect(() => {
+    const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    setFile(url);
+    return () => URL.revokeObjectURL(url);
+  }, [text]);
+  return (
+    <p>
+      <a href={file} download="receipt.json">
+        Save receipt.json
+      </a>
+    </p>
   );
 }
 

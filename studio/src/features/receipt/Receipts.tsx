@@ -86,8 +86,8 @@ function Unread({ receipt }: { receipt: Receipt }) {
 function Private() {
   return (
     <p className="note">
-      Prompt, answer and sources are for the payer, the owners, the cited contributors and the operator. Open this page
-      with a key: <code>#key=…</code>
+      Prompt, answer and sources are for the payer and the node's operator. Open this page with a key:{" "}
+      <code>#key=…</code>
     </p>
   );
 }

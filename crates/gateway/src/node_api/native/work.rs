@@ -1,6 +1,6 @@
 //! Jobs and models.
 
-use std::convert::Infallible;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,17 +8,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::routing::{get, post};
-use axum::{Json as Answer, Router};
+use axum::{Extension, Json as Answer, Router};
 use futures::Stream;
 use openledger_api::{
-    Job, JobOrder, JobQueued, JobsQuery, ModelOffer, ModelOffered, ModelView, Page, PageQuery, TrainedRecord,
+    Job, JobEvent, JobEventKind, JobOrder, JobQueued, JobsQuery, ModelOffer, ModelOffered, ModelView, Page, PageQuery,
+    TrainedRecord,
 };
-use openledger_node::{Node, pipeline};
+use openledger_node::{NodeError, pipeline};
 use openledger_protocol::Manifest;
 
 use crate::node_api::input::{Json, Path, Query, Reader, parse};
 use crate::node_api::problem::Result;
 use crate::node_api::shared::Shared;
+use crate::node_api::shutdown::ShutdownNotice;
 
 /// How often a job's events are looked for.
 const LOOK: Duration = Duration::from_millis(250);
@@ -61,45 +63,82 @@ async fn events(
     State(node): State<Shared>,
     Path(job): Path<String>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
+    Extension(notice): Extension<ShutdownNotice>,
+) -> Result<Sse<impl Stream<Item = std::result::Result<Event, BrokenOff>>>> {
     let job: u64 = parse("job", &job)?;
     let after =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).map_or(Ok(0), |id| parse("Last-Event-ID", id))?;
     node.jobs.get(job).await?;
-    Ok(Sse::new(follow(node, job, after)).keep_alive(KeepAlive::default()))
+    let follower = Follower { node, job, after, ready: VecDeque::new(), notice };
+    let events = futures::stream::try_unfold(follower, |mut follower| async move {
+        Ok::<_, BrokenOff>(follower.next().await?.map(|event| (event, follower)))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// A job's events after `after`, until the job has ended and all were sent.
-fn follow(node: Shared, job: u64, after: u64) -> impl Stream<Item = std::result::Result<Event, Infallible>> {
-    let begin = (node, after, Vec::<Event>::new(), false);
-    futures::stream::unfold(begin, move |(node, mut after, mut ready, mut ended)| async move {
+/// Why a stream of events broke off before its job ended. The client sees a connection that breaks,
+/// and can go on after the last event.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("the node shuts down")]
+    Shutdown,
+    #[error("the events of the job cannot be read")]
+    Unreadable,
+}
+
+impl From<NodeError> for BrokenOff {
+    fn from(error: NodeError) -> Self {
+        tracing::error!(%error, "a stream of job events broke off");
+        Self::Unreadable
+    }
+}
+
+/// Reads a job's events after `after`, until the job has ended and all were sent.
+struct Follower {
+    node: Shared,
+    job: u64,
+    after: u64,
+    /// Events that were read and not sent yet.
+    ready: VecDeque<JobEvent>,
+    notice: ShutdownNotice,
+}
+
+impl Follower {
+    /// The next event; `None` after the last one of a job that has ended.
+    async fn next(&mut self) -> std::result::Result<Option<Event>, BrokenOff> {
         loop {
-            if let Some(event) = ready.pop() {
-                return Some((Ok(event), (node, after, ready, ended)));
+            if let Some(event) = self.ready.pop_front() {
+                return sent(&event).map(Some);
             }
-            if ended {
-                return None;
+            if self.notice.is_given() {
+                return Err(BrokenOff::Shutdown);
             }
             // The state is read before the events, so that a final state's own event is not missed.
-            ended = has_ended(&node, job).await;
-            let Ok(events) = node.jobs.events(job, after).await else { return None };
-            after = events.last().map_or(after, |event| event.seq);
-            ready = events
-                .iter()
-                .rev()
-                .filter_map(|event| Event::default().id(event.seq.to_string()).json_data(event).ok())
-                .collect();
-            if ready.is_empty() && !ended {
-                tokio::time::sleep(LOOK).await;
-            } else if !ready.is_empty() {
-                ended = false;
+            let ended = self.node.jobs.get(self.job).await?.state.is_final();
+            self.ready = self.node.jobs.events(self.job, self.after).await?.into();
+            match self.ready.back() {
+                Some(last) => self.after = last.seq,
+                None if ended => return Ok(None),
+                None => tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = self.notice.given() => return Err(BrokenOff::Shutdown),
+                },
             }
         }
-    })
+    }
 }
 
-async fn has_ended(node: &Node, job: u64) -> bool {
-    node.jobs.get(job).await.map_or(true, |job| job.state.is_final())
+/// An event of a job as a server-sent event.
+fn sent(event: &JobEvent) -> std::result::Result<Event, BrokenOff> {
+    let kind = match event.event {
+        JobEventKind::State { .. } => "state",
+        JobEventKind::Progress(_) => "progress",
+        JobEventKind::Log { .. } => "log",
+    };
+    Event::default().id(event.seq.to_string()).event(kind).json_data(event).map_err(|error| {
+        tracing::error!(%error, "an event of a job cannot be written");
+        BrokenOff::Unreadable
+    })
 }
 
 async fn models(State(node): State<Shared>, Query(page): Query<PageQuery>) -> Result<Answer<Page<ModelView>>> {

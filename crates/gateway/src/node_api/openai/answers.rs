@@ -1,7 +1,13 @@
 //! One way from a question to its answer and receipt, whole or as a stream.
 //!
-//! **Invariant:** what was produced is receipted before it is told to be over: the last chunk of a stream comes after its
-//! receipt is kept. Headers are sent when the answer has begun, so that whatever is known before has its status.
+//! **Invariants:** what was produced is receipted before it is told to be over: the last chunk of a
+//! stream comes after its receipt is kept. Headers are sent when the answer has begun, so that
+//! whatever is known before has its status. A repeated answer is described by its receipt's bundle,
+//! not by what the node offers now.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +16,7 @@ use openledger_api::openai::{
     SplitShare,
 };
 use openledger_node::{Begin, Generation, Held, Node, NodeError, Step, Viewer, pipeline};
-use openledger_protocol::{PayeeRole, ReceiptBundle};
+use openledger_protocol::{PayeeRole, ReceiptBundle, keccak};
 use openledger_serving::Answer;
 use tokio::sync::mpsc;
 
@@ -20,7 +26,6 @@ use crate::node_api::repeats::REPLAYED;
 use crate::node_api::shared::Shared;
 use crate::openai::{ChatStream, CompletionsStream, DONE, EchoToken, named_event, push_chat, push_completion};
 use crate::refusal::Refusal;
-use crate::serve::echo;
 use crate::stream::{Chat, Chunks, Text, Written, respond};
 
 /// Records that an answer's note lists.
@@ -28,9 +33,12 @@ const TOP: usize = 5;
 
 /// The answer to a question, with its receipt.
 pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) -> Result<Response, Refusal> {
-    let begun = node.answering.begin(&question.ask).await?;
-    let replayed = matches!(begun, Begin::Replayed(_));
-    let (adapter, ignored) = (question.ask.model.manifest().adapter.to_string(), question.ignored.clone());
+    let begun = pipeline::answer(&node.answering, &question.ask).await?;
+    let (replayed, adapter) = match &begun {
+        Begin::Replayed(bundle) => (true, bundle.completion.adapter),
+        Begin::Running(..) => (false, question.ask.model.manifest().adapter),
+    };
+    let (adapter, ignored) = (adapter.to_string(), question.ignored.clone());
     let mut response = if question.stream {
         stream(Shared::clone(node), question, viewer, begun)
     } else {
@@ -51,9 +59,10 @@ async fn whole(node: &Node, question: &Question, viewer: &Viewer, begun: Begin) 
         }
     };
     let receipt = &bundle.signed.receipt;
-    let (id, model) = (hex::encode(&receipt.id().0[..12]), &question.ask.request.model);
+    let (id, model) = (keyed_id(question), &question.ask.request.model);
+    let id = id.unwrap_or_else(|| hex::encode(&receipt.id().0[..12]));
     let note = Some(note(node, question, viewer, &bundle).await?);
-    let (usage, told) = (answer.completion.usage.into(), question.logprobs.is_some());
+    let (usage, told) = (answer.completion.usage.into(), question.logprobs);
     let fingerprint = answer.completion.numeric_mode.clone();
     Ok(match question.form {
         Form::Chat => {
@@ -63,9 +72,10 @@ async fn whole(node: &Node, question: &Question, viewer: &Viewer, begun: Begin) 
             Json(response).into_response()
         }
         Form::Text { echo, token_ids } => {
-            let echo = if echo { Some(echoed(node, question, &answer).await?) } else { None };
+            // The echoed prompt is never scored here, so that its tokens are not needed.
+            let echo: Option<&[EchoToken]> = if echo { Some(&[]) } else { None };
             let mut response = CompletionResponse::empty(&id, receipt.time, model, fingerprint);
-            push_completion(&mut response, &answer, told, echo.as_deref(), usage, false);
+            push_completion(&mut response, &answer, told, echo, usage, false);
             if let (true, Some(choice)) = (token_ids, response.choices.first_mut()) {
                 choice.token_ids = Some(answer.completion.output_ids);
                 choice.prompt_token_ids = Some(answer.completion.prompt_ids);
@@ -76,6 +86,27 @@ async fn whole(node: &Node, question: &Question, viewer: &Viewer, begun: Begin) 
     })
 }
 
+/// The id of an answer under an idempotency key, the same for each repeat of its request; `None`
+/// without a key.
+fn keyed_id(question: &Question) -> Option<String> {
+    let ask = &question.ask;
+    let key = ask.key.as_ref()?;
+    Some(short_id(&format!("{}\n{key}\n{}", ask.channel, ask.canonical)))
+}
+
+/// An id that no other answer has.
+fn fresh_id(node: &Node) -> String {
+    static START: LazyLock<u128> =
+        LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos());
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    short_id(&format!("{}\n{}\n{number}", node.instance(), *START))
+}
+
+fn short_id(text: &str) -> String {
+    hex::encode(&keccak(text)[..12])
+}
+
 /// The answer that a receipt was given for.
 fn kept(bundle: &ReceiptBundle) -> Answer {
     Answer { completion: bundle.completion.clone(), logprobs: Vec::new(), cancelled: false }
@@ -83,15 +114,6 @@ fn kept(bundle: &ReceiptBundle) -> Answer {
 
 async fn receipted(node: &Node, question: &Question, held: Held, answer: &Answer) -> Result<ReceiptBundle, NodeError> {
     pipeline::receipt(&node.answering, &*node.crediting, &question.ask, held, answer).await
-}
-
-/// The prompt's tokens with how likely they were, for an answer that echoes it.
-async fn echoed(node: &Node, question: &Question, answer: &Answer) -> Result<Vec<EchoToken>, NodeError> {
-    let (backend, base) = (node.answering.backend().clone(), node.answering.base().clone());
-    let (model, top) = (question.ask.request.model.clone(), question.logprobs);
-    let ids = answer.completion.prompt_ids.clone();
-    let tokens = tokio::task::spawn_blocking(move || echo(&*backend, base.tokenizer(), &model, &ids, top));
-    Ok(tokens.await??)
 }
 
 /// The note about the receipt that an answer carries.
@@ -113,10 +135,18 @@ async fn note(
             name: names.get(&entry.account).cloned(),
             amount: entry.amount,
         };
+        let model = &question.ask.model;
+        // Records are named by the model now on offer; those of another adapter are not this
+        // answer's.
+        let top = if model.manifest().adapter == bundle.completion.adapter {
+            node.reading.top_records(model, &bundle.credits, TOP, viewer).await?
+        } else {
+            Vec::new()
+        };
         let attribution = AnswerAttribution {
             methods: bundle.credits.methods.clone(),
             coverage: bundle.credits.coverage,
-            top: node.reading.top_records(&question.ask.model, &bundle.credits, TOP, viewer).await?,
+            top,
             spans: (wanted == AttributionLevel::Full).then(|| bundle.credits.spans.clone()),
         };
         (Some(bundle.entries.iter().map(split).collect()), Some(attribution))
@@ -134,12 +164,15 @@ async fn note(
     })
 }
 
-/// How the chunks of the question's endpoint are written.
-fn chunks(node: &Node, question: &Question) -> Box<dyn Chunks> {
-    let id = hex::encode(&openledger_protocol::keccak(question.ask.canonical.to_string())[..12]);
-    let (created, model) = (node.unix_ms() / 1000, question.ask.request.model.clone());
-    let system_fingerprint = node.answering.backend().capabilities().numeric_mode.to_owned();
-    let include_usage = question.include_usage;
+/// How the chunks of the question's endpoint are written. A stream that begins is stamped with the
+/// time now, one that repeats an answer with the time of its receipt.
+fn chunks(node: &Node, question: &Question, begun: &Begin) -> Box<dyn Chunks> {
+    let id = keyed_id(question).unwrap_or_else(|| fresh_id(node));
+    let (model, include_usage) = (question.ask.request.model.clone(), question.include_usage);
+    let (created, system_fingerprint) = match begun {
+        Begin::Replayed(bundle) => (bundle.signed.receipt.time, bundle.completion.numeric_mode.clone()),
+        Begin::Running(..) => (node.unix_ms() / 1000, node.answering.backend().capabilities().numeric_mode.to_owned()),
+    };
     match question.form {
         Form::Chat => Box::new(Chat(ChatStream { id, created, model, system_fingerprint, include_usage }, false)),
         Form::Text { .. } => {
@@ -151,8 +184,8 @@ fn chunks(node: &Node, question: &Question) -> Box<dyn Chunks> {
 /// The answer as it is written; a client that hangs up cancels the rest and is charged for what was produced.
 fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Response {
     let (send, receive) = mpsc::channel::<String>(64);
+    let chunks = chunks(&node, &question, &begun);
     tokio::spawn(async move {
-        let chunks = chunks(&node, &question);
         if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &send)).await {
             let _ = send.send(chunks.error(&error)).await;
         }

@@ -5,31 +5,36 @@
 //! of `openledger serve`.
 
 mod answers;
+mod prompts;
 mod question;
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
 use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use openledger_api::ModelView;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Extension, Json, Router};
 use openledger_api::openai::{ModelEntry, ModelList};
+use openledger_api::{Method, ModelView, find};
 use openledger_node::NodeError;
 
-use crate::node_api::input::{Path, Reader};
+use crate::node_api::input::Reader;
 use crate::node_api::shared::Shared;
-use crate::refusal::{Refusal, refusal};
+use crate::refusal::{self, Refusal, media, refusal};
 use crate::serve::{Server, Setup, tokens};
-use question::Question;
+use prompts::PromptReader;
+use question::{Body, Question};
 
-/// Largest body of what is tokenized free, for anyone.
+/// Largest body of a request for an answer, in bytes.
+const ASKED_MAX: usize = 4 << 20;
+/// Largest body of what is tokenized free, for anyone, in bytes.
 const TOKENIZED_MAX: usize = 1 << 20;
 
 /// The routes.
-pub(super) fn router() -> Router<Shared> {
+pub(super) fn router(node: &Shared) -> Router<Shared> {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
@@ -38,6 +43,15 @@ pub(super) fn router() -> Router<Shared> {
         .route("/v1/embeddings", post(no_embeddings))
         .route("/v1/load_lora_adapter", post(no_loading))
         .route("/v1/unload_lora_adapter", post(no_loading))
+        .route_layer(middleware::from_fn(typed))
+        .layer(Extension(PromptReader::of(node)))
+        .layer(DefaultBodyLimit::max(ASKED_MAX))
+}
+
+/// All other paths of the dialect.
+pub(super) fn unknown() -> Router<Shared> {
+    let unknown = || any(refusal::no_route);
+    Router::new().route("/v1", unknown()).route("/v1/", unknown()).route("/v1/{*path}", unknown())
 }
 
 /// `/tokenize` and `/detokenize`, as `openledger serve` has them; free.
@@ -52,7 +66,22 @@ pub(super) fn tokenizing(node: &Shared) -> Router {
         metrics: None,
         now: unix_s,
     });
-    tokens(Arc::new(server), TOKENIZED_MAX)
+    tokens(Arc::new(server), TOKENIZED_MAX).route_layer(middleware::from_fn(typed))
+}
+
+/// Refuses a body of another media type than the route's row names.
+async fn typed(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let posts = request.method() == axum::http::Method::POST;
+    let row = path.filter(|_| posts).and_then(|path| find(Method::Post, path));
+    let (given, wanted) = (media(request.headers()), row.and_then(|row| row.body).map(|body| body.media));
+    match wanted {
+        Some(wanted) if !given.eq_ignore_ascii_case(wanted) => {
+            let message = format!("the body is of media type `{given}`, this call takes `{wanted}`");
+            refusal(415, "invalid_request_error", None, "unsupported_media_type", message).into_response()
+        }
+        _ => next.run(request).await,
+    }
 }
 
 /// Unix seconds, by the machine.
@@ -63,21 +92,23 @@ fn unix_s() -> u64 {
 
 async fn chat(
     State(node): State<Shared>,
+    Extension(reader): Extension<PromptReader>,
     Reader(viewer): Reader,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
-    let question = Question::chat(&node, &viewer, &headers, &body).await?;
+    let question = Box::pin(Question::chat(&node, reader, &viewer, &headers, body)).await?;
     Box::pin(answers::answer(&node, question, viewer)).await
 }
 
 async fn completions(
     State(node): State<Shared>,
+    Extension(reader): Extension<PromptReader>,
     Reader(viewer): Reader,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
-    let question = Question::text(&node, &viewer, &headers, &body).await?;
+    let question = Box::pin(Question::text(&node, reader, &viewer, &headers, body)).await?;
     Box::pin(answers::answer(&node, question, viewer)).await
 }
 
@@ -85,6 +116,7 @@ fn entry(view: ModelView) -> ModelEntry {
     ModelEntry {
         id: view.name.clone(),
         object: "model".into(),
+        // A node keeps no time of the offer.
         created: 0,
         owned_by: "openledger".into(),
         root: view.adapter.to_string(),
@@ -97,7 +129,14 @@ async fn models(State(node): State<Shared>) -> Json<ModelList> {
     Json(ModelList::new(node.models.views().await.into_iter().map(entry).collect()))
 }
 
-async fn model(State(node): State<Shared>, Path(name): Path<String>) -> Result<Json<ModelEntry>, Refusal> {
+async fn model(
+    State(node): State<Shared>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<ModelEntry>, Refusal> {
+    let bad = |rejected: PathRejection| {
+        refusal(400, "invalid_request_error", Some("model"), "bad_parameter", rejected.body_text())
+    };
+    let Path(name) = name.map_err(bad)?;
     let found = node.models.views().await.into_iter().find(|view| view.name == name);
     Ok(Json(found.map(entry).ok_or_else(|| NodeError::missing("model", name))?))
 }

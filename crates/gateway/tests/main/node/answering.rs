@@ -40,16 +40,16 @@ fn a_text_that_is_gone_on_with_is_metered_receipted_and_attributed_like_a_chat()
         assert_eq!((one.completion.clone(), one.credits), (other.completion, other.credits));
         assert_eq!(other.request["prompt"], prompt.as_str());
         assert_eq!(other.signed.receipt.nonce, one.signed.receipt.nonce + 1);
-        // The same as ids, scored, and as a stream under one key.
-        let asked = json!({ "echo": true, "logprobs": 2, "return_token_ids": true });
-        let scored = world.go_on(&payer, json!(one.completion.prompt_ids), asked).await.done();
-        let choice = &scored["choices"][0];
+        // The same as ids, echoed, with likelihoods, and as a stream under one key.
+        let asked = json!({ "echo": true, "return_token_ids": true });
+        let echoed = world.go_on(&payer, json!(one.completion.prompt_ids), asked).await.done();
+        let choice = &echoed["choices"][0];
         let whole = format!("{prompt}{}", text["choices"][0]["text"].as_str().unwrap());
         assert_eq!(choice["text"], whole.as_str());
         assert_eq!(choice["token_ids"], json!(one.completion.output_ids));
-        let columns = &choice["logprobs"];
-        assert!(columns["token_logprobs"][0].is_null() && columns["token_logprobs"][1].is_number());
-        let prompt_only = json!({ "echo": true, "logprobs": 0, "max_tokens": 0 });
+        let scored = world.go_on(&payer, json!(prompt), json!({ "logprobs": 2 })).await.done();
+        assert!(scored["choices"][0]["logprobs"]["token_logprobs"][0].is_number());
+        let prompt_only = json!({ "echo": true, "max_tokens": 0 });
         let alone = world.go_on(&payer, json!(prompt), prompt_only).await.done();
         assert_eq!(alone["usage"]["completion_tokens"], 0);
         assert!(verified(world, &alone).await.completion.text.is_empty());

@@ -1,8 +1,8 @@
 //! The policy: every route of the table × every kind of principal, and what is private stays so.
 
 use openledger_api::policy::{PrincipalKind, Reach};
-use openledger_api::{Errors, Method, Route, routes};
-use openledger_protocol::{Address, sha256};
+use openledger_api::{Errors, Method, PrincipalOpening, Route, routes};
+use openledger_protocol::{Address, PrincipalId, sha256};
 use openledger_store::api_keys::{ApiKeyRow, KeyKind};
 use openledger_store::transact;
 use serde_json::json;
@@ -96,7 +96,7 @@ fn every_route_answers_those_whom_the_policy_lets_in_and_refuses_all_others() {
 fn a_wrong_key_is_401_on_every_route_that_is_checked() {
     let world = &fixture().world;
     on(async {
-        for route in routes().iter().filter(|route| !["/tokenize", "/detokenize"].contains(&route.path)) {
+        for route in routes() {
             let answer = call(world, route, Some("ol_wrong")).await;
             assert_eq!(answer.status, 401, "{} {}", route.method.name(), route.path);
             let code = if route.form == Errors::OpenAi { "invalid_api_key" } else { "invalid-api-key" };
@@ -149,6 +149,49 @@ async fn told_record(world: &World) -> String {
     let body = &records["items"][0]["body"];
     let text = body["response"].as_str().or(body["text"].as_str()).map(str::to_owned);
     text.unwrap_or_else(|| panic!("{records}"))
+}
+
+#[test]
+fn the_payer_of_a_receipt_can_show_on_whose_behalf_it_was_made() {
+    let world = &fixture().world;
+    on(async {
+        let key = world.payer("opens-its-principal").await;
+        let id = world.ask(&key, QUESTION, json!({})).await.done()["openledger"]["receipt_id"].clone();
+        let read = async |what: &str| {
+            let path = format!("/api/v1/receipts/{}/{what}", id.as_str().unwrap());
+            world.send(world.request("get", &path).bearer_auth(&key)).await.done()
+        };
+        let (detail, bundle) = (read("detail").await, read("bundle").await);
+        let opening: PrincipalOpening = serde_json::from_value(detail["on_behalf_of"].clone()).unwrap();
+        let principal: PrincipalId = opening.principal.parse().unwrap();
+        let committed = &bundle["signed"]["receipt"]["principal"];
+        assert_eq!(committed, principal.commitment(opening.salt).to_string().as_str());
+    });
+}
+
+#[test]
+fn a_number_that_no_database_holds_is_the_callers_mistake_on_every_route() {
+    let world = &fixture().world;
+    on(async {
+        let mut tried = 0;
+        for route in routes() {
+            let beyond = ["{id}", "{number}", "{job}", "{index}"].iter().fold(route.path.to_owned(), |path, name| {
+                let numbers = !route.path.contains("receipts") || *name != "{id}";
+                if numbers { path.replace(name, "18446744073709551615") } else { path }
+            });
+            if beyond == route.path {
+                continue;
+            }
+            let path = beyond.replace("{contribution}", &format!("0x{}", "0".repeat(64)));
+            let request = world.request(route.method.name(), &path).bearer_auth(&world.token);
+            let request = if route.method == Method::Post { request.json(&json!({})) } else { request };
+            let answer = world.send(request).await;
+            let status = answer.status;
+            assert!((400..500).contains(&status), "{} {path}: {status} {}", route.method.name(), answer.text);
+            tried += 1;
+        }
+        assert!(tried >= 10, "{tried}");
+    });
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken(sto
             assert_eq!((open.status, open.code()), (409, "window-open"), "{}", open.text);
         }
         assert_eq!(stake().await, bond);
-        let verdict = world.post("/api/v1/epochs/pending/watch", &json!({})).await.done();
+        let watch = world.request("post", "/api/v1/epochs/pending/watch").bearer_auth(&world.token);
+        let verdict = world.send(watch).await.done();
         assert_eq!((&verdict["verdict"], &verdict["epoch"]), (&json!("agrees"), &json!(2)), "{verdict}");
 
         // Somebody else finalizes it; the node takes note, and pays by it.

@@ -114,6 +114,7 @@ fn what_goes_beyond_a_receipt_is_understood_and_can_be_refused_by_name() {
         (json!({ "n": 2 }), "n"),
         (json!({ "ignore_eos": true }), "ignore_eos"),
         (json!({ "logprobs": 1, "stream": true }), "logprobs"),
+        (json!({ "logprobs": 0, "echo": true }), "logprobs"),
         (json!({ "return_token_ids": true, "stream": true }), "return_token_ids"),
     ] {
         let mut body = json!({ "model": "base", "prompt": "a" });
@@ -121,8 +122,8 @@ fn what_goes_beyond_a_receipt_is_understood_and_can_be_refused_by_name() {
         let request = CompletionsRequest::parse(&body).unwrap().request;
         assert_eq!(request.refuse_beyond_receipts().unwrap_err().param.as_deref(), Some(name));
     }
-    let scored = json!({ "model": "base", "prompt": [1, 2], "echo": true, "logprobs": 3, "max_tokens": 0 });
-    assert_eq!(CompletionsRequest::parse(&scored).unwrap().request.refuse_beyond_receipts(), Ok(()));
+    let echoed = json!({ "model": "base", "prompt": [1, 2], "echo": true, "max_tokens": 0 });
+    assert_eq!(CompletionsRequest::parse(&echoed).unwrap().request.refuse_beyond_receipts(), Ok(()));
     let request = ChatRequest::parse(&chat(json!({ "logit_bias": { "7": -3, "5": 1 } }))).unwrap().request;
     assert_eq!(request.decoding.logit_bias, [(5, 1.0), (7, -3.0)]);
 }
@@ -228,19 +229,19 @@ fn a_stream_is_a_sequence_of_events_that_clients_understand() {
     let data = |event: &str| -> Value {
         serde_json::from_str(event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
     };
-    let first = data(&stream.first());
+    let first = data(&stream.first_of(0));
     assert_eq!(first["object"], "chat.completion.chunk");
     assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
     assert_eq!(first["usage"], Value::Null);
     // A line feed in the text must not end the event.
-    assert_eq!(data(&stream.delta("a\nb"))["choices"][0]["delta"]["content"], "a\nb");
-    assert_eq!(data(&stream.last(FinishReason::Length))["choices"][0]["finish_reason"], "length");
+    assert_eq!(data(&stream.delta_of(0, "a\nb", None))["choices"][0]["delta"]["content"], "a\nb");
+    assert_eq!(data(&stream.last_of(0, FinishReason::Length))["choices"][0]["finish_reason"], "length");
     let usage = openledger_protocol::Usage { prompt_tokens: 2, completion_tokens: 3 };
     let last = data(&stream.usage(usage.into()));
     assert_eq!((last["choices"].as_array().unwrap().len(), &last["usage"]["total_tokens"]), (0, &json!(5)));
     let without = ChatStream { include_usage: false, ..stream.clone() };
     assert_eq!(without.usage(usage.into()), "");
-    assert!(data(&without.first()).get("usage").is_none());
+    assert!(data(&without.first_of(0)).get("usage").is_none());
     let error = data(&stream.error(&ApiError::invalid("model", "gone")));
     assert_eq!(error["error"]["message"], "gone");
     assert_eq!(named_event("openledger.receipt", &json!({})), "event: openledger.receipt\ndata: {}\n\n");

@@ -19,6 +19,7 @@ use crate::program::{base, root};
 use crate::support::kept::{Kept, free_address};
 use crate::support::postgres;
 use crate::support::s3::S3;
+use crate::support::skip;
 
 /// How long a node may take to listen on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(120);
@@ -45,7 +46,7 @@ impl Shared {
     pub(crate) fn start() -> Option<Self> {
         let anvil = root().join("contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
         if !anvil.exists() {
-            eprintln!("skipped: no anvil; `npm ci --ignore-scripts` in contracts/ installs it");
+            skip("no anvil; `npm ci --ignore-scripts` in contracts/ installs it");
             return None;
         }
         let (database, s3) = (postgres::database()?, S3::start()?);

@@ -1,0 +1,318 @@
+//! `openledger job`: the background work of a node, such as training runs.
+//!
+//! **Not here:** ordering a job, which belongs to the verb that needs it, such as `openledger model
+//! train`.
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use openledger_api::client::Client;
+use openledger_api::{Job, JobEvent, JobEventKind, JobKind, JobProgress, JobResult, JobState};
+
+use super::progress::nats;
+use super::{ListArgs, print_json, print_list};
+use crate::connection::NodeArgs;
+use crate::console::short;
+use crate::error::{CliError, Exit, Result};
+
+/// Pause before a broken stream of events is opened again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Attempts to open it again without a new event.
+const ATTEMPTS_MAX: u32 = 60;
+/// Characters of a log line or cause that are printed.
+const SHOWN: usize = 200;
+
+/// State of a job, as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum State {
+    /// It waits for a worker.
+    Queued,
+    /// A worker holds it.
+    Running,
+    /// It has a result.
+    Done,
+    /// It was given up.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl From<State> for JobState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Queued => Self::Queued,
+            State::Running => Self::Running,
+            State::Done => Self::Done,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Verbs on jobs.
+#[derive(Subcommand, Debug)]
+pub(crate) enum JobVerb {
+    /// List the jobs of a node, newest first.
+    List {
+        /// List only jobs in this state; default: all.
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        #[command(flatten)]
+        node: NodeArgs,
+        #[command(flatten)]
+        list: ListArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a job: state, cause, progress, result.
+    Show {
+        /// Id of the job.
+        id: u64,
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the events of a job until it ends. Exit status 1: it failed or was cancelled.
+    Follow {
+        /// Id of the job.
+        id: u64,
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print each event as one line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel a queued or running job. A running one ends shortly afterwards.
+    Cancel {
+        /// Id of the job.
+        id: u64,
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print the job as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Queue a failed or cancelled job again.
+    Retry {
+        /// Id of the job.
+        id: u64,
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print the job as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the verb.
+pub(crate) async fn run(verb: JobVerb) -> Result<()> {
+    match verb {
+        JobVerb::List { state, node, list, json } => {
+            print_list(node.client()?.jobs(state.map(JobState::from)), &list, json).await
+        }
+        JobVerb::Show { id, node, json } => {
+            let job = node.client()?.job(id).await?;
+            if json {
+                return print_json(&job);
+            }
+            describe(&job);
+            Ok(())
+        }
+        JobVerb::Follow { id, node, json } => follow(&node.client()?, id, json).await,
+        JobVerb::Cancel { id, node, json } => changed(&node.client()?.cancel_job(id).await?, json),
+        JobVerb::Retry { id, node, json } => changed(&node.client()?.retry_job(id).await?, json),
+    }
+}
+
+/// The words for a state in messages.
+pub(crate) fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "is queued",
+        JobState::Running => "runs",
+        JobState::Done => "is done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "was cancelled",
+    }
+}
+
+/// The end of a job as the end of a command.
+///
+/// # Errors
+/// [`Exit::Failure`] with the job's cause, unless it has a result.
+pub(crate) fn ended(job: &Job) -> Result<()> {
+    if job.state == JobState::Done {
+        return Ok(());
+    }
+    let cause = job.cause.as_deref().unwrap_or("without a cause");
+    Err(CliError::refused(Exit::Failure, format!("job {} {}: {cause}", job.job, state_name(job.state))))
+}
+
+/// Prints a job that a verb has changed.
+fn changed(job: &Job, json: bool) -> Result<()> {
+    if json {
+        return print_json(job);
+    }
+    println!("job {} {}", job.job, state_name(job.state));
+    Ok(())
+}
+
+/// Prints a job as text.
+fn describe(job: &Job) {
+    let kind = match job.kind {
+        JobKind::Train => "training",
+    };
+    println!("job       {}, {kind}", job.job);
+    println!("state     {}, begun {} times", state_name(job.state), job.attempts);
+    if let Some(cause) = &job.cause {
+        println!("cause     {}", short(cause, SHOWN));
+    }
+    if let Some(progress) = &job.progress {
+        println!("progress  {}", progress_line(progress));
+    }
+    if let Some(JobResult::Train(trained)) = &job.result {
+        println!("adapter   {}", trained.adapter);
+        println!("manifest  {}", trained.manifest_hash);
+    }
+}
+
+/// Prints the events of a job until it ends, and then its state. A connection that breaks is opened
+/// again after the last event.
+async fn follow(client: &Client, id: u64, json: bool) -> Result<()> {
+    let (mut seen, mut attempts) = (None, 0);
+    loop {
+        let before = seen;
+        match until_end(client, id, &mut seen, json).await {
+            Ok(Some(job)) => {
+                if !json {
+                    println!("job {id} {}", state_name(job.state));
+                }
+                return ended(&job);
+            }
+            Err(error) if seen.is_none() || attempts >= ATTEMPTS_MAX || !error.is_transient() => return Err(error),
+            // The node stopped, or the connection was cut.
+            Ok(None) | Err(_) => {}
+        }
+        attempts = if seen == before { attempts + 1 } else { 0 };
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Prints events until the node ends their stream; returns the job if it has ended.
+async fn until_end(client: &Client, id: u64, seen: &mut Option<u64>, json: bool) -> Result<Option<Job>> {
+    let mut events = client.follow_job(id, *seen).await?;
+    while let Some(event) = events.next().await? {
+        *seen = Some(event.seq);
+        if json {
+            println!("{}", serde_json::to_string(&event)?);
+        } else {
+            println!("{}", event_line(&event));
+        }
+    }
+    let job = client.job(id).await?;
+    Ok(job.state.is_final().then_some(job))
+}
+
+/// An event as a line of text: its number, and what happened.
+fn event_line(event: &JobEvent) -> String {
+    let what = match &event.event {
+        JobEventKind::State { state, cause: None } => state_name(*state).to_owned(),
+        JobEventKind::State { state, cause: Some(cause) } => format!("{}: {}", state_name(*state), short(cause, SHOWN)),
+        JobEventKind::Progress(progress) => progress_line(progress),
+        JobEventKind::Log { line, .. } => short(line, SHOWN),
+    };
+    format!("{:>4}  {what}", event.seq)
+}
+
+/// Progress in words: steps, loss, speed.
+fn progress_line(progress: &JobProgress) -> String {
+    let mut line = format!("step {} of {}", progress.step, progress.steps);
+    if let Some(loss) = progress.loss_micro {
+        line.push_str(&format!(", loss {}", nats(loss)));
+    }
+    if let Some(speed) = progress.tokens_per_s {
+        line.push_str(&format!(", {speed} tokens/s"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use axum::extract::State;
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::{Client, Exit, event_line, follow};
+
+    /// One server-sent event of job 7.
+    fn sent(seq: u64, mut event: Value) -> String {
+        event["seq"] = seq.into();
+        event["job"] = 7.into();
+        event["time"] = 1.into();
+        format!("id: {seq}\ndata: {event}\n\n")
+    }
+
+    /// The stream of job 7 breaks off after its second event and ends after the third.
+    async fn events(headers: HeaderMap) -> String {
+        match headers.get("last-event-id").map(|after| after.as_bytes()) {
+            None => {
+                sent(1, json!({ "type": "state", "state": "running", "cause": null }))
+                    + &sent(2, json!({ "type": "progress", "step": 1, "steps": 2 }))
+            }
+            Some(b"2") => sent(3, json!({ "type": "state", "state": "failed", "cause": "no memory" })),
+            Some(after) => panic!("the stream was opened after {after:?}"),
+        }
+    }
+
+    /// Job 7 runs when it is read first, and has failed later.
+    async fn job(State(reads): State<Arc<AtomicU64>>) -> Json<Value> {
+        let has_failed = reads.fetch_add(1, Ordering::Relaxed) > 0;
+        let (state, cause) = if has_failed { ("failed", Some("no memory")) } else { ("running", None) };
+        Json(json!({
+            "job": 7, "kind": "train", "state": state, "attempts": 1, "cause": cause,
+            "progress": null, "result": null, "created": 1, "ended": null,
+        }))
+    }
+
+    async fn breaking_node() -> Client {
+        let router = Router::new()
+            .route("/api/v1/jobs/7/events", get(events))
+            .route("/api/v1/jobs/7", get(job))
+            .with_state(Arc::new(AtomicU64::new(0)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Client::new(&format!("http://{address}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_is_followed_from_its_last_event_and_a_failure_is_a_failure() {
+        let error = follow(&breaking_node().await, 7, false).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Failure);
+        assert!(error.to_string().contains("job 7 failed: no memory"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_answer_is_not_waited_for() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = Client::new(&format!("http://{closed}")).unwrap();
+        assert_eq!(follow(&client, 7, false).await.unwrap_err().exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn events_are_lines_with_their_numbers() {
+        let line = |event: Value| event_line(&serde_json::from_value(event).unwrap());
+        let progress = json!({ "seq": 4, "job": 7, "time": 1, "type": "progress", "step": 3, "steps": 9,
+            "loss_micro": 1_500_000 });
+        assert_eq!(line(progress), "   4  step 3 of 9, loss 1.5000");
+        let state = json!({ "seq": 5, "job": 7, "time": 1, "type": "state", "state": "done", "cause": null });
+        assert_eq!(line(state), "   5  is done");
+    }
+}
