@@ -299,7 +299,7 @@ async fn books_hold(shared: &Shared, pair: &Pair<'_>, people: &People<'_>, recei
     rows.close().await;
 
     for node in &pair.nodes {
-        let audit = node.audit().await.unwrap();
+        let audit = node.audit(true).await.unwrap();
         assert!(audit.ok, "{audit:?}");
         let epochs = node.epochs().all().await.unwrap();
         let states: Vec<_> = epochs.iter().map(|epoch| (epoch.number, epoch.state)).collect();
