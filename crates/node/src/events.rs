@@ -12,8 +12,7 @@ use openledger_chain::indexer::{ChainEvent, EventSink, IndexedRange, SinkError, 
 use openledger_chain::rpc::{BlockRef, Log};
 use openledger_protocol::{Amount, ChannelId};
 use openledger_store::chain_sums::{ChainAmount, ChainSum};
-use openledger_store::transact;
-use openledger_store::{Store, chain_events, titles};
+use openledger_store::{Error, Store, chain_events, titles, transact};
 
 /// keccak-256 of `Transfer(address,address,uint256)`, which every title emits.
 const TRANSFER: B256 = alloy_primitives::b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
@@ -80,23 +79,32 @@ impl EventSink for StoreSink {
         })
     }
 
-    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, ()> {
+    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, bool> {
         let logs = || range.events.iter().map(|event| &event.log);
         let events: Vec<_> = logs().map(stored).collect();
         let transfers: Vec<_> = logs().filter_map(|log| self.transfer(log)).collect();
         let amounts: Vec<_> = logs().filter_map(|log| self.amount(log)).collect();
         let withdrawing: Vec<_> = logs().filter_map(|log| self.withdrawing(log)).collect();
-        let to = chain_events::BlockRef { number: range.to.number, hash: range.to.hash };
-        let from = range.from;
+        let to = block_ref(range.to);
+        let (after, from) = (range.after.map(block_ref), range.from);
         Box::pin(async move {
             let appended = transact!(self.store, |tx| {
+                // Another process on this database may have indexed these blocks, or taken others
+                // back.
+                if tx.chain_cursor().await? != after {
+                    return Ok(false);
+                }
                 tx.append_range(from, to, &events, &transfers, &amounts).await?;
                 for &(channel, block) in &withdrawing {
                     tx.withdrawal_requested(channel, block).await?;
                 }
-                Ok(())
+                Ok(true)
             });
-            appended.map_err(|error: openledger_store::Error| failed(error))
+            match appended {
+                // They were put there at the same moment: look again where the cursor is.
+                Err(Error::Exists { .. }) if self.store.chain_cursor().await.map_err(failed)? != after => Ok(false),
+                appended => appended.map_err(failed),
+            }
         })
     }
 
@@ -106,6 +114,10 @@ impl EventSink for StoreSink {
             transact!(self.store, |tx| tx.rollback_to(number).await).map_err(failed)
         })
     }
+}
+
+fn block_ref(block: BlockRef) -> chain_events::BlockRef {
+    chain_events::BlockRef { number: block.number, hash: block.hash }
 }
 
 fn log_index(log: &Log) -> u32 {

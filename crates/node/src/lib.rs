@@ -10,6 +10,10 @@
 //! - **No arithmetic on amounts here.** Prices, splits and sums belong to `ledger`; a test of the tree holds this.
 //! - **Every step may be repeated.** State changes are one transaction; chain transactions go through the outbox under
 //!   a key that names what they do, so a crash anywhere loses nothing and pays nothing twice.
+//! - **Many processes, one operator.** Processes with one key may share a database and a blob
+//!   store. What only one may do at a time is a lease there: a job, the settlement, a reservation,
+//!   an idempotency key. Each lease ends by itself when its process is killed, and another process
+//!   goes on.
 //! - **Rows are read under a live grant only.** The trainer checks the signature and the slot on chain first.
 //!
 //! # Not here

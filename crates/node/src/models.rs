@@ -17,7 +17,7 @@ use openledger_datanet::near::{Clusters, Placement};
 use openledger_datanet::one_spelling;
 use openledger_engine::Lora;
 use openledger_ledger::SplitRule;
-use openledger_protocol::{Address, Manifest, ModelId, PriceList};
+use openledger_protocol::{Address, Manifest, ModelId, PriceList, word};
 use openledger_serving::{Backend, LoadAdapter};
 use openledger_store::Store;
 use openledger_store::artifacts::{Artifacts, Fetched};
@@ -264,6 +264,12 @@ impl Models {
         };
         let backend = Arc::clone(&self.backend);
         tokio::task::spawn_blocking(move || backend.load_adapter(&adapter)).await??;
+        // Receipts name the title's holder at the newest block that this process has indexed.
+        // Another process may have put the model on offer just after it was registered in a later
+        // one.
+        if self.store.owner_at(self.chain.at().models, word(id.0), self.chain.head().number).await?.is_none() {
+            self.chain.catch_up().await?;
+        }
         let mut loaded = self.loaded.write().await;
         Ok(Arc::clone(loaded.entry(id).or_insert_with(|| Arc::new(offered))))
     }

@@ -240,13 +240,18 @@ impl Node {
         Ok(node)
     }
 
-    /// Takes up what a run before left: its bond, its holds, its models.
+    /// Takes up what a run before left: its bond, its holds, its files, its models.
     async fn begin(&self) -> Result<()> {
         self.settlement.stake_bond("boot", None).await?;
         let account = self.chain.account();
-        transact_locked!(self.store, |tx| tx.open_epoch(account).await.map(drop))?;
+        let open = transact_locked!(self.store, |tx| tx.open_epoch(account).await)?;
+        if open.node != account {
+            let detail = format!("the database is of operator {}, this node is {account}; use its own", open.node);
+            return Err(NodeError::refused(Blame::Operator, "other-operator", detail));
+        }
         self.deposits.release_own().await?;
         self.requests.release_own().await?;
+        self.training.tidy().await?;
         self.chain.catch_up().await?;
         self.models.load_all().await.map(drop)
     }
@@ -382,6 +387,7 @@ async fn open_chain(config: &Config, keys: &NodeKeys, clock: &Clock, store: &Sto
     let chain_id = sender.chain_id();
     let deployment = Deployment::plan(&deploy_params(config));
     same_contracts(config, &deployment.addresses)?;
+    same_index(store, &deployment.addresses).await?;
     deployment.deploy(&sender).await?;
     let flow = Flow::new(sender, deployment.addresses);
     Ok(ChainView::new(flow, chain_id, embedded, clock.clone(), store.clone()))
@@ -434,6 +440,23 @@ fn same_contracts(config: &Config, planned: &Addresses) -> Result<()> {
         file.display()
     );
     Err(NodeError::refused(Blame::Operator, "other-contracts", detail))
+}
+
+/// Refuses a database in which another process keeps the index of other contracts: the two would
+/// write different histories into the same tables.
+async fn same_index(store: &Store, planned: &Addresses) -> Result<()> {
+    let first = store.chain_events_since(0, 1).await?;
+    match first.iter().find(|event| !planned.indexed().contains(&event.address)) {
+        None => Ok(()),
+        Some(event) => {
+            let detail = format!(
+                "the database holds events of contract {}, which these settings do not lead to; start with the window, \
+                 accounts and token of the other processes on it, or with another database",
+                event.address
+            );
+            Err(NodeError::refused(Blame::Operator, "other-contracts", detail))
+        }
+    }
 }
 
 /// A backend and its counters.

@@ -2,8 +2,8 @@
 
 use alloy_primitives::{Address, Bytes};
 use openledger_chain::sender::{Outbox, OutboxEntry, OutboxError, OutboxFuture, SignedTransaction};
-use openledger_store::Store;
 use openledger_store::outbox::OutboxRow;
+use openledger_store::{Error, Store, transact_locked};
 
 /// The outbox in the database: a transaction is written down before it is sent.
 pub(crate) struct StoreOutbox(pub(crate) Store);
@@ -34,21 +34,22 @@ impl Outbox for StoreOutbox {
         Box::pin(async move { self.0.next_nonce(sender, 0).await.map_err(failed) })
     }
 
-    fn put_signed(&self, signed: SignedTransaction) -> OutboxFuture<'_, ()> {
+    fn put_signed(&self, signed: SignedTransaction) -> OutboxFuture<'_, bool> {
         Box::pin(async move {
-            let mut tx = self.0.begin().await.map_err(failed)?;
-            tx.outbox_put_signed(&signed.key, signed.sender, signed.nonce, &signed.raw, signed.hash)
-                .await
-                .map_err(failed)?;
-            tx.commit().await.map_err(failed)
+            let SignedTransaction { key, sender, nonce, raw, hash } = &signed;
+            let put = transact_locked!(self.0, |tx| tx.outbox_put_signed(key, *sender, *nonce, raw, *hash).await);
+            match put {
+                Ok(()) => Ok(true),
+                // Another process on this database has the key or the nonce.
+                Err(Error::Exists { .. }) => Ok(false),
+                Err(error) => Err(failed(error)),
+            }
         })
     }
 
     fn mark_mined<'a>(&'a self, key: &'a str, block: u64, gas: u64, succeeded: bool) -> OutboxFuture<'a, ()> {
         Box::pin(async move {
-            let mut tx = self.0.begin().await.map_err(failed)?;
-            tx.outbox_mined(key, block, gas, succeeded).await.map_err(failed)?;
-            tx.commit().await.map_err(failed)
+            transact_locked!(self.0, |tx| tx.outbox_mined(key, block, gas, succeeded).await).map_err(failed)
         })
     }
 

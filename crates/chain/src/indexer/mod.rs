@@ -11,6 +11,8 @@
 //! - **One history.** When the block at the cursor was replaced, everything above the last common
 //!   block is forgotten before more is read; a range that was replaced while it was read is not
 //!   kept.
+//! - **Many readers.** Several processes may read into one sink: a range that another one has read
+//!   meanwhile is dropped, and the next poll goes on from where the sink is.
 //! - **Nothing skipped.** A log of ours that does not decode stops the indexer.
 //!
 //! # Not here
@@ -92,7 +94,7 @@ pub enum Progress {
         /// The new cursor; none when everything was forgotten.
         to: Option<BlockRef>,
     },
-    /// The range was replaced while it was read; nothing was kept. Poll again.
+    /// The range was replaced, or another process read it, meanwhile; nothing was kept. Poll again.
     Moved,
 }
 
@@ -162,8 +164,8 @@ impl Indexer {
         }
         let events = self.decode(logs)?;
         let count = events.len();
-        sink.append(IndexedRange { from, to: to.block(), events }).await?;
-        Ok(Progress::Advanced { to: to.block(), events: count })
+        let kept = sink.append(IndexedRange { after: cursor, from, to: to.block(), events }).await?;
+        Ok(if kept { Progress::Advanced { to: to.block(), events: count } } else { Progress::Moved })
     }
 
     /// Polls until there is nothing new.

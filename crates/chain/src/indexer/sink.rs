@@ -21,6 +21,8 @@ pub struct IndexedEvent {
 /// All events of a run of blocks.
 #[derive(Clone, Debug)]
 pub struct IndexedRange {
+    /// The cursor that the range was read behind; none before the first.
+    pub after: Option<BlockRef>,
     /// First block.
     pub from: u64,
     /// Last block, where the cursor stands afterwards.
@@ -45,8 +47,10 @@ pub trait EventSink: Send {
     /// The highest block below `number` whose hash is kept; the ends of appended ranges at least.
     fn known_below(&mut self, number: u64) -> SinkFuture<'_, Option<BlockRef>>;
 
-    /// Keeps `range` and moves the cursor to its end, both or neither.
-    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, ()>;
+    /// Keeps `range` and moves the cursor to its end, both or neither, and returns `true`; returns
+    /// `false`, and keeps nothing, when the cursor is no longer [`IndexedRange::after`], because
+    /// another process moved it.
+    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, bool>;
 
     /// Forgets everything above `block` and moves the cursor there; `None` forgets all.
     fn rollback_to(&mut self, block: Option<BlockRef>) -> SinkFuture<'_, ()>;
@@ -76,11 +80,14 @@ impl EventSink for MemorySink {
         Box::pin(async move { Ok(self.ends.iter().rev().find(|end| end.number < number).copied()) })
     }
 
-    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, ()> {
+    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, bool> {
         Box::pin(async move {
+            if self.ends.last().copied() != range.after {
+                return Ok(false);
+            }
             self.events.extend(range.events);
             self.ends.push(range.to);
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -147,6 +147,52 @@ async fn a_range_replaced_while_it_is_read_is_not_kept() {
     assert_eq!(owners(&sink), [(0, 1), (1, 1), (2, 2)]);
 }
 
+/// The sink of two processes: the other one appends the same range just before this one does.
+struct Shared {
+    sink: MemorySink,
+    other: Vec<IndexedRange>,
+}
+
+impl EventSink for Shared {
+    fn cursor(&mut self) -> SinkFuture<'_, Option<BlockRef>> {
+        self.sink.cursor()
+    }
+
+    fn known_below(&mut self, number: u64) -> SinkFuture<'_, Option<BlockRef>> {
+        self.sink.known_below(number)
+    }
+
+    fn append(&mut self, range: IndexedRange) -> SinkFuture<'_, bool> {
+        Box::pin(async move {
+            if let Some(other) = self.other.pop() {
+                assert!(self.sink.append(other).await?);
+            }
+            self.sink.append(range).await
+        })
+    }
+
+    fn rollback_to(&mut self, block: Option<BlockRef>) -> SinkFuture<'_, ()> {
+        self.sink.rollback_to(block)
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_another_process_read_meanwhile_is_not_kept_twice() {
+    let network = Arc::new(Scripted::default());
+    let indexer = indexer(&network, 100);
+    network.set((0..3).map(|number| (number, 1)));
+    let mut elsewhere = MemorySink::default();
+    indexer.catch_up(&mut elsewhere).await.unwrap();
+    let to = elsewhere.cursor().await.unwrap().unwrap();
+    let first = IndexedRange { after: None, from: 0, to, events: elsewhere.events().to_vec() };
+    let mut sink = Shared { sink: MemorySink::default(), other: vec![first] };
+    assert_eq!(indexer.poll(&mut sink).await.unwrap(), Progress::Moved);
+    assert_eq!(owners(&sink.sink), [(0, 1), (1, 1), (2, 1)]);
+    network.set((0..5).map(|number| (number, 1)));
+    assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 2);
+    assert_eq!(owners(&sink.sink).len(), 5);
+}
+
 #[tokio::test]
 async fn a_network_that_lags_is_waited_for_and_another_one_is_refused() {
     let network = Arc::new(Scripted::default());

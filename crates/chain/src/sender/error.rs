@@ -32,9 +32,10 @@ pub enum SendError {
         /// The contract's reason, as far as it could be found.
         revert: Box<Revert>,
     },
-    /// Another program used the sender's account, so the nonce of this transaction is gone and it
-    /// can never be mined. Keep each account to one sender; choose a new key to try again.
-    #[error("nonce {nonce} of {key} was used by another transaction; keep the account to one sender")]
+    /// A program with another outbox used the sender's account, so the nonce of this transaction is
+    /// gone and it can never be mined. Keep each account to one outbox; choose a new key to try
+    /// again.
+    #[error("nonce {nonce} of {key} was used by another transaction; keep the account to one outbox")]
     NonceTaken {
         /// The caller's key.
         key: String,

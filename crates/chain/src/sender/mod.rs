@@ -13,8 +13,10 @@
 //!   more (`line`), as the same call with the same nonce, so that at most one of the two is ever
 //!   mined; its bytes follow from those written down, so nothing else has to be remembered, and its
 //!   receipt is found after a crash too.
-//! - **No gaps.** Nonces are given out one by one under a lock, from the chain and the outbox
-//!   together. Whoever waits sees to it that what stands before it is with the network.
+//! - **No gaps.** Nonces are given out one by one, from the chain and the outbox together. The
+//!   outbox takes each nonce once: of two processes that sign for one account at the same moment,
+//!   one writes its transaction down and the other chooses again. Each caller that waits for a
+//!   block sends what stands before its own transaction, whichever process signed it.
 //! - **Same bytes.** Fees come from [`FeePolicy`], not from the network's mood, and signatures are
 //!   deterministic: as long as the first fee is enough, runs repeat bit for bit.
 //! - **Bounded.** At most [`IN_FLIGHT_MAX`] transactions of the account wait for a block; more
@@ -74,8 +76,8 @@ pub struct Sender {
     fees: FeePolicy,
     wait: Duration,
     patience: Duration,
-    /// Held from choosing a nonce until the bytes are with the network, so that nonces arrive in
-    /// order.
+    /// Held from choosing a nonce until the bytes are with the network, so that nonces of this
+    /// process arrive in order.
     turn: Mutex<()>,
     /// Held by whoever looks after the transactions that wait.
     line: Mutex<Line>,
@@ -209,20 +211,35 @@ impl Sender {
             Some(limit) => limit,
             None => {
                 let call = CallRequest { from: Some(sender), to, value, data: data.clone() };
-                let estimate = self.client.estimate_gas(&call).await.map_err(|error| match Revert::of(&error) {
-                    Some(revert) => SendError::Refused { key: key.to_owned(), revert: Box::new(revert) },
-                    None => error.into(),
-                })?;
-                transaction::gas_limit(estimate)
+                let estimate = self.client.estimate_gas(&call).await;
+                match estimate.map_err(|error| (Revert::of(&error), error)) {
+                    Ok(estimate) => transaction::gas_limit(estimate),
+                    // The call may be refused because another process has just made it.
+                    Err((revert, error)) => match (self.outbox.get(key).await?, revert) {
+                        (Some(entry), _) => return Ok(entry.transaction),
+                        (None, Some(revert)) => {
+                            return Err(SendError::Refused { key: key.to_owned(), revert: Box::new(revert) });
+                        }
+                        (None, None) => return Err(error.into()),
+                    },
+                }
             }
         };
-        let nonce = self.next_nonce(key).await?;
-        let draft = transaction::Draft { chain_id: self.chain_id, nonce, gas_limit, to, value, data };
-        let (raw, hash) = transaction::sign(draft, self.fees, &self.key);
-        let signed = SignedTransaction { key: key.to_owned(), sender, nonce, raw, hash };
-        self.outbox.put_signed(signed.clone()).await?;
-        self.broadcast(&signed).await?;
-        Ok(signed)
+        loop {
+            let nonce = self.next_nonce(key).await?;
+            let draft = transaction::Draft { chain_id: self.chain_id, nonce, gas_limit, to, value, data: data.clone() };
+            let (raw, hash) = transaction::sign(draft, self.fees, &self.key);
+            let signed = SignedTransaction { key: key.to_owned(), sender, nonce, raw, hash };
+            if self.outbox.put_signed(signed.clone()).await? {
+                self.broadcast(&signed).await?;
+                return Ok(signed);
+            }
+            // Another process of the account was quicker: it took the nonce, or did this very
+            // thing.
+            if let Some(entry) = self.outbox.get(key).await? {
+                return Ok(entry.transaction);
+            }
+        }
     }
 
     /// The next nonce, once few enough transactions of the account wait for a block.

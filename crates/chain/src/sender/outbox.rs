@@ -44,8 +44,8 @@ pub type OutboxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, OutboxError
 
 /// Durable memory of what was signed.
 ///
-/// Each method must be durable when it returns. One [`crate::sender::Sender`] at a time may use an
-/// account; the outbox of a chain must not outlive that chain.
+/// Each method must be durable when it returns. All [`crate::sender::Sender`]s of an account, of
+/// whatever process, share one outbox; the outbox of a chain must not outlive that chain.
 pub trait Outbox: Send + Sync {
     /// What is known of `key`.
     fn get<'a>(&'a self, key: &'a str) -> OutboxFuture<'a, Option<OutboxEntry>>;
@@ -53,9 +53,9 @@ pub trait Outbox: Send + Sync {
     /// One more than the highest nonce written down for `sender`; 0 before the first.
     fn next_nonce(&self, sender: Address) -> OutboxFuture<'_, u64>;
 
-    /// Writes a signed transaction down. Must fail when its key, or its sender and nonce, are
-    /// taken.
-    fn put_signed(&self, transaction: SignedTransaction) -> OutboxFuture<'_, ()>;
+    /// Writes a signed transaction down and returns `true`; returns `false`, and writes nothing,
+    /// when its key, or its sender and nonce, are taken.
+    fn put_signed(&self, transaction: SignedTransaction) -> OutboxFuture<'_, bool>;
 
     /// Notes that the transaction of `key` stands in block `block`, having used `gas`, and whether
     /// it `succeeded`.
@@ -91,21 +91,19 @@ impl Outbox for MemoryOutbox {
         })
     }
 
-    fn put_signed(&self, transaction: SignedTransaction) -> OutboxFuture<'_, ()> {
+    fn put_signed(&self, transaction: SignedTransaction) -> OutboxFuture<'_, bool> {
         Box::pin(async move {
-            self.with(|entries| {
+            Ok(self.with(|entries| {
                 let taken = entries.values().any(|entry| {
                     let known = &entry.transaction;
                     known.key == transaction.key
                         || (known.sender == transaction.sender && known.nonce == transaction.nonce)
                 });
-                if taken {
-                    let what = format!("key `{}` or nonce {} is taken", transaction.key, transaction.nonce);
-                    return Err(OutboxError(what.into()));
+                if !taken {
+                    entries.insert(transaction.key.clone(), OutboxEntry { transaction, mined: None });
                 }
-                entries.insert(transaction.key.clone(), OutboxEntry { transaction, mined: None });
-                Ok(())
-            })
+                !taken
+            }))
         })
     }
 

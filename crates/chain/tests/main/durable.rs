@@ -23,7 +23,7 @@ impl FileOutbox {
         let memory = MemoryOutbox::default();
         for (signed, mined) in Self::read(path).into_values() {
             let key = signed.key.clone();
-            memory.put_signed(signed).await.unwrap();
+            assert!(memory.put_signed(signed).await.unwrap(), "{key} is in the file twice");
             if let Some(block) = mined {
                 memory.mark_mined(&key, block, 0, true).await.unwrap();
             }
@@ -74,7 +74,7 @@ impl Outbox for FileOutbox {
         self.memory.next_nonce(sender)
     }
 
-    fn put_signed(&self, signed: SignedTransaction) -> OutboxFuture<'_, ()> {
+    fn put_signed(&self, signed: SignedTransaction) -> OutboxFuture<'_, bool> {
         Box::pin(async move {
             let SignedTransaction { key, sender, nonce, raw, hash } = &signed;
             self.append(format!("signed {key} {sender} {nonce} {raw} {hash}\n"));

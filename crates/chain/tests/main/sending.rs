@@ -54,6 +54,32 @@ async fn sending_at_once_under_many_keys_uses_each_nonce_once() {
     assert_eq!(network.client.balance(address("stranger")).await.unwrap(), U256::from(40));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_of_one_account_share_an_outbox_and_send_each_key_once() {
+    let network = network().await;
+    let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        senders.push(Arc::new(sender_with(&network.client, "river-gauge", Arc::clone(&outbox)).await));
+    }
+    // Keys 0 to 39 through one, 20 to 59 through the other, at once.
+    let gifts = (0..80).map(|gift| {
+        let (sender, key) = (Arc::clone(&senders[gift / 40]), format!("gift/{}", gift % 40 + gift / 40 * 20));
+        tokio::spawn(async move {
+            let mined = sender.send(&key, address("stranger"), Bytes::new(), U256::ONE).await.unwrap();
+            (key, mined.hash)
+        })
+    });
+    let mut hashes = std::collections::BTreeMap::new();
+    for gift in futures::future::join_all(gifts).await {
+        let (key, hash) = gift.unwrap();
+        assert_eq!(*hashes.entry(key).or_insert(hash), hash);
+    }
+    assert_eq!(hashes.len(), 60);
+    assert_eq!(network.client.nonce(senders[0].address()).await.unwrap(), 60);
+    assert_eq!(network.client.balance(address("stranger")).await.unwrap(), U256::from(60));
+}
+
 /// A network that loses every transaction on its way, as a crash after signing would.
 struct LosesTransactions(Client);
 

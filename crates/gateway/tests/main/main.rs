@@ -6,3 +6,5 @@
 
 mod node;
 mod serve;
+#[path = "../../../store/tests/support/mod.rs"]
+mod support;

@@ -44,8 +44,9 @@ pub(crate) use self::standing::Standing;
 const WINDOW_MAX: Duration = Duration::from_secs(60);
 /// Vouchers in one redeeming transaction.
 const REDEEM_CHUNK: usize = 60;
-/// How long the lease lasts without a sign of life, in milliseconds.
-const LEASE_MS: u64 = 30_000;
+/// How long the lease lasts without a sign of life, in milliseconds; after a crash another process
+/// waits this long.
+const LEASE_MS: u64 = 15_000;
 /// How long a call waits for another one that settles.
 const LEASE_WAIT: Duration = Duration::from_secs(120);
 

@@ -23,6 +23,7 @@ use openledger_factory::{Event, GrantProof, Granted, Outcome, Recipe, RecordSour
 use openledger_protocol::{DatanetId, DatanetUse, Manifest, Mix, Record};
 use openledger_store::Store;
 use openledger_store::artifacts::Artifacts;
+use openledger_store::jobs::JobState;
 use openledger_store::records::RecordRow;
 
 use self::progress::Reporter;
@@ -242,6 +243,24 @@ impl Training {
             tokens_per_s,
         };
         Ok(JobResult::Train(result))
+    }
+
+    /// Removes what runs before left in the folder and nobody needs: files of jobs that are done,
+    /// on whatever process, and folders of models that were not complete. No job runs in this
+    /// process yet.
+    pub(crate) async fn tidy(&self) -> Result<()> {
+        std::fs::remove_dir_all(self.folder.join("models")).ok();
+        let Ok(folders) = std::fs::read_dir(&self.folder) else { return Ok(()) };
+        for folder in folders.flatten() {
+            let Some(id) = folder.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let job = self.store.job(id).await?;
+            // One that failed or was cancelled may be queued again, and goes on from its
+            // checkpoint.
+            if job.is_none_or(|job| job.state == JobState::Done) {
+                std::fs::remove_dir_all(folder.path()).ok();
+            }
+        }
+        Ok(())
     }
 
     /// Removes the checkpoint of a job that has ended; one that is not there needs no removal.

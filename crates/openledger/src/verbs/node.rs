@@ -87,9 +87,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "0x…")]
     insurance: Option<Address>,
     /// URL of the database, `sqlite://…` or `postgres://…`; default: a file in the data folder.
+    /// Nodes with one key, network and blob store may share a Postgres database.
     #[arg(long, value_name = "URL", env = "OPENLEDGER_DATABASE", hide_env_values = true)]
     database: Option<String>,
-    /// URL of the blob store, `file://…` or `s3://…`; default: a folder in the data folder.
+    /// URL of the blob store, `file://…` or `s3://bucket/prefix`; default: a folder in the data
+    /// folder. S3 reads endpoint, region and credentials from `AWS_…` variables; a server of your
+    /// own needs `AWS_ENDPOINT_URL`, and `AWS_ALLOW_HTTP=true` without TLS.
     #[arg(long, value_name = "URL", env = "OPENLEDGER_BLOBS", hide_env_values = true)]
     blobs: Option<String>,
     #[command(flatten)]

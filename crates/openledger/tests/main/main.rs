@@ -1,7 +1,8 @@
 //! The built program, run as people run it.
 //!
-//! One binary of tests: the demonstration and its repeats, receipts checked from files, hostile input, the stages alone on
-//! plain files, the thread typed step by step and by a generated client, real data beside the checkout.
+//! One binary of tests: the demonstration and its repeats, receipts checked from files, hostile
+//! input, the stages alone on plain files, the thread typed step by step and by a generated client,
+//! two nodes of one operator, real data beside the checkout.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod alone;
@@ -12,4 +13,7 @@ mod receipts;
 mod refusals;
 mod shared_data;
 mod steps;
+#[path = "../../../store/tests/support/mod.rs"]
+mod support;
+mod two_nodes;
 mod typescript;

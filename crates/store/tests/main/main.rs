@@ -10,5 +10,7 @@ mod engines;
 mod epochs;
 mod imports;
 mod queue;
+#[path = "../support/mod.rs"]
+mod support;
 mod transactions;
 mod trees;

@@ -13,7 +13,7 @@ use openledger_serving::{Backend, Embedded, PeerSetup};
 use serde_json::{Value, json};
 
 use super::story::{QUESTION, copy_all, fixture, folder, on};
-use super::world::{Place, World, repository};
+use super::world::{World, repository};
 
 /// A receipt's bundle that a stranger has verified.
 async fn verified(world: &World, answer: &Value) -> ReceiptBundle {
@@ -147,7 +147,7 @@ fn receipts_name_the_mode_in_which_answers_were_computed_and_whether_it_was_here
         let second = |answering| async {
             let data = folder();
             copy_all(&story.kept, &data);
-            World::open_answering(Place::Embedded, data, Arc::default(), answering).await
+            World::open_answering(data, answering).await
         };
         let quantised = second(AnswerSource::Embedded(NumericMode::Q8)).await;
         let answer = quantised.ask(&story.payer, QUESTION, json!({})).await.done();
@@ -160,7 +160,7 @@ fn receipts_name_the_mode_in_which_answers_were_computed_and_whether_it_was_here
         copy_all(&story.kept, &data);
         let (url, far) = peer(&data.join("artifacts")).await;
         let peer = PeerSetup::new(&url, "far-base");
-        let remote = World::open_answering(Place::Embedded, data, Arc::default(), AnswerSource::Remote(peer)).await;
+        let remote = World::open_answering(data, AnswerSource::Remote(peer)).await;
         assert_eq!(far.served().len(), 1, "an adapter is loaded there when it is first asked for");
         let answer = remote.ask(&story.payer, QUESTION, json!({})).await.done();
         let bundle = verified(&remote, &answer).await;

@@ -3,8 +3,17 @@
 use openledger_protocol::Amount;
 use serde_json::json;
 
-use super::story::{fixture, on};
+use super::story::{Story, on, on_both_databases};
 use super::world::World;
+
+on_both_databases! {
+    the_same_key_is_answered_and_charged_once_also_at_the_same_time,
+    a_deposit_that_is_too_small_is_402_and_charges_nothing,
+    a_price_above_the_callers_limit_is_402,
+    an_unknown_model_is_404_and_neither_it_nor_the_base_answers,
+    a_missing_or_wrong_api_key_is_401,
+    a_stream_carries_the_answer_and_its_receipt_and_ends_with_done,
+}
 
 /// Nonce and cumulative amount of an answer's receipt.
 async fn charged(world: &World, answer: &serde_json::Value) -> (u64, Amount, Amount) {
@@ -14,9 +23,8 @@ async fn charged(world: &World, answer: &serde_json::Value) -> (u64, Amount, Amo
     (receipt["nonce"].as_u64().unwrap(), amount("cumulative"), amount("price"))
 }
 
-#[test]
-fn the_same_key_is_answered_and_charged_once_also_at_the_same_time() {
-    let world = &fixture().world;
+fn the_same_key_is_answered_and_charged_once_also_at_the_same_time(story: &Story) {
+    let world = &story.world;
     on(async {
         let payer = world.payer("repeats").await;
         let body = json!({ "openledger": { "idempotency_key": "k" } });
@@ -40,9 +48,8 @@ fn the_same_key_is_answered_and_charged_once_also_at_the_same_time() {
     });
 }
 
-#[test]
-fn a_deposit_that_is_too_small_is_402_and_charges_nothing() {
-    let world = &fixture().world;
+fn a_deposit_that_is_too_small_is_402_and_charges_nothing(story: &Story) {
+    let world = &story.world;
     on(async {
         world.fund(&["poor"]).await;
         let payer = world.deposit("poor", "first", Amount(1_000)).await;
@@ -58,9 +65,8 @@ fn a_deposit_that_is_too_small_is_402_and_charges_nothing() {
     });
 }
 
-#[test]
-fn a_price_above_the_callers_limit_is_402() {
-    let world = &fixture().world;
+fn a_price_above_the_callers_limit_is_402(story: &Story) {
+    let world = &story.world;
     on(async {
         let payer = world.payer("careful").await;
         let refused = world.ask(&payer, "What is a weir?", json!({ "openledger": { "max_price": "1" } })).await;
@@ -68,9 +74,8 @@ fn a_price_above_the_callers_limit_is_402() {
     });
 }
 
-#[test]
-fn an_unknown_model_is_404_and_neither_it_nor_the_base_answers() {
-    let world = &fixture().world;
+fn an_unknown_model_is_404_and_neither_it_nor_the_base_answers(story: &Story) {
+    let world = &story.world;
     on(async {
         let payer = world.payer("lost").await;
         let base = world.network["base"]["name"].as_str().unwrap().to_owned();
@@ -82,9 +87,8 @@ fn an_unknown_model_is_404_and_neither_it_nor_the_base_answers() {
     });
 }
 
-#[test]
-fn a_missing_or_wrong_api_key_is_401() {
-    let world = &fixture().world;
+fn a_missing_or_wrong_api_key_is_401(story: &Story) {
+    let world = &story.world;
     on(async {
         let wrong = world.ask("ol_0000", "What is a weir?", json!({})).await;
         assert_eq!((wrong.status, wrong.code()), (401, "invalid_api_key"));
@@ -96,9 +100,8 @@ fn a_missing_or_wrong_api_key_is_401() {
     });
 }
 
-#[test]
-fn a_stream_carries_the_answer_and_its_receipt_and_ends_with_done() {
-    let world = &fixture().world;
+fn a_stream_carries_the_answer_and_its_receipt_and_ends_with_done(story: &Story) {
+    let world = &story.world;
     on(async {
         let payer = world.payer("streams").await;
         let ask = |stream: bool| {

@@ -13,16 +13,19 @@ use openledger_protocol::Amount;
 use serde_json::{Value, json};
 
 use super::ground::{Anvil, set_balance};
-use super::story::{QUESTION, fixture, folder, on, story};
+use super::story::{QUESTION, Story, folder, on, on_both_databases, story};
 use super::world::{Place, World};
+
+on_both_databases! {
+    of_fifty_requests_at_once_on_a_channel_that_can_pay_ten_exactly_ten_are_answered,
+}
 
 fn amount(value: &Value) -> Amount {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-#[test]
-fn of_fifty_requests_at_once_on_a_channel_that_can_pay_ten_exactly_ten_are_answered() {
-    let world = &fixture().world;
+fn of_fifty_requests_at_once_on_a_channel_that_can_pay_ten_exactly_ten_are_answered(story: &Story) {
+    let world = &story.world;
     on(async {
         // A full answer costs what is reserved for it: the price depends on tokens alone.
         let more = json!({ "max_tokens": 2, "temperature": 0 });

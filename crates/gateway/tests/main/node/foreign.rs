@@ -6,6 +6,7 @@ use openledger_protocol::Amount;
 use serde_json::json;
 
 use super::calls;
+use super::database::Database;
 use super::dispute_fixture::wrong_payee;
 use super::disputes::{pays_what_receipts_say, refuted_as};
 use super::ground::{Anvil, refused, set_balance};
@@ -22,7 +23,7 @@ fn the_node_does_on_an_external_network_what_it_does_on_its_own() {
         for name in ["node", "faucet"] {
             set_balance(&client, name, 1_000_000).await;
         }
-        let world = World::open_on(Place::Anvil(anvil.url.clone()), folder(), Arc::default()).await;
+        let world = World::open_on(Place::Anvil(anvil.url.clone()), Database::Sqlite, folder(), Arc::default()).await;
         let story = story(world).await;
         each_holder_is_paid_its_part(&story);
         each_contributor_gets_half(&story);

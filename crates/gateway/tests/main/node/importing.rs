@@ -2,13 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::story::{fixture, on};
-use super::world::{jsonl, key, record, repository};
+use super::story::{Story, on, on_both_databases};
+use super::world::{World, jsonl, key, record, repository};
+
+on_both_databases! {
+    a_damaged_file_is_refused_whole_with_every_bad_line,
+    what_a_rule_refuses_is_listed_and_the_rest_is_taken,
+    the_same_file_again_gives_the_same_answer_before_and_after_it_is_registered,
+    a_text_that_the_datanet_holds_is_refused_as_a_duplicate_of_the_first,
+    an_unsigned_or_wrongly_signed_batch_registers_nothing,
+    a_file_that_nobody_signed_blocks_no_later_one_and_cannot_be_signed_after_it,
+    a_version_published_again_under_the_same_signature_is_the_same_version,
+}
 
 /// Status, accepted lines and told lines of a bad sample.
 #[track_caller]
-fn check(file: &str, status: u16, accepted: u64, lines: &[u64]) {
-    let world = &fixture().world;
+fn check(world: &World, file: &str, status: u16, accepted: u64, lines: &[u64]) {
     on(async {
         world.handle("river-gauge").await;
         let name = format!("bad {file}");
@@ -30,24 +39,21 @@ fn check(file: &str, status: u16, accepted: u64, lines: &[u64]) {
     });
 }
 
-#[test]
-fn a_damaged_file_is_refused_whole_with_every_bad_line() {
-    check("truncated", 422, 0, &[3]);
-    check("invalid-utf8", 422, 0, &[2]);
-    check("nul", 422, 0, &[2, 3]);
-    check("duplicate-ids", 422, 0, &[3, 5]);
+fn a_damaged_file_is_refused_whole_with_every_bad_line(story: &Story) {
+    check(&story.world, "truncated", 422, 0, &[3]);
+    check(&story.world, "invalid-utf8", 422, 0, &[2]);
+    check(&story.world, "nul", 422, 0, &[2, 3]);
+    check(&story.world, "duplicate-ids", 422, 0, &[3, 5]);
 }
 
-#[test]
-fn what_a_rule_refuses_is_listed_and_the_rest_is_taken() {
-    check("missing-license", 200, 1, &[2, 3]);
-    check("empty-text", 200, 1, &[2, 3, 4, 5]);
-    check("bom-crlf", 200, 3, &[]);
+fn what_a_rule_refuses_is_listed_and_the_rest_is_taken(story: &Story) {
+    check(&story.world, "missing-license", 200, 1, &[2, 3]);
+    check(&story.world, "empty-text", 200, 1, &[2, 3, 4, 5]);
+    check(&story.world, "bom-crlf", 200, 3, &[]);
 }
 
-#[test]
-fn the_same_file_again_gives_the_same_answer_before_and_after_it_is_registered() {
-    let world = &fixture().world;
+fn the_same_file_again_gives_the_same_answer_before_and_after_it_is_registered(story: &Story) {
+    let world = &story.world;
     on(async {
         world.handle("twice").await;
         let datanet = world.datanet("repeated").await;
@@ -61,9 +67,8 @@ fn the_same_file_again_gives_the_same_answer_before_and_after_it_is_registered()
     });
 }
 
-#[test]
-fn a_text_that_the_datanet_holds_is_refused_as_a_duplicate_of_the_first() {
-    let world = &fixture().world;
+fn a_text_that_the_datanet_holds_is_refused_as_a_duplicate_of_the_first(story: &Story) {
+    let world = &story.world;
     on(async {
         for name in ["earlier", "later"] {
             world.handle(name).await;
@@ -76,9 +81,8 @@ fn a_text_that_the_datanet_holds_is_refused_as_a_duplicate_of_the_first() {
     });
 }
 
-#[test]
-fn an_unsigned_or_wrongly_signed_batch_registers_nothing() {
-    let world = &fixture().world;
+fn an_unsigned_or_wrongly_signed_batch_registers_nothing(story: &Story) {
+    let world = &story.world;
     on(async {
         for name in ["signs", "signs-not"] {
             world.handle(name).await;
@@ -101,9 +105,8 @@ fn an_unsigned_or_wrongly_signed_batch_registers_nothing() {
     });
 }
 
-#[test]
-fn a_file_that_nobody_signed_blocks_no_later_one_and_cannot_be_signed_after_it() {
-    let world = &fixture().world;
+fn a_file_that_nobody_signed_blocks_no_later_one_and_cannot_be_signed_after_it(story: &Story) {
+    let world = &story.world;
     on(async {
         world.handle("changes-mind").await;
         let datanet = world.datanet("abandoned").await;
@@ -118,9 +121,8 @@ fn a_file_that_nobody_signed_blocks_no_later_one_and_cannot_be_signed_after_it()
     });
 }
 
-#[test]
-fn a_version_published_again_under_the_same_signature_is_the_same_version() {
-    let world = &fixture().world;
+fn a_version_published_again_under_the_same_signature_is_the_same_version(story: &Story) {
+    let world = &story.world;
     on(async {
         world.handle("publishes").await;
         let datanet = world.datanet("versions").await;

@@ -3,9 +3,16 @@
 use serde_json::json;
 
 use super::calls;
-use super::story::{fixture, on};
+use super::story::{Story, on, on_both_databases};
 use super::world::{World, YEAR, record};
 use openledger_protocol::{DatanetId, Purpose, Purposes};
+
+on_both_databases! {
+    without_a_grant_nothing_is_trained,
+    an_expired_grant_trains_nothing,
+    a_revoked_grant_trains_nothing,
+    a_grant_that_the_owner_did_not_sign_is_refused,
+}
 
 /// Orders training on a fresh datanet; `before` makes its grant as it should be.
 pub(crate) async fn check(world: &World, name: &str, before: impl AsyncFn(u64, u64)) {
@@ -27,20 +34,17 @@ pub(crate) async fn expire(world: &World, datanet: u64, version: u64) {
     world.pass("expired", 6).await;
 }
 
-#[test]
-fn without_a_grant_nothing_is_trained() {
-    on(check(&fixture().world, "ungranted", async |_, _| {}));
+fn without_a_grant_nothing_is_trained(story: &Story) {
+    on(check(&story.world, "ungranted", async |_, _| {}));
 }
 
-#[test]
-fn an_expired_grant_trains_nothing() {
-    let world = &fixture().world;
+fn an_expired_grant_trains_nothing(story: &Story) {
+    let world = &story.world;
     on(check(world, "expired", async |datanet, version| expire(world, datanet, version).await));
 }
 
-#[test]
-fn a_revoked_grant_trains_nothing() {
-    let world = &fixture().world;
+fn a_revoked_grant_trains_nothing(story: &Story) {
+    let world = &story.world;
     on(check(world, "revoked", async |datanet, version| {
         world.grant(datanet, "revoked", version, YEAR).await.done();
         let purposes = Purposes::of(&[Purpose::Finetune, Purpose::Evaluate, Purpose::Infer]);
@@ -50,9 +54,8 @@ fn a_revoked_grant_trains_nothing() {
     }));
 }
 
-#[test]
-fn a_grant_that_the_owner_did_not_sign_is_refused() {
-    let world = &fixture().world;
+fn a_grant_that_the_owner_did_not_sign_is_refused(story: &Story) {
+    let world = &story.world;
     on(async {
         world.handle("granter").await;
         let datanet = world.datanet("forged").await;

@@ -4,7 +4,7 @@ use openledger_api::policy::{PrincipalKind, Reach};
 use openledger_api::{Errors, Method, PrincipalOpening, Route, routes};
 use openledger_protocol::{Address, PrincipalId, sha256};
 use openledger_store::api_keys::{ApiKeyRow, KeyKind};
-use openledger_store::{BlobsConfig, Store, transact};
+use openledger_store::transact;
 use serde_json::json;
 
 use super::story::{QUESTION, fixture, on};
@@ -27,9 +27,7 @@ fn path(route: &Route) -> String {
 /// Keys of every kind of principal; anonymous has none.
 async fn keys(world: &World) -> Vec<(PrincipalKind, Option<String>)> {
     let payer = world.payer("policy").await;
-    let url = format!("sqlite://{}", world.data.join("openledger.db").display());
-    let blobs = BlobsConfig::new(format!("file://{}", world.data.join("blobs").display()));
-    let store = Store::open(&url, blobs).await.unwrap();
+    let store = world.database.store(&world.data).await;
     for (kind, key) in [(KeyKind::Account, "account-key"), (KeyKind::Agent, "agent-key")] {
         let row = ApiKeyRow {
             hash: sha256(key),

@@ -1,49 +1,32 @@
 //! Books that were changed behind the node's back are not proposed, and an epoch that somebody else
 //! finalized is taken. On the machine's clock, so that the window is waited out and not hurried along.
 
-use std::sync::Arc;
-
 use openledger_protocol::{Amount, B256, PayeeRole};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, Story, copy_all, folder, on, on_both_databases};
 use super::world::{BOND, WINDOW_S, World, key};
 
+on_both_databases! {
+    false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken,
+}
+
 /// Another life of the story's network.
-async fn another_life() -> World {
-    let (story, data) = (fixture(), folder());
+async fn another_life(story: &Story) -> World {
+    let data = folder();
     copy_all(&story.kept, &data);
-    World::open_by_the_clock(data, Arc::default()).await
+    World::open_by_the_clock(story.kept_database.copied(), data).await
 }
 
 /// Writes down what a receipt's lines pay: in the books, and in the bundle that is published.
 async fn write_lines(world: &World, receipt: B256, entries: &Value) {
-    let url = format!("sqlite://{}", world.data.join("openledger.db").display());
-    let mut database = SqliteConnection::connect(&url).await.unwrap();
-    let (body,): (String,) = sqlx::query_as("SELECT body FROM receipt_bodies WHERE receipt = ?")
-        .bind(&receipt[..])
-        .fetch_one(&mut database)
-        .await
-        .unwrap();
-    let mut body: Value = serde_json::from_str(&body).unwrap();
+    let mut rows = world.database.rows(&world.data).await;
+    let mut body: Value = serde_json::from_str(&rows.body(&receipt[..]).await).unwrap();
     body["entries"] = entries.clone();
-    sqlx::query("UPDATE receipt_bodies SET body = ? WHERE receipt = ?")
-        .bind(body.to_string())
-        .bind(&receipt[..])
-        .execute(&mut database)
-        .await
-        .unwrap();
+    rows.write_body(&receipt[..], &body.to_string()).await;
     for entry in entries.as_array().unwrap() {
         let amount: Amount = serde_json::from_value(entry["amount"].clone()).unwrap();
-        let written = sqlx::query("UPDATE entries SET amount = ? WHERE receipt = ? AND line = ?")
-            .bind(&amount.0.to_be_bytes()[..])
-            .bind(&receipt[..])
-            .bind(entry["line"].as_i64().unwrap())
-            .execute(&mut database)
-            .await
-            .unwrap();
-        assert_eq!(written.rows_affected(), 1);
+        rows.write_amount(&receipt[..], entry["line"].as_i64().unwrap(), amount.0).await;
     }
 }
 
@@ -60,10 +43,9 @@ fn moved(entries: &Value, from: PayeeRole, to: PayeeRole) -> Value {
     entries
 }
 
-#[test]
-fn false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken() {
+fn false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken(story: &Story) {
     on(async {
-        let world = another_life().await;
+        let world = another_life(story).await;
         let payer = world.payer("patient").await;
         world.fund(&["watchdog"]).await;
         let watchdog = world.flow("watchdog").await;

@@ -5,18 +5,26 @@ use std::time::{Duration, Instant};
 
 use openledger_protocol::{Address, Amount};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
-use super::story::{Story, fixture, on};
+use super::story::{Story, on, on_both_databases};
 use super::world::{World, key};
+
+on_both_databases! {
+    the_thread_runs_from_files_to_claims_and_the_audit_holds,
+    a_sold_contribution_pays_its_old_holder_before_and_its_new_one_after,
+    two_contributors_of_one_batch_get_half_each_and_the_first_the_remainder,
+    settling_or_claiming_twice_moves_nothing_twice,
+    a_reopened_node_keeps_its_models_and_answers,
+    a_job_of_the_run_before_goes_on_at_once_and_what_cannot_succeed_ends_with_its_reason,
+    a_receipt_that_was_tampered_with_in_the_database_fails_the_audit,
+}
 
 fn amount(value: &Value) -> Amount {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-#[test]
-fn the_thread_runs_from_files_to_claims_and_the_audit_holds() {
-    audited(fixture());
+fn the_thread_runs_from_files_to_claims_and_the_audit_holds(story: &Story) {
+    audited(story);
 }
 
 pub(crate) fn audited(story: &Story) {
@@ -27,9 +35,8 @@ pub(crate) fn audited(story: &Story) {
     assert_eq!(paid, prices.iter().sum::<u128>(), "all that was paid in is paid out");
 }
 
-#[test]
-fn a_sold_contribution_pays_its_old_holder_before_and_its_new_one_after() {
-    each_holder_is_paid_its_part(fixture());
+fn a_sold_contribution_pays_its_old_holder_before_and_its_new_one_after(story: &Story) {
+    each_holder_is_paid_its_part(story);
 }
 
 pub(crate) fn each_holder_is_paid_its_part(story: &Story) {
@@ -47,9 +54,8 @@ pub(crate) fn each_holder_is_paid_its_part(story: &Story) {
     assert_eq!(owed[&after.0], after.1);
 }
 
-#[test]
-fn two_contributors_of_one_batch_get_half_each_and_the_first_the_remainder() {
-    each_contributor_gets_half(fixture());
+fn two_contributors_of_one_batch_get_half_each_and_the_first_the_remainder(story: &Story) {
+    each_contributor_gets_half(story);
 }
 
 pub(crate) fn each_contributor_gets_half(story: &Story) {
@@ -61,18 +67,14 @@ pub(crate) fn each_contributor_gets_half(story: &Story) {
     assert_eq!((first, second), (earned.0 - earned.0 / 2, earned.0 / 2));
 }
 
-#[test]
-fn settling_or_claiming_twice_moves_nothing_twice() {
-    let story = fixture();
+fn settling_or_claiming_twice_moves_nothing_twice(story: &Story) {
     assert_eq!((story.settled_again.status, story.settled_again.code()), (409, "no-receipts"));
     assert_eq!(story.settled["header"]["epoch"], 1);
     assert!(!story.claims["claims"].as_array().unwrap().is_empty());
     assert_eq!(story.claims_again, story.claims, "same transactions, same amounts, same balances");
 }
 
-#[test]
-fn a_reopened_node_keeps_its_models_and_answers() {
-    let story = fixture();
+fn a_reopened_node_keeps_its_models_and_answers(story: &Story) {
     assert_eq!(story.models[0], story.models[1]);
     assert!(story.replayed.replayed);
     let again = story.replayed.clone().done();
@@ -80,9 +82,7 @@ fn a_reopened_node_keeps_its_models_and_answers() {
     assert_eq!(again["openledger"]["receipt_id"], story.first_answer["openledger"]["receipt_id"]);
 }
 
-#[test]
-fn a_job_of_the_run_before_goes_on_at_once_and_what_cannot_succeed_ends_with_its_reason() {
-    let story = fixture();
+fn a_job_of_the_run_before_goes_on_at_once_and_what_cannot_succeed_ends_with_its_reason(story: &Story) {
     on(async {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -98,31 +98,20 @@ fn a_job_of_the_run_before_goes_on_at_once_and_what_cannot_succeed_ends_with_its
     });
 }
 
-#[test]
-fn a_receipt_that_was_tampered_with_in_the_database_fails_the_audit() {
-    let world = &fixture().world;
+fn a_receipt_that_was_tampered_with_in_the_database_fails_the_audit(story: &Story) {
+    let world = &story.world;
     on(async {
         let payer = world.payer("tampered").await;
         let answer = world.ask(&payer, "What is a weir?", json!({})).await.done();
         let id = answer["openledger"]["receipt_id"].as_str().unwrap();
         let id = hex::decode(id.trim_start_matches("0x")).unwrap();
-        let url = format!("sqlite://{}", world.data.join("openledger.db").display());
-        let mut database = SqliteConnection::connect(&url).await.unwrap();
-        let kept: (String,) = sqlx::query_as("SELECT body FROM receipt_bodies WHERE receipt = ?")
-            .bind(&id)
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
-        let mut body: Value = serde_json::from_str(&kept.0).unwrap();
+        let mut rows = world.database.rows(&world.data).await;
+        let kept = rows.body(&id).await;
+        let mut body: Value = serde_json::from_str(&kept).unwrap();
         let text = format!("{}!", body["completion"]["text"].as_str().unwrap());
         body["completion"]["text"] = text.into();
-        for (kept, sound) in [(body.to_string(), false), ("{".to_owned(), false), (kept.0, true)] {
-            sqlx::query("UPDATE receipt_bodies SET body = ? WHERE receipt = ?")
-                .bind(kept)
-                .bind(&id)
-                .execute(&mut database)
-                .await
-                .unwrap();
+        for (kept, sound) in [(body.to_string(), false), ("{".to_owned(), false), (kept, true)] {
+            rows.write_body(&id, &kept).await;
             let audit = world.get("/api/v1/audit").await.done();
             let checks = audit["checks"].as_array().unwrap();
             let check = checks

@@ -1,4 +1,5 @@
-//! The whole thread once, from files to claims, over a restart; what was seen on the way is kept for the facts.
+//! The whole thread once on each database, from files to claims, over a restart; what was seen on
+//! the way is kept for the facts.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -8,11 +9,12 @@ use openledger_chain::flow::NewModel;
 use openledger_factory::Recipe;
 use openledger_protocol::{Address, Amount, ContributionId, ModelId};
 use openledger_store::jobs::NewJob;
-use openledger_store::{BlobsConfig, Store, transact_locked};
+use openledger_store::transact_locked;
 use serde_json::{Value, json};
 
 use super::calls::Title;
-use super::world::{Answer, RUNTIME, World, YEAR, key, sample};
+use super::database::Database;
+use super::world::{Answer, Place, RUNTIME, World, YEAR, key, sample};
 
 /// How long the small training may take on a busy machine.
 const TRAINED_MAX: Duration = Duration::from_secs(240);
@@ -45,20 +47,49 @@ pub(crate) struct Story {
     pub(crate) left_job: u64,
     /// The node's folder as it was then, for a second life of the same network.
     pub(crate) copy: PathBuf,
-    /// The same once more, of which further copies are made.
+    /// The same once more, of which further copies are made, and the database that belongs to it.
     pub(crate) kept: PathBuf,
+    pub(crate) kept_database: Database,
     /// The API key of who asked.
     pub(crate) payer: String,
 }
 
-static STORY: LazyLock<Story> = LazyLock::new(|| {
-    RUNTIME.block_on(async { reopened(story(World::open(folder(), Arc::default()).await).await).await })
-});
+static STORY: LazyLock<Story> = LazyLock::new(|| told_on(Database::Sqlite));
+static ON_POSTGRES: LazyLock<Option<Story>> = LazyLock::new(|| Database::postgres().map(told_on));
 
-/// The story, run on first use.
+fn told_on(database: Database) -> Story {
+    RUNTIME.block_on(async {
+        let world = World::open_on(Place::Embedded, database, folder(), Arc::default()).await;
+        reopened(story(world).await).await
+    })
+}
+
+/// The story on SQLite, run on first use.
 pub(crate) fn fixture() -> &'static Story {
     &STORY
 }
+
+/// The story on Postgres, run on first use; `None`, told aloud, where Postgres is not installed.
+pub(crate) fn on_postgres() -> Option<&'static Story> {
+    ON_POSTGRES.as_ref()
+}
+
+/// Writes the two tests of facts about the story: on SQLite and on Postgres.
+macro_rules! on_both_databases {
+    ($($fact:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $fact() { super::$fact(crate::node::story::fixture()); })*
+        }
+        mod postgres {
+            $(#[test] fn $fact() {
+                if let Some(story) = crate::node::story::on_postgres() {
+                    super::$fact(story);
+                }
+            })*
+        }
+    };
+}
+pub(crate) use on_both_databases;
 
 /// Runs a fact's calls.
 pub(crate) fn on<T>(calls: impl Future<Output = T>) -> T {
@@ -143,6 +174,7 @@ pub(crate) async fn story(world: World) -> Story {
         left_job: 0,
         copy: PathBuf::new(),
         kept: PathBuf::new(),
+        kept_database: Database::Sqlite,
         payer,
     }
 }
@@ -150,18 +182,20 @@ pub(crate) async fn story(world: World) -> Story {
 /// The same, after the node was stopped, copied, left with a job and opened again.
 async fn reopened(story: Story) -> Story {
     let (mut left_job, copy, kept) = (0, folder(), folder());
+    let (database, mut kept_database) = (story.world.database.clone(), Database::Sqlite);
     let world = story
         .world
         .reopened(async |data| {
             copy_all(data, &copy);
             copy_all(data, &kept);
-            left_job = leave_a_job(data).await;
+            kept_database = database.copied();
+            left_job = leave_a_job(&database, data).await;
         })
         .await;
     let again = world.get("/api/v1/models").await.done();
     let [models, _] = story.models;
     let replayed = world.ask(&story.payer, QUESTION, json!({ "openledger": { "idempotency_key": "first" } })).await;
-    Story { world, models: [models, again], replayed, left_job, copy, kept, ..story }
+    Story { world, models: [models, again], replayed, left_job, copy, kept, kept_database, ..story }
 }
 
 /// Copies a folder with all that is in it.
@@ -178,9 +212,8 @@ pub(crate) fn copy_all(from: &Path, to: &Path) {
 }
 
 /// A job as a node leaves it that is killed at work: running, held for another hour. Its order is damaged.
-async fn leave_a_job(data: &Path) -> u64 {
-    let blobs = BlobsConfig::new(format!("file://{}", data.join("blobs").display()));
-    let store = Store::open(&format!("sqlite://{}", data.join("openledger.db").display()), blobs).await.unwrap();
+async fn leave_a_job(database: &Database, data: &Path) -> u64 {
+    let store = database.store(data).await;
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     let job = NewJob {
         kind: "train".into(),

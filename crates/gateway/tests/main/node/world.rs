@@ -20,6 +20,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::database::Database;
+
 /// All nodes and clients of this program run here.
 pub(crate) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap());
@@ -70,12 +72,12 @@ pub(crate) enum Place {
     Anvil(String),
 }
 
-fn config(data: PathBuf, place: &Place) -> Config {
+fn config(data: PathBuf, place: &Place, database: &Database) -> Config {
     let each = Amount::open(1_000_000).unwrap();
     let seeded = ["node", "faucet"].map(|name| (key(name).address(), each));
     Config {
         data,
-        database: None,
+        database: database.configured(),
         blobs: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         studio: None,
@@ -138,6 +140,7 @@ impl Answer {
 /// A node that runs.
 pub(crate) struct World {
     pub(crate) data: PathBuf,
+    pub(crate) database: Database,
     pub(crate) network: Value,
     pub(crate) addresses: Addresses,
     pub(crate) token: String,
@@ -154,38 +157,37 @@ pub(crate) struct World {
 impl World {
     /// Opens the node of a folder on its own chain and waits until it listens.
     pub(crate) async fn open(data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
-        Self::open_on(Place::Embedded, data, outbox).await
+        Self::open_on(Place::Embedded, Database::Sqlite, data, outbox).await
     }
 
-    /// Opens the node of a folder on a chain and waits until it listens.
-    pub(crate) async fn open_on(place: Place, data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
-        Self::open_answering(place, data, outbox, AnswerSource::Embedded(NumericMode::default())).await
+    /// Opens the node of a folder on a chain and a database and waits until it listens.
+    pub(crate) async fn open_on(place: Place, database: Database, data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
+        Self::open_with(config(data, &place, &database), place, database, outbox).await
     }
 
-    /// As [`World::open_on`], answers being computed as said.
-    pub(crate) async fn open_answering(
-        place: Place,
-        data: PathBuf,
-        outbox: Arc<MemoryOutbox>,
-        answers: AnswerSource,
-    ) -> Self {
-        Self::open_with(Config { answers, ..config(data, &place) }, place, outbox).await
+    /// As [`World::open`], answers being computed as said.
+    pub(crate) async fn open_answering(data: PathBuf, answers: AnswerSource) -> Self {
+        let (place, database) = (Place::Embedded, Database::Sqlite);
+        let config = Config { answers, ..config(data, &place, &database) };
+        Self::open_with(config, place, database, Arc::default()).await
     }
 
     /// Opens the node of a folder on its own chain and the machine's clock.
-    pub(crate) async fn open_by_the_clock(data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
+    pub(crate) async fn open_by_the_clock(database: Database, data: PathBuf) -> Self {
         let place = Place::Embedded;
-        Self::open_with(Config { clock: NodeClock::Wall, ..config(data, &place) }, place, outbox).await
+        let config = Config { clock: NodeClock::Wall, ..config(data, &place, &database) };
+        Self::open_with(config, place, database, Arc::default()).await
     }
 
     /// Opens the node of a folder by the machine's clock on a chain that it reaches at `rpc`.
     pub(crate) async fn open_behind(place: Place, data: PathBuf, rpc: String) -> Self {
         let chain = ChainChoice::External { url: rpc, token: None };
-        let config = Config { clock: NodeClock::Wall, chain, ..config(data, &place) };
-        Self::open_with(config, place, Arc::default()).await
+        let database = Database::Sqlite;
+        let config = Config { clock: NodeClock::Wall, chain, ..config(data, &place, &database) };
+        Self::open_with(config, place, database, Arc::default()).await
     }
 
-    async fn open_with(config: Config, place: Place, outbox: Arc<MemoryOutbox>) -> Self {
+    async fn open_with(config: Config, place: Place, database: Database, outbox: Arc<MemoryOutbox>) -> Self {
         std::fs::remove_file(config.address_file()).ok();
         let node = Node::open(config.clone()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -205,6 +207,7 @@ impl World {
         Self {
             token: std::fs::read_to_string(config.token_file()).unwrap(),
             data: config.data,
+            database,
             addresses: serde_json::from_value(network["addresses"].clone()).unwrap(),
             chain_id: network["chain_id"].as_u64().unwrap(),
             place,
@@ -224,7 +227,7 @@ impl World {
         self.client = reqwest::Client::new();
         self.ended.take().unwrap().await.unwrap();
         meanwhile(&self.data).await;
-        Self::open_on(self.place.clone(), self.data.clone(), self.outbox.clone()).await
+        Self::open_on(self.place.clone(), self.database.clone(), self.data.clone(), self.outbox.clone()).await
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
