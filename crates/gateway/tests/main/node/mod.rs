@@ -18,6 +18,7 @@ mod money;
 mod permission;
 mod policy;
 mod refuted;
+mod scale;
 mod schema;
 mod settling;
 mod story;

@@ -143,6 +143,7 @@ pub(crate) struct World {
     pub(crate) token: String,
     pub(crate) chain_id: u64,
     place: Place,
+    database: Option<String>,
     url: String,
     client: reqwest::Client,
     outbox: Arc<MemoryOutbox>,
@@ -160,6 +161,12 @@ impl World {
     /// Opens the node of a folder on a chain and waits until it listens.
     pub(crate) async fn open_on(place: Place, data: PathBuf, outbox: Arc<MemoryOutbox>) -> Self {
         Self::open_answering(place, data, outbox, AnswerSource::Embedded(NumericMode::default())).await
+    }
+
+    /// Opens the node of a folder on its own chain and another database than the folder's.
+    pub(crate) async fn open_on_database(data: PathBuf, database: String) -> Self {
+        let place = Place::Embedded;
+        Self::open_with(Config { database: Some(database), ..config(data, &place) }, place, Arc::default()).await
     }
 
     /// As [`World::open_on`], answers being computed as said.
@@ -204,6 +211,7 @@ impl World {
         let network: Value = client.get(format!("{url}/api/v1/network")).send().await.unwrap().json().await.unwrap();
         Self {
             token: std::fs::read_to_string(config.token_file()).unwrap(),
+            database: config.database,
             data: config.data,
             addresses: serde_json::from_value(network["addresses"].clone()).unwrap(),
             chain_id: network["chain_id"].as_u64().unwrap(),
@@ -216,6 +224,12 @@ impl World {
             stop: Some(stop),
             ended: Some(ended),
         }
+    }
+
+    /// The address of its database.
+    pub(crate) fn database(&self) -> String {
+        let own = || format!("sqlite://{}", self.data.join("openledger.db").display());
+        self.database.clone().unwrap_or_else(own)
     }
 
     /// Stops the node in order and opens it again on what it kept; `meanwhile` it does not run.
