@@ -189,7 +189,16 @@ pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<(), Failed> {
             let bench = ["bench/serving/bench.py", "--server", "target/debug/openledger"];
             run(command("python3", &bench).args(arguments))
         }
-        _ => Err(Failed::new("usage: cargo xtask bench chain|serving".to_owned(), 2)),
+        "reads" => {
+            let test = ["test", "--locked", "--package", "openledger-gateway", "--test", "gateway_main", "--"];
+            let figures = ["--ignored", "--exact", "--nocapture", "node::scale::figures_of_a_full_history"];
+            let mut bench = command("cargo", &test);
+            if let Some(database) = arguments.first() {
+                bench.env("OPENLEDGER_BENCH_DATABASE", database);
+            }
+            run(bench.args(figures))
+        }
+        _ => Err(Failed::new("usage: cargo xtask bench chain|reads|serving".to_owned(), 2)),
     }
 }
 

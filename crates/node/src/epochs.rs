@@ -2,10 +2,12 @@
 
 use openledger_api::EpochExport;
 use openledger_ledger::{ClosedEpoch, ClosedReceipt, EpochSpan, ExportedEpoch};
-use openledger_protocol::{Domain, EpochHeader, FormatVersion, Payout, ReceiptBundle};
+use openledger_protocol::{Domain, Entry, EpochHeader, FormatVersion, Payout, ReceiptId, SignedNote, SignedReceipt};
 use openledger_store::Store;
 use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::receipts::ReceiptRow;
+use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use crate::chain_view::ChainView;
 use crate::error::{NodeError, Result};
@@ -41,15 +43,16 @@ impl Epochs {
 
     /// The receipts of an epoch, by id.
     pub(crate) async fn receipts(&self, number: u64) -> Result<Vec<ReceiptRow>> {
-        let mut receipts: Vec<ReceiptRow> = Vec::new();
-        loop {
-            let after = receipts.last().map(|row| row.id);
-            let page = self.store.epoch_receipts(number, after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(receipts);
-            }
+        let (mut receipts, mut pages) = (Vec::new(), self.pages(number));
+        while let Some(page) = pages.next().await? {
             receipts.extend(page);
         }
+        Ok(receipts)
+    }
+
+    /// The receipts of an epoch, by id and page, so that their bodies are not all in memory at once.
+    pub(crate) fn pages(&self, number: u64) -> ReceiptPages<'_> {
+        ReceiptPages { store: &self.store, number, after: None }
     }
 
     /// The payouts at the end of an epoch, by account.
@@ -105,16 +108,45 @@ impl Epochs {
         Ok(EpochSpan { node: row.node, number: row.number, cutoff: row.cutoff()? })
     }
 
-    /// A closed epoch, computed again from its receipts.
+    /// A closed epoch, computed again from its receipts, beside the tasks that answer requests.
     pub(crate) async fn rebuild(&self, row: &EpochRow) -> Result<ClosedEpoch> {
-        let mut receipts = Vec::new();
-        for row in self.receipts(row.number).await? {
-            let bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
-            let note = bundle.note.map(|signed| signed.note);
-            receipts.push(ClosedReceipt { signed: bundle.signed, entries: bundle.entries, note });
+        let (mut receipts, mut pages) = (Vec::new(), self.pages(row.number));
+        while let Some(page) = pages.next().await? {
+            receipts.extend(spawn_blocking(move || page.iter().map(closing).collect::<Result<Vec<_>>>()).await??);
         }
+        let (span, domain) = (self.span(row)?, self.domain());
         let before = self.payouts_before(row.number).await?;
-        Ok(openledger_ledger::close_epoch(self.span(row)?, &receipts, &before, self.domain())?)
+        Ok(spawn_blocking(move || openledger_ledger::close_epoch(span, &receipts, &before, domain)).await??)
+    }
+}
+
+/// The members of a bundle that an epoch is closed from; the others are not read.
+#[derive(Deserialize)]
+struct Closing {
+    signed: SignedReceipt,
+    entries: Vec<Entry>,
+    #[serde(default)]
+    note: Option<SignedNote>,
+}
+
+fn closing(row: &ReceiptRow) -> Result<ClosedReceipt> {
+    let Closing { signed, entries, note } = serde_json::from_str(&row.body)?;
+    Ok(ClosedReceipt { signed, entries, note: note.map(|signed| signed.note) })
+}
+
+/// The pages of an epoch's receipts.
+pub(crate) struct ReceiptPages<'a> {
+    store: &'a Store,
+    number: u64,
+    after: Option<ReceiptId>,
+}
+
+impl ReceiptPages<'_> {
+    /// The next page; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ReceiptRow>>> {
+        let page = self.store.epoch_receipts(self.number, self.after, PAGE).await?;
+        self.after = page.last().map(|row| row.id).or(self.after);
+        Ok(Some(page).filter(|page| !page.is_empty()))
     }
 }
 
