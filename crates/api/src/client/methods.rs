@@ -29,12 +29,13 @@ impl Client {
         self.get("/api/v1/overview").await
     }
 
-    /// Audits the node's books; needs the operator's token.
+    /// Audits the node's books, from the last epoch that was found right or, with `whole`, from the
+    /// beginning; needs the operator's token.
     ///
     /// # Errors
     /// [`super::ClientError`].
-    pub async fn audit(&self) -> Result<Audit> {
-        self.get("/api/v1/audit").await
+    pub async fn audit(&self, whole: bool) -> Result<Audit> {
+        self.get(if whole { "/api/v1/audit?whole=true" } else { "/api/v1/audit" }).await
     }
 
     /// Contributor handles, by name.

@@ -32,6 +32,7 @@ fn overview() -> Vec<Route> {
         )
         .gives::<Overview>("The overview"),
         Route::get("/api/v1/audit", "getAudit", Access::OPERATOR, "Audits supply, chain, epochs and receipts.")
+            .query::<bool>("whole", "From the beginning; without it, from where the last audit found no fault.")
             .gives::<Audit>("The audit; a statement that does not hold is a failed check"),
     ]
 }

@@ -25,6 +25,10 @@ pub(crate) struct AuditArgs {
     scope: Scope,
     #[command(flatten)]
     node: NodeArgs,
+    /// Audit from the beginning. Without it, an audit goes on from the last epoch and block that
+    /// were found right, also after one that was interrupted.
+    #[arg(long)]
+    whole: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -41,7 +45,7 @@ fn in_scope(scope: Scope, name: &str) -> bool {
 
 /// Audits and prints each check; fails when one does.
 pub(crate) async fn run(args: AuditArgs) -> Result<()> {
-    let audit = args.node.client()?.audit().await?;
+    let audit = args.node.client()?.audit(args.whole).await?;
     let checks: Vec<AuditCheck> = audit.checks.into_iter().filter(|check| in_scope(args.scope, &check.name)).collect();
     if args.json {
         let ok = checks.iter().all(|check| check.ok);

@@ -15,7 +15,9 @@ mod seeds;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openledger_protocol::ReceiptId;
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
 use self::history::{Measured, Size, audited, measure};
 use self::seeds::{Holding, Seeds};
@@ -45,6 +47,7 @@ fn a_history_is_read_in_time_and_an_audit_goes_on_from_the_last_epoch_that_it_fo
         let measured = measure(&world, &mut seeds, SMALL).await;
         print(SMALL, &measured);
         resumes(&measured);
+        a_fault_stays_beyond_the_mark(&world, seeds.receipts[SMALL.all() / 2]).await;
         for read in &measured.reads {
             assert!(read.p50 <= READ_MAX * LOOSER, "{read:?}");
         }
@@ -63,6 +66,31 @@ fn resumes(measured: &Measured) {
     let last = resumed.0["epoch"].as_u64().unwrap();
     assert_eq!(audited(&resumed.0), (interrupted_at + 1..=last).collect::<Vec<_>>(), "{}", resumed.0);
     assert_eq!((audited(&new.0), &new.0["epoch"]), (vec![last + 1], &json!(last + 1)), "{}", new.0);
+}
+
+/// Audits stop before the epoch of a receipt that was tampered with, however often they are run, and
+/// go on from it once it is mended.
+async fn a_fault_stays_beyond_the_mark(world: &World, id: ReceiptId) {
+    let mut database = SqliteConnection::connect(&world.database()).await.unwrap();
+    let receipt = world.get(&format!("/api/v1/receipts/{id}")).await.done();
+    let epoch = receipt["epoch"].as_u64().unwrap();
+    let select = sqlx::query_as("SELECT body FROM receipt_bodies WHERE receipt = ?").bind(&id.0[..]);
+    let (body,): (String,) = select.fetch_one(&mut database).await.unwrap();
+    let damaged = body.replacen("\"text\":\"", "\"text\":\"!", 1);
+    let whole = "/api/v1/audit?whole=true";
+    for (kept, path, sound) in
+        [(&damaged, whole, false), (&damaged, "/api/v1/audit", false), (&body, "/api/v1/audit", true)]
+    {
+        let update = sqlx::query("UPDATE receipt_bodies SET body = ? WHERE receipt = ?");
+        update.bind(kept).bind(&id.0[..]).execute(&mut database).await.unwrap();
+        let audit = world.get(path).await.done();
+        let first = if path == whole { 1 } else { epoch };
+        assert_eq!((&audit["ok"], audited(&audit)[0]), (&json!(sound), first), "{audit}");
+        let last = *audited(&audit).last().unwrap();
+        assert_eq!(audit["epoch"], if sound { last } else { epoch - 1 }, "{audit}");
+        let faults = audit["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false);
+        assert!(faults.map(|check| check["detail"].as_str().unwrap()).all(|detail| detail.contains(&id.to_string())));
+    }
 }
 
 /// The figures of the bars, on the folder's database or the one at `OPENLEDGER_BENCH_DATABASE`.
