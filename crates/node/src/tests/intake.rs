@@ -99,7 +99,7 @@ impl ContributionsOnChain for Contract {
         }
         let value = titles.iter().filter(|(of, _, _)| of == key).map(|(_, id, _)| *id).collect();
         let mined = Mined { hash: keccak(key), block: BLOCK, block_hash: B256::ZERO, gas_used: 1, logs: Vec::new() };
-        Box::pin(async { Ok(Done { value, mined }) })
+        Box::pin(async move { Ok(Done { value, mined }) })
     }
 }
 

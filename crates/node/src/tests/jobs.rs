@@ -83,7 +83,7 @@ async fn jobs_come_by_page_newest_first_and_by_state() {
     let world = World::new().await;
     let [a, b, c] = [world.order("a").await, world.order("b").await, world.order("c").await];
     world.jobs.cancel(b).await.unwrap();
-    let ids = async |state, limit, after: Option<String>| {
+    let ids = async |state: Option<JobState>, limit: Option<u32>, after: Option<String>| {
         let page = world.jobs.list(state, &PageQuery { limit, after }).await.unwrap();
         (page.items.iter().map(|job| job.job).collect::<Vec<_>>(), page.next)
     };

@@ -31,7 +31,7 @@ impl ModelsOnChain for Contract {
 
     fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>> {
         let registered = self.0.lock().unwrap().clone().ok_or_else(|| NodeError::missing("title", model));
-        Box::pin(async { registered })
+        Box::pin(async move { registered })
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openledger_api::{DatanetVersionRef, JobState, Number, Recipe, TrainOrder};
-use openledger_datanet::REQUIRED_PURPOSES;
 use openledger_protocol::{Mix, Params, Purpose};
 use openledger_store::Store;
 use openledger_store::artifacts::Artifacts;
@@ -140,7 +139,6 @@ async fn the_mixes_of_an_order_are_those_that_are_governed_now() {
 async fn rows_are_read_while_their_grant_is_live_and_not_after_it_was_revoked() {
     let world = World::granted().await;
     assert_eq!(world.training.material(&order()).await.unwrap().len(), 2);
-    assert!(REQUIRED_PURPOSES.contains(&Purpose::Finetune));
     world.grants.allow(&[Purpose::Finetune], 0);
     assert_eq!(code(world.training.material(&order()).await), "no-grant");
 }

@@ -186,7 +186,9 @@ fn the_history_names_every_state_with_its_reason_and_a_request_to_cancel_as_a_li
         step!(store, |tx| tx.request_cancel(id, 2_004)).unwrap();
         step!(store, |tx| tx.cancelled(id, third.fence, 2_005)).unwrap();
         let events = store.job_events(id, 0, 99).await.unwrap();
-        let of = |kind| events.iter().filter(move |e| e.kind == kind).map(|e| e.body.as_str()).collect::<Vec<_>>();
+        let of = |kind: JobEventKind| {
+            events.iter().filter(move |e| e.kind == kind).map(|e| e.body.as_str()).collect::<Vec<_>>()
+        };
         let states = [
             "queued",
             "running",
