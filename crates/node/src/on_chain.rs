@@ -106,6 +106,12 @@ pub(crate) trait ContributionsOnChain: Send + Sync {
 
 /// The contract of models and the index of their titles, as models need them.
 pub(crate) trait ModelsOnChain: Send + Sync {
+    /// The contract of the titles.
+    fn titles(&self) -> Address;
+
+    /// The number of the newest block that the index holds.
+    fn indexed_block(&self) -> u64;
+
     /// Brings the index of titles up to the chain's head.
     fn catch_up(&self) -> BoxFuture<'_, Result<()>>;
 
@@ -249,6 +255,14 @@ impl ContributionsOnChain for ChainView {
 }
 
 impl ModelsOnChain for ChainView {
+    fn titles(&self) -> Address {
+        self.at().models
+    }
+
+    fn indexed_block(&self) -> u64 {
+        self.head().number
+    }
+
     fn catch_up(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move { ChainView::catch_up(self).await.map(drop) })
     }

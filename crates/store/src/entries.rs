@@ -75,15 +75,6 @@ impl Reads {
         let sql = "SELECT place FROM entries WHERE receipt = ? AND place IS NOT NULL ORDER BY line";
         self.list(sql, values![id], |row| row.get(0)).await
     }
-
-    /// An epoch's entries in the order of its tree.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::entries_of_receipts`].
-    pub async fn epoch_entries(&self, epoch: u64) -> Result<Vec<Entry>> {
-        self.list(format!("{SELECT} WHERE epoch = ? ORDER BY account, receipt, line"), values![epoch], read).await
-    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,10 @@ impl Closing {
     async fn of(store: &Store, number: u64) -> Self {
         let receipts = store.epoch_receipts(number, None, 100_000).await.unwrap();
         let leaf = |hash: B256, sum: Amount| SumNode { hash, sum };
-        let entries = store.epoch_entries(number).await.unwrap();
+        let ids: Vec<ReceiptId> = receipts.iter().map(|receipt| receipt.id).collect();
+        let entries = store.entries_of_receipts(&ids).await.unwrap();
+        let mut entries: Vec<Entry> = entries.into_values().flatten().collect();
+        entries.sort_by_key(|entry| (entry.account, entry.receipt, entry.line));
         let mut payouts: Vec<PayoutRow> = Vec::new();
         for entry in &entries {
             match payouts.last_mut().filter(|last| last.account == entry.account) {
@@ -369,8 +372,6 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         made.unwrap();
         assert_eq!(store.receipt(id).await.unwrap().unwrap().body, "{\"b\":1,  \"a\":2}");
         assert_eq!(store.entries_of_receipts(&[id]).await.unwrap()[&id], lines);
-        let ordered = [lines[1].clone(), lines[0].clone(), lines[2].clone()];
-        assert_eq!(store.epoch_entries(1).await.unwrap(), ordered);
         assert_eq!(store.entry_places(id).await.unwrap(), [] as [u64; 0]);
 
         let lease = &lease(&store, "one").await;
