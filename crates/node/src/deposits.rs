@@ -104,7 +104,9 @@ impl Deposits {
             // which knows the channel by now. Those before it the chain must have seen.
             let indexed = self.store.chain_cursor().await?.map_or(0, |cursor| cursor.number);
             let (deposited, block) = self.funds(id).await?;
-            if block >= indexed && transact_locked!(self.store, |tx| tx.open_channel(id, deposited, block).await)? {
+            let opened =
+                block >= indexed && transact_locked!(self.store, |tx| tx.open_channel(id, deposited, block).await)?;
+            if opened {
                 return Ok(OpenedChannel { channel: id, deposited, api_key });
             }
         }
