@@ -207,7 +207,8 @@ impl Reads {
         self.list(sql, values![epoch], read_note).await
     }
 
-    /// The receipts of an epoch that have no entry, by id: their credits are not known yet, or they cost nothing.
+    /// The receipts of an epoch that have no entry, by id: their credits are not known yet, or they
+    /// cost nothing.
     ///
     /// # Errors
     ///
@@ -221,7 +222,7 @@ impl Reads {
 
 impl Tx {
     /// Adds the receipt of a charge with its entries, in the transaction of the charge. Entries of
-    /// deferred credits come later, by [`Tx::put_credit_note`] or [`Tx::put_entries`].
+    /// deferred credits come later, by [`Tx::put_credit_note`].
     ///
     /// # Errors
     ///
