@@ -55,7 +55,7 @@ impl ChannelsOnChain for Contract {
     }
 
     fn newest_block(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async { Ok(self.block.fetch_add(1, Ordering::SeqCst) + 1) })
+        Box::pin(async move { Ok(self.block.fetch_add(1, Ordering::SeqCst) + 1) })
     }
 
     fn redeem<'a>(
