@@ -35,7 +35,7 @@ pub struct NewChannel {
 pub struct OpenedChannel {
     /// The channel.
     pub channel: ChannelId,
-    /// All deposits so far, in base units.
+    /// Deposits minus withdrawals, in base units.
     pub deposited: Amount,
     /// The bearer token for `/v1`; it spends from this channel only.
     #[schemars(example = "ol_9f2c…")]

@@ -102,6 +102,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("internal", 500, "The node failed", OPERATOR),
     kind("adapter-changed", 500, "An adapter differs from the trained one", OPERATOR),
     kind("bad-token", 500, "The operator's token cannot be read", OPERATOR),
+    kind("claim-lost", 500, "A paid claim is not on the chain", OPERATOR),
     kind("damaged-data", 500, "Stored data is damaged", OPERATOR),
     kind("damaged-key", 500, "A stored key is damaged", OPERATOR),
     kind("damaged-tree", 500, "A stored tree is damaged", OPERATOR),
@@ -136,7 +137,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("invalid-api-key", 401, "The API key is unknown", "Open a channel on this node for a key."),
     kind("insufficient-deposit", 402, "The deposit is too small", "Deposit more, or lower `max_tokens`."),
     kind("over-max-price", 402, "The price may exceed `max_price`", "Raise `max_price`, or lower `max_tokens`."),
-    kind("deposit-withdrawn", 402, "The deposit is being withdrawn", "Open another channel."),
+    kind(
+        "deposit-withdrawn",
+        402,
+        "The deposit is being withdrawn",
+        "Open another channel, or this one again after the withdrawal and a new deposit.",
+    ),
     kind("not-funded", 402, "The channel has no deposit", "Deposit on chain first."),
     kind("forbidden", 403, "The caller may not do this", "Use credentials that the route allows."),
     kind("operator-only", 403, "Only the operator may do this", "Send the operator's token."),
@@ -158,6 +164,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("job-replaced", 409, "Another job has its order", "Read that job instead."),
     kind("other-weights", 409, "The title is of another adapter", "Register the adapter's own title."),
     kind("key-reused", 409, "The idempotency key was used for another request", "Use another key."),
+    kind(
+        "withdrawal-pending",
+        409,
+        "The deposit was asked back",
+        "Withdraw it on chain, deposit again and open the channel, or open another channel.",
+    ),
     kind("no-receipts", 409, "The epoch has no receipts", "Settle once there are receipts."),
     kind("window-open", 409, "The proposal may still be refuted", "Settle again once the window is over."),
     kind(
@@ -167,6 +179,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
         "Run the audit and repair the receipts that it names.",
     ),
     kind("another-epoch", 409, "Other roots were finalized", "Run the audit."),
+    kind(
+        "claim-passed-over",
+        409,
+        "The chain paid a claim nothing",
+        "Settle what is pending, or run the audit; then claim again.",
+    ),
     kind("not-finalized", 409, "No epoch is finalized yet", "Settle an epoch first."),
     kind("too-large", 413, "The body is too large", "Send less in one request."),
     kind(
@@ -189,6 +207,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("stopped", 503, "The work was stopped", REPEAT),
     kind("key-in-use", 503, "A request under the same idempotency key runs", REPEAT),
     kind("registrations-pending", 503, "Earlier registrations are on their way", REPEAT),
+    kind("step-reverted", 503, "A transaction on chain reverted", "Repeat it: another transaction is sent."),
     kind("settling", 503, "Another settlement runs", REPEAT),
     kind("timeout", 504, "The request took too long", "Repeat it; a repeated step does nothing twice."),
 ];

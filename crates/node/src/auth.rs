@@ -8,21 +8,24 @@ use openledger_protocol::{Address, B256, Purpose, Purposes, Rights, keccak, sha2
 use openledger_store::Store;
 use openledger_store::api_keys::KeyKind;
 
+use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
 
 /// Turns credentials into principals.
 #[derive(Clone)]
 pub struct Auth {
     store: Store,
+    clock: Clock,
     operator: B256,
 }
 
 impl Auth {
-    pub(crate) fn new(store: Store, operator_token: &str) -> Self {
-        Self { store, operator: keccak(operator_token) }
+    pub(crate) fn new(store: Store, clock: Clock, operator_token: &str) -> Self {
+        Self { store, clock, operator: keccak(operator_token) }
     }
 
-    /// The principal behind a bearer token; none: anonymous.
+    /// The principal behind a bearer token; none: anonymous. Keeps when the key was last used, about
+    /// once a minute.
     ///
     /// # Errors
     /// `invalid-api-key` for a token that is not known here.
@@ -35,6 +38,10 @@ impl Auth {
         let unknown = || NodeError::refused(Blame::Unauthenticated, "invalid-api-key", "this key is not known here");
         let key = self.store.api_key(key_hash(token)).await?.filter(|key| key.revoked.is_none());
         let key = key.ok_or_else(unknown)?;
+        // The time of the last use is for people; a request does not fail for it.
+        if let Err(error) = self.store.touch_api_key(&key, self.clock.unix_ms()).await {
+            tracing::warn!(%error, "the last use of an API key was not kept");
+        }
         match (key.kind, key.channel) {
             (KeyKind::Channel, Some(channel)) => {
                 let found = self.store.channel(channel).await?.ok_or_else(unknown)?;

@@ -14,6 +14,8 @@
 //! - An answer waits for no RPC of the chain: [`ChainView::head`] is what was indexed last. On the
 //!   logical clock, whose runs must repeat, [`ChainView::refresh`] indexes up to the newest block
 //!   first.
+//! - The head is never newer than the index. A receipt names the head as the block at which its
+//!   payees hold their titles, so each transfer up to it must be known.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -29,6 +31,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::events::StoreSink;
+use crate::governed::Governed;
 
 /// How often the index looks for new blocks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -55,14 +58,14 @@ pub struct ChainView {
 struct Index {
     store: Store,
     head: RwLock<Head>,
-    governed: RwLock<Arc<Params>>,
+    governed: Governed,
     /// One reader of chain events at a time in this process.
     reading: Mutex<()>,
 }
 
 impl ChainView {
     pub(crate) fn new(flow: Flow, chain_id: u64, embedded: Option<EmbeddedChain>, clock: Clock, store: Store) -> Self {
-        let governed = RwLock::new(Arc::new(Params::GENESIS));
+        let governed = Governed::new(Params::GENESIS);
         let index = Arc::new(Index { store, head: RwLock::default(), governed, reading: Mutex::default() });
         Self { flow, chain_id, embedded, clock, index }
     }
@@ -102,9 +105,9 @@ impl ChainView {
         *self.index.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The governed numbers by which answers are credited and split.
-    pub(crate) fn governed(&self) -> Arc<Params> {
-        Arc::clone(&self.index.governed.read().unwrap_or_else(PoisonError::into_inner))
+    /// The governed numbers that were in force when the newest indexed block was indexed.
+    pub(crate) fn governed(&self) -> &Governed {
+        &self.index.governed
     }
 
     /// Unix seconds for what is signed now.
@@ -121,7 +124,7 @@ impl ChainView {
         if self.clock.is_logical() { self.catch_up().await } else { Ok(self.head()) }
     }
 
-    /// Indexes the chain's events up to its head and returns that block.
+    /// Indexes the chain's events up to its head and returns the last block that the index holds.
     ///
     /// # Errors
     /// [`crate::NodeError::Index`], [`crate::NodeError::Rpc`] and [`crate::NodeError::Flow`] when
@@ -130,14 +133,13 @@ impl ChainView {
         let _one = self.index.reading.lock().await;
         let client = self.flow.client();
         let mut sink = StoreSink { store: self.index.store.clone(), addresses: *self.at() };
-        let local = self.embedded.is_some();
-        let until = if local { Until::Latest } else { Until::Finalized };
-        Indexer::new(client.clone(), *self.at(), 0, until).catch_up(&mut sink).await?;
-        let newest = if local { client.latest().await? } else { client.finalized().await? };
-        let head = newest.map_or_else(Head::default, |block| Head { number: block.number, time: block.timestamp });
+        let until = if self.embedded.is_some() { Until::Latest } else { Until::Finalized };
+        let caught_up = Indexer::new(client.clone(), *self.at(), 0, until).catch_up(&mut sink).await?;
+        // The chain may have newer blocks by now, whose events the index does not hold.
+        let head =
+            caught_up.at.map_or_else(|| self.head(), |block| Head { number: block.number, time: block.timestamp });
         if head != self.head() {
-            let governed = Arc::new(self.flow.params().current().await?);
-            *self.index.governed.write().unwrap_or_else(PoisonError::into_inner) = governed;
+            self.index.governed.set(self.flow.params().current().await?);
         }
         *self.index.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(head)
@@ -151,5 +153,28 @@ impl ChainView {
                 tracing::warn!(%error, "the chain's events could not be read; trying again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openledger_store::{BlobsConfig, Store};
+
+    use crate::fake_chain::FakeChain;
+
+    #[tokio::test]
+    async fn the_head_is_never_newer_than_the_index() {
+        let store = Store::open("sqlite::memory:", BlobsConfig::new("memory:")).await.unwrap();
+        let fake = FakeChain::with_blocks(5);
+        let chain = fake.view(&store).await;
+        // The first look at the newest block leads the index there, the second one finds nothing
+        // new. A block that comes just then is not indexed.
+        fake.add_block_after_looks(2);
+        let head = chain.catch_up().await.unwrap();
+        assert_eq!(fake.newest(), 6);
+        let indexed = store.chain_cursor().await.unwrap().unwrap();
+        assert_eq!((head.number, head.time), (indexed.number, FakeChain::time_of(indexed.number)));
+        assert_eq!(chain.head(), head);
+        assert_eq!(chain.catch_up().await.unwrap().number, 6);
     }
 }

@@ -1,6 +1,7 @@
 //! Datanets and their versions: titles taken up from the chain, versions published with the owner's signature.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use openledger_api::{NewDatanet, VersionPublished};
@@ -12,8 +13,8 @@ use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::datanets::{Datanet, DatanetVersion};
 use openledger_store::transact;
 
-use crate::chain_view::ChainView;
 use crate::error::{Blame, NodeError, Result};
+use crate::on_chain::DatanetsOnChain;
 
 /// The longest description of a datanet, in bytes.
 const DESCRIPTION_MAX: usize = 4_000;
@@ -31,7 +32,7 @@ pub(crate) fn checked_name(name: &str) -> Result<String> {
 #[derive(Clone)]
 pub struct Datanets {
     store: Store,
-    chain: ChainView,
+    chain: Arc<dyn DatanetsOnChain>,
 }
 
 /// A version that its owner may sign.
@@ -43,7 +44,7 @@ pub(crate) struct Plan {
 }
 
 impl Datanets {
-    pub(crate) fn new(store: Store, chain: ChainView) -> Self {
+    pub(crate) fn new(store: Store, chain: Arc<dyn DatanetsOnChain>) -> Self {
         Self { store, chain }
     }
 
@@ -60,10 +61,10 @@ impl Datanets {
             return Err(NodeError::refused(Blame::Request, "bad-description", detail));
         }
         self.chain.catch_up().await?;
-        let on_chain = self.chain.flow().datanets().state(new.id).await?;
+        let terms = self.chain.terms(new.id).await?;
         let owner = self.owner(new.id).await?;
-        if on_chain.terms != new.rights.terms_hash()? {
-            let detail = format!("datanet {} has other terms on chain: {}", new.id, on_chain.terms);
+        if terms != new.rights.terms_hash()? {
+            let detail = format!("datanet {} has other terms on chain: {terms}", new.id);
             return Err(NodeError::refused(Blame::Conflict, "terms-differ", detail));
         }
         if !new.rights.purposes.allow(Purposes::of(&REQUIRED_PURPOSES)) {
@@ -99,7 +100,7 @@ impl Datanets {
     ///
     /// `not-found`.
     pub(crate) async fn owner(&self, id: DatanetId) -> Result<alloy_primitives::Address> {
-        let owner = self.store.owner_now(self.chain.at().datanets, word(id.0)).await?;
+        let owner = self.store.owner_now(self.chain.domain().contract, word(id.0)).await?;
         owner.ok_or_else(|| NodeError::missing("datanet title", id))
     }
 
@@ -183,8 +184,7 @@ impl Datanets {
     /// Publishes a planned version on chain; a repeat finds the first transaction.
     pub(crate) async fn send(&self, plan: &Plan, signature: &Signature) -> Result<Mined> {
         let key = format!("datanet/{}/publish/{}", plan.publication.datanet, plan.publication.expected_version);
-        let done = self.chain.flow().datanets().publish_signed(&key, &plan.publication, signature).await?;
-        Ok(done.mined)
+        self.chain.publish(&key, &plan.publication, signature).await
     }
 
     /// Keeps a version that is on chain.
@@ -199,7 +199,7 @@ impl Datanets {
     }
 
     fn digest(&self, publication: &Publication) -> B256 {
-        self.chain.domain(self.chain.at().datanets).digest(publication.struct_hash())
+        self.chain.domain().digest(publication.struct_hash())
     }
 }
 

@@ -1,14 +1,21 @@
 //! Epochs as they are kept: rows, receipts, payouts, and the header that a stranger checks.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use openledger_api::EpochExport;
 use openledger_ledger::{ClosedEpoch, ClosedReceipt, EpochSpan, ExportedEpoch};
-use openledger_protocol::{Domain, EpochHeader, FormatVersion, Payout, ReceiptBundle};
+use openledger_protocol::{
+    CreditState, Domain, Entry, EpochHeader, FormatVersion, Manifest, ModelId, Payout, ReceiptBundle, ReceiptId,
+    SignedNote, SignedReceipt,
+};
 use openledger_store::Store;
 use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::receipts::ReceiptRow;
+use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
-use crate::chain_view::ChainView;
-use crate::error::{NodeError, Result};
+use crate::error::{Blame, NodeError, Result};
 
 /// Receipts that are read at a time.
 const PAGE: u32 = 500;
@@ -17,12 +24,13 @@ const PAGE: u32 = 500;
 #[derive(Clone)]
 pub struct Epochs {
     store: Store,
-    chain: ChainView,
+    /// The EIP-712 domain of the contract that takes epochs.
+    domain: Domain,
 }
 
 impl Epochs {
-    pub(crate) fn new(store: Store, chain: ChainView) -> Self {
-        Self { store, chain }
+    pub(crate) fn new(store: Store, domain: Domain) -> Self {
+        Self { store, domain }
     }
 
     /// An epoch's row.
@@ -36,20 +44,22 @@ impl Epochs {
 
     /// The EIP-712 domain of epochs.
     pub(crate) fn domain(&self) -> Domain {
-        self.chain.domain(self.chain.at().payouts)
+        self.domain
     }
 
     /// The receipts of an epoch, by id.
     pub(crate) async fn receipts(&self, number: u64) -> Result<Vec<ReceiptRow>> {
-        let mut receipts: Vec<ReceiptRow> = Vec::new();
-        loop {
-            let after = receipts.last().map(|row| row.id);
-            let page = self.store.epoch_receipts(number, after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(receipts);
-            }
+        let (mut receipts, mut pages) = (Vec::new(), self.pages(number));
+        while let Some(page) = pages.next().await? {
             receipts.extend(page);
         }
+        Ok(receipts)
+    }
+
+    /// The receipts of an epoch, by id and page, so that their bodies are not all in memory at
+    /// once.
+    pub(crate) fn pages(&self, number: u64) -> ReceiptPages<'_> {
+        ReceiptPages { store: &self.store, number, after: None }
     }
 
     /// The payouts at the end of an epoch, by account.
@@ -100,21 +110,120 @@ impl Epochs {
         Ok(EpochExport { format, domain, header, words, hash })
     }
 
-    /// What an epoch is closed from.
-    pub(crate) fn span(&self, row: &EpochRow) -> Result<EpochSpan> {
-        Ok(EpochSpan { node: row.node, number: row.number, cutoff: row.cutoff()? })
+    /// An epoch's receipts by id, each with the lines that it pays at the cutoff and the credit
+    /// note that it is filed with.
+    ///
+    /// The lines are those of the books; [`Epochs::close`] refuses lines that were not signed. A
+    /// receipt that defers its credits pays by its note, or by training weights where none came in
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// `false-books` when the books have other lines for a deferred receipt; [`NodeError`] when
+    /// something cannot be read.
+    pub(crate) async fn closed_receipts(&self, row: &EpochRow) -> Result<Vec<ClosedReceipt>> {
+        let cutoff = row.cutoff()?;
+        let mut deferring = Deferring { store: &self.store, cutoff, manifests: BTreeMap::new() };
+        let (mut closed, mut pages) = (Vec::new(), self.pages(row.number));
+        while let Some(page) = pages.next().await? {
+            let ids: Vec<ReceiptId> = page.iter().map(|row| row.id).collect();
+            let mut lines = self.store.entries_of_receipts(&ids).await?;
+            for (row, signed) in spawn_blocking(move || signed_receipts(page)).await?? {
+                let entries = lines.remove(&row.id).unwrap_or_default();
+                closed.push(match signed.receipt.credit_state {
+                    CreditState::Deferred => deferring.receipt(&row, entries).await?,
+                    _ => ClosedReceipt { signed, note: None, entries },
+                });
+            }
+        }
+        Ok(closed)
+    }
+
+    /// Closes an epoch over its receipts, beside the tasks that answer requests.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Epoch`] naming the receipt that does not fit.
+    pub(crate) async fn close(&self, row: &EpochRow, receipts: Vec<ClosedReceipt>) -> Result<ClosedEpoch> {
+        let span = EpochSpan { node: row.node, number: row.number, cutoff: row.cutoff()? };
+        let (before, domain) = (self.payouts_before(row.number).await?, self.domain());
+        Ok(spawn_blocking(move || openledger_ledger::close_epoch(span, &receipts, &before, domain)).await??)
     }
 
     /// A closed epoch, computed again from its receipts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Epochs::closed_receipts`] and [`Epochs::close`].
     pub(crate) async fn rebuild(&self, row: &EpochRow) -> Result<ClosedEpoch> {
-        let mut receipts = Vec::new();
-        for row in self.receipts(row.number).await? {
-            let bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
-            let note = bundle.note.map(|signed| signed.note);
-            receipts.push(ClosedReceipt { signed: bundle.signed, entries: bundle.entries, note });
+        let receipts = self.closed_receipts(row).await?;
+        self.close(row, receipts).await
+    }
+}
+
+/// The pages of an epoch's receipts.
+pub(crate) struct ReceiptPages<'a> {
+    store: &'a Store,
+    number: u64,
+    after: Option<ReceiptId>,
+}
+
+impl ReceiptPages<'_> {
+    /// The next page; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ReceiptRow>>> {
+        let page = self.store.epoch_receipts(self.number, self.after, PAGE).await?;
+        self.after = page.last().map(|row| row.id).or(self.after);
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
+/// The receipts in the bodies of rows; the other members of the bundles are not read.
+fn signed_receipts(rows: Vec<ReceiptRow>) -> Result<Vec<(ReceiptRow, SignedReceipt)>> {
+    #[derive(Deserialize)]
+    struct Body {
+        signed: SignedReceipt,
+    }
+    let signed = |row: ReceiptRow| {
+        let Body { signed } = serde_json::from_str(&row.body)?;
+        Ok((row, signed))
+    };
+    rows.into_iter().map(signed).collect()
+}
+
+/// Reads the lines of receipts that defer their credits.
+struct Deferring<'a> {
+    store: &'a Store,
+    cutoff: u64,
+    manifests: BTreeMap<ModelId, Arc<Manifest>>,
+}
+
+impl Deferring<'_> {
+    /// A deferred receipt with the lines that it pays at the cutoff; `kept` are the lines of the
+    /// books, if any.
+    async fn receipt(&mut self, row: &ReceiptRow, kept: Vec<Entry>) -> Result<ClosedReceipt> {
+        let mut bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
+        if let Some(note) = self.store.credit_note(row.id).await? {
+            bundle.note = Some(serde_json::from_str::<SignedNote>(&note.body)?);
+            bundle.entries.clone_from(&kept);
         }
-        let before = self.payouts_before(row.number).await?;
-        Ok(openledger_ledger::close_epoch(self.span(row)?, &receipts, &before, self.domain())?)
+        let manifest = self.manifest(row.model).await?;
+        let (entries, note) = openledger_ledger::lines_at(self.cutoff, &bundle, &manifest)?;
+        if !kept.is_empty() && kept != entries {
+            let detail = format!("the books have other lines for receipt {} than it pays at the cutoff", row.id);
+            return Err(NodeError::refused(Blame::Conflict, "false-books", detail));
+        }
+        Ok(ClosedReceipt { signed: bundle.signed, note, entries })
+    }
+
+    /// A model's manifest, by the blob that its row names: the model need not be loaded.
+    async fn manifest(&mut self, model: ModelId) -> Result<Arc<Manifest>> {
+        if let Some(manifest) = self.manifests.get(&model) {
+            return Ok(Arc::clone(manifest));
+        }
+        let row = self.store.model(model).await?.ok_or_else(|| NodeError::lost("model", model))?;
+        let manifest: Arc<Manifest> = Arc::new(serde_json::from_slice(&self.store.blobs().get(row.manifest).await?)?);
+        self.manifests.insert(model, Arc::clone(&manifest));
+        Ok(manifest)
     }
 }
 

@@ -123,6 +123,9 @@ pub enum NodeError {
     /// The split of a price.
     #[error(transparent)]
     Split(#[from] openledger_ledger::SplitError),
+    /// The lines of a receipt that defers its credits.
+    #[error(transparent)]
+    Deferred(#[from] openledger_ledger::DeferredError),
     /// Closing an epoch.
     #[error(transparent)]
     Epoch(#[from] openledger_ledger::EpochError),

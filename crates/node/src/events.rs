@@ -12,7 +12,6 @@ use openledger_chain::indexer::{ChainEvent, EventSink, IndexedRange, SinkError, 
 use openledger_chain::rpc::{BlockRef, Log};
 use openledger_protocol::{Amount, ChannelId};
 use openledger_store::chain_sums::{ChainAmount, ChainSum};
-use openledger_store::channels::ChannelState;
 use openledger_store::{Error, Store, chain_events, titles, transact};
 
 /// keccak-256 of `Transfer(address,address,uint256)`, which every title emits.
@@ -54,10 +53,12 @@ impl StoreSink {
         Some(ChainAmount { block: log.block_number, log_index: log_index(log), sum, account, amount })
     }
 
-    /// The channel whose deposit an event asks back.
-    fn withdrawing(&self, log: &Log) -> Option<ChannelId> {
+    /// The channel whose deposit an event asks back, and the event's block.
+    fn withdrawing(&self, log: &Log) -> Option<(ChannelId, u64)> {
         match ChainEvent::decode(&self.addresses, log)? {
-            ChainEvent::Channels(ChannelsEvents::WithdrawalRequested(asked)) => Some(ChannelId(asked.channel)),
+            ChainEvent::Channels(ChannelsEvents::WithdrawalRequested(asked)) => {
+                Some((ChannelId(asked.channel), log.block_number))
+            }
             _ => None,
         }
     }
@@ -94,10 +95,8 @@ impl EventSink for StoreSink {
                     return Ok(false);
                 }
                 tx.append_range(from, to, &events, &transfers, &amounts).await?;
-                for &channel in &withdrawing {
-                    if tx.channel(channel).await?.is_some() {
-                        tx.set_channel_state(channel, ChannelState::Closing).await?;
-                    }
+                for &(channel, block) in &withdrawing {
+                    tx.withdrawal_requested(channel, block).await?;
                 }
                 Ok(true)
             });

@@ -1,6 +1,7 @@
 //! Grants: a datanet owner's permission, relayed to the chain; and the check that precedes the reading of a row.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use openledger_chain::sender::Mined;
@@ -10,20 +11,20 @@ use openledger_store::Store;
 use openledger_store::grants::GrantRow;
 use openledger_store::transact;
 
-use crate::chain_view::ChainView;
 use crate::datanets::Datanets;
 use crate::error::{Blame, NodeError, Result};
+use crate::on_chain::DatanetsOnChain;
 
 /// The grants that name this node.
 #[derive(Clone)]
 pub struct Grants {
     store: Store,
-    chain: ChainView,
+    chain: Arc<dyn DatanetsOnChain>,
     datanets: Datanets,
 }
 
 impl Grants {
-    pub(crate) fn new(store: Store, chain: ChainView, datanets: Datanets) -> Self {
+    pub(crate) fn new(store: Store, chain: Arc<dyn DatanetsOnChain>, datanets: Datanets) -> Self {
         Self { store, chain, datanets }
     }
 
@@ -40,9 +41,8 @@ impl Grants {
             let detail = format!("`until` and `version` of a grant are at most {largest}");
             return Err(NodeError::refused(Blame::Request, "bad-parameter", detail));
         }
-        let domain = self.chain.domain(self.chain.at().datanets);
         let hash = grant.struct_hash();
-        signature.verify(domain.digest(hash), owner)?;
+        signature.verify(self.chain.domain().digest(hash), owner)?;
         if grant.terms != rights.terms_hash()? {
             let detail = format!("the grant names other terms than datanet {}", grant.datanet);
             return Err(NodeError::refused(Blame::Conflict, "terms-differ", detail));
@@ -53,7 +53,7 @@ impl Grants {
     /// Puts a checked grant on chain; a repeat finds the first transaction.
     pub(crate) async fn send(&self, grant: &Grant, signature: &Signature) -> Result<Mined> {
         let key = format!("grant/{}", grant.struct_hash());
-        Ok(self.chain.flow().datanets().grant_signed(&key, grant, signature).await?)
+        self.chain.grant(&key, grant, signature).await
     }
 
     /// Keeps a grant that is on chain.
@@ -71,7 +71,7 @@ impl Grants {
             Some(_) => Ok(()),
             None => tx.put_grant(&row).await,
         })?;
-        self.chain.catch_up().await.map(drop)
+        self.chain.catch_up().await
     }
 
     /// The grant under which this node may use a version for `needed`, checked now: signature, terms, version, purposes,
@@ -86,10 +86,10 @@ impl Grants {
         let terms = rights.terms_hash()?;
         let wanted = GrantUse {
             owner: self.datanets.owner(id).await?,
-            domain: self.chain.domain(self.chain.at().datanets),
+            domain: self.chain.domain(),
             datanet: id,
             version,
-            grantee: self.chain.account(),
+            grantee: self.chain.node(),
             needed: Purposes::of(needed),
             terms,
             now: self.chain.signing_time(),
@@ -123,10 +123,9 @@ impl Grants {
 
     /// Until when the chain allows this node each purpose.
     async fn slots(&self, id: DatanetId, needed: &[Purpose]) -> Result<BTreeMap<Purpose, u64>> {
-        let datanets = self.chain.flow().datanets();
         let mut slots = BTreeMap::new();
         for &purpose in needed {
-            slots.insert(purpose, datanets.granted_until(id, self.chain.account(), purpose).await?);
+            slots.insert(purpose, self.chain.granted_until(id, purpose).await?);
         }
         Ok(slots)
     }

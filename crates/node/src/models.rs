@@ -26,10 +26,10 @@ use openledger_store::transact;
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::base::Base;
-use crate::chain_view::ChainView;
 use crate::datanets::checked_name;
 use crate::error::{Blame, NodeError, Result};
 use crate::jobs::Jobs;
+use crate::on_chain::ModelsOnChain;
 
 /// How often a node looks for models that others put on offer.
 const LOOK: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ impl Offered {
 pub struct Models {
     store: Store,
     artifacts: Artifacts,
-    chain: ChainView,
+    chain: Arc<dyn ModelsOnChain>,
     jobs: Jobs,
     base: Arc<Base>,
     backend: Arc<dyn Backend>,
@@ -96,7 +96,7 @@ pub struct Models {
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
-    pub(crate) chain: ChainView,
+    pub(crate) chain: Arc<dyn ModelsOnChain>,
     pub(crate) jobs: Jobs,
     pub(crate) base: Arc<Base>,
     pub(crate) backend: Arc<dyn Backend>,
@@ -119,7 +119,7 @@ impl Models {
         let Some(JobResult::Train(trained)) = self.jobs.get(job).await?.result else {
             return Err(NodeError::refused(Blame::Conflict, "not-trained", format!("job {job} is not done")));
         };
-        let model = self.chain.flow().models().state(id).await?.model;
+        let model = self.chain.registered(id).await?;
         if model.weights != trained.adapter.0 || model.manifest != trained.manifest_hash {
             let detail = format!(
                 "title {id} is of weights {} and manifest {}; job {job} made {} and {}",

@@ -129,12 +129,12 @@ impl Node {
         let metrics = Arc::new(Metrics::default());
 
         let handles = Handles::new(store.clone(), config.platform, keys.account());
-        let datanets = Datanets::new(store.clone(), chain.clone());
-        let grants = Grants::new(store.clone(), chain.clone(), datanets.clone());
+        let datanets = Datanets::new(store.clone(), Arc::new(chain.clone()));
+        let grants = Grants::new(store.clone(), Arc::new(chain.clone()), datanets.clone());
         let records = Records::new(store.clone());
         let intake = Intake::new(
             store.clone(),
-            chain.clone(),
+            Arc::new(chain.clone()),
             datanets.clone(),
             handles.clone(),
             records.clone(),
@@ -150,23 +150,25 @@ impl Node {
             records: records.clone(),
             jobs: jobs.clone(),
             base: Arc::clone(&base),
-            chain: chain.clone(),
+            governed: chain.governed().clone(),
+            chain_id: chain.chain_id(),
             folder: config.data.join("jobs"),
         });
         let models = Models::new(models::Parts {
             store: store.clone(),
             artifacts,
-            chain: chain.clone(),
+            chain: Arc::new(chain.clone()),
             jobs: jobs.clone(),
             base: Arc::clone(&base),
             backend: Arc::clone(&backend),
         });
-        let deposits = Deposits::new(store.clone(), chain.clone(), keys.clone(), clock.clone(), instance.clone());
+        let on_chain = Arc::new(chain.clone());
+        let deposits = Deposits::new(store.clone(), on_chain, keys.clone(), clock.clone(), instance.clone());
         let requests = Requests::new(store.clone(), clock.clone(), instance.clone());
         let numeric_mode = backend.capabilities().numeric_mode.to_owned();
         let answering = Answering::new(answering::Parts {
             store: store.clone(),
-            chain: chain.clone(),
+            chain: Arc::new(chain.clone()),
             backend,
             base: Arc::clone(&base),
             models: models.clone(),
@@ -177,7 +179,7 @@ impl Node {
             requests: requests.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let epochs = Epochs::new(store.clone(), chain.clone());
+        let epochs = Epochs::new(store.clone(), chain.domain(chain.at().payouts));
         let watching = Watching::new(store.clone(), chain.clone(), epochs.clone(), records.clone());
         let settlement = Settlement::new(settlement::Parts {
             store: store.clone(),
@@ -209,7 +211,7 @@ impl Node {
         let auditing =
             Auditing::new(store.clone(), chain.clone(), epochs.clone(), models.clone(), genesis_accounts(&config));
         let node = Self {
-            auth: Auth::new(store.clone(), &auth_token),
+            auth: Auth::new(store.clone(), clock.clone(), &auth_token),
             handles,
             datanets,
             grants,
@@ -240,7 +242,7 @@ impl Node {
 
     /// Takes up what a run before left: its bond, its holds, its files, its models.
     async fn begin(&self) -> Result<()> {
-        self.settlement.stake_bond("boot").await?;
+        self.settlement.stake_bond("boot", None).await?;
         let account = self.chain.account();
         let open = transact_locked!(self.store, |tx| tx.open_epoch(account).await)?;
         if open.node != account {
@@ -254,8 +256,8 @@ impl Node {
         self.models.load_all().await.map(drop)
     }
 
-    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits, the models of
-    /// other nodes.
+    /// Starts the tasks that run beside the requests: the index, the worker, the guard of deposits,
+    /// the models of other nodes, the removal of expired responses.
     #[must_use]
     pub fn start(&self) -> Background {
         let kinds = vec![Arc::new(TrainAdapter(self.training.clone())) as _];
@@ -265,6 +267,7 @@ impl Node {
             tokio::spawn(worker.work()),
             tokio::spawn(self.deposits.clone().guard()),
             tokio::spawn(self.models.clone().follow()),
+            tokio::spawn(self.requests.clone().keep_pruned()),
         ])
     }
 

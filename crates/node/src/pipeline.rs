@@ -187,7 +187,8 @@ pub async fn receipt(
 /// out the window and finalizes.
 ///
 /// # Errors
-/// `no-receipts`; `window-open` while the proposal may be refuted; `false-books`, `another-epoch`.
+/// `no-receipts`; `window-open` while the proposal may be refuted; `false-books`, `another-epoch`; `step-reverted` when a
+/// transaction reverted: a repeat sends another one.
 pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSettled> {
     let turn = settlement.take_turn("settlement").await?;
     let mut row = settlement.due(&turn).await?;
@@ -196,17 +197,17 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
         row = settlement.reopen(&turn, &row).await?;
     }
     if row.state == EpochState::Closing {
-        let (receipts, before) = settlement.books(&row).await?;
-        let closed = openledger_ledger::close_epoch(epochs.span(&row)?, &receipts, &before, epochs.domain())?;
+        let receipts = settlement.books(&turn, &row).await?;
+        let closed = Arc::new(epochs.close(&row, receipts).await?);
         settlement.check_again(&row, &closed).await?;
         row = settlement.fix(&turn, &row, &closed).await?;
     }
     if row.state == EpochState::Closed {
-        steps.extend(settlement.redeem(&row).await?);
+        steps.extend(settlement.redeem(&turn, &row).await?);
         steps.push(settlement.propose(&turn, &row, &epochs.header(&row)?).await?);
     }
-    steps.extend(settlement.finalize(&row).await?);
-    steps.extend(settlement.sweep(&row).await?);
+    steps.extend(settlement.finalize(&turn, &row).await?);
+    steps.extend(settlement.sweep(&turn, &row).await?);
     settlement.conclude(&turn, &row, steps).await
 }
 
@@ -216,10 +217,10 @@ pub async fn settle(settlement: &Settlement, epochs: &Epochs) -> Result<EpochSet
 /// `ledger`'s tree proves what each account earned, `chain` pays it, `store` notes the claims.
 ///
 /// # Errors
-/// `not-finalized` before the first epoch is.
+/// `not-finalized` before the first epoch is; `step-reverted`; `claim-passed-over` when the chain has other payouts.
 pub async fn claim(settlement: &Settlement, accounts: &[Address]) -> Result<Vec<Claimed>> {
-    let _turn = settlement.take_turn("claims").await?;
+    let turn = settlement.take_turn("claims").await?;
     let due = settlement.claimable(accounts).await?;
-    let paid = settlement.pay(due).await?;
+    let paid = settlement.pay(&turn, due).await?;
     settlement.claimed(paid).await
 }

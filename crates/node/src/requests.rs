@@ -1,7 +1,10 @@
 //! Requests with an idempotency key: a repeat gets the first response. The key is a row, so that it holds for every
 //! process on the database.
+//!
+//! **Invariant:** a running request extends its hold, so that only the key of a process that is gone
+//! is taken over. Responses are forgotten a week after they were kept.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openledger_protocol::B256;
 use openledger_store::Store;
@@ -11,13 +14,18 @@ use openledger_store::transact_locked;
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
 use crate::instance::Instance;
+use crate::owned_task::OwnedTask;
 
 /// How long a key is held without a sign of life of its process, in milliseconds.
-const HOLD_MS: u64 = 600_000;
+pub(crate) const HOLD_MS: u64 = 60_000;
+/// How often a running request extends its hold.
+const EXTEND_EVERY: Duration = Duration::from_millis(HOLD_MS / 3);
 /// How long responses are kept, in milliseconds.
-const KEPT_MS: u64 = 7 * 24 * 3_600_000;
-/// How long a request waits for another one under the same key.
-const WAIT_MAX: Duration = Duration::from_secs(600);
+pub(crate) const KEPT_MS: u64 = 7 * 24 * 3_600_000;
+/// How often expired responses are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// How long a request waits for another one under the same key, in milliseconds.
+pub(crate) const WAIT_MAX_MS: u64 = 600_000;
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -50,9 +58,26 @@ pub enum Taken {
 pub struct RequestHold {
     hold: Option<KeyHold>,
     requests: Requests,
+    _extending: OwnedTask,
 }
 
 impl RequestHold {
+    fn new(hold: KeyHold, requests: Requests) -> Self {
+        let (extended, register) = (hold.clone(), requests.clone());
+        let extending = OwnedTask::spawn(async move {
+            loop {
+                tokio::time::sleep(EXTEND_EVERY).await;
+                if let Err(error) = register.extend(&extended).await {
+                    tracing::warn!(%error, "the hold of an idempotency key could not be extended");
+                    if matches!(error, NodeError::Store(openledger_store::Error::KeyLost { .. })) {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { hold: Some(hold), requests, _extending: extending }
+    }
+
     /// The hold, for a transaction that finishes it.
     pub(crate) fn key(&self) -> Option<&KeyHold> {
         self.hold.as_ref()
@@ -95,6 +120,34 @@ impl Requests {
         Self { store, clock, instance }
     }
 
+    /// Extends the hold of a running request from now on.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] when another request took the key over.
+    pub(crate) async fn extend(&self, hold: &KeyHold) -> Result<()> {
+        let until = self.clock.unix_ms() + HOLD_MS;
+        Ok(transact_locked!(self.store, |tx| tx.extend_request(hold, until).await)?)
+    }
+
+    /// Removes the responses whose time is over, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`].
+    pub(crate) async fn prune(&self) -> Result<u64> {
+        let now = self.clock.unix_ms();
+        Ok(transact_locked!(self.store, |tx| tx.prune_requests(now).await)?)
+    }
+
+    /// Removes expired responses, now and every ten minutes, until the task is dropped.
+    pub(crate) async fn keep_pruned(self) {
+        loop {
+            if let Err(error) = self.prune().await {
+                tracing::warn!(%error, "expired responses could not be removed; trying again");
+            }
+            tokio::time::sleep(PRUNE_EVERY).await;
+        }
+    }
+
     /// When a response that is kept now is forgotten, Unix milliseconds.
     pub(crate) fn expires(&self) -> u64 {
         self.clock.unix_ms() + KEPT_MS
@@ -114,14 +167,14 @@ impl Requests {
     /// `key-reused` when the key was used for another request; `key-in-use` when the other request takes too long.
     pub async fn take(&self, principal: &str, key: &str, request: B256) -> Result<Taken> {
         let name = RequestKey { principal: principal.to_owned(), key: key.to_owned() };
-        let began = Instant::now();
+        let began = self.clock.unix_ms();
         loop {
             let now = self.clock.unix_ms();
             let (holder, until) = (self.instance.name(), now + HOLD_MS);
             let begun = transact_locked!(self.store, |tx| tx.begin_request(&name, request, holder, now, until).await);
             match begun? {
                 Begun::Fresh(hold) => {
-                    return Ok(Taken::Fresh(RequestHold { hold: Some(hold), requests: self.clone() }));
+                    return Ok(Taken::Fresh(RequestHold::new(hold, self.clone())));
                 }
                 Begun::Done(response) => {
                     return Ok(Taken::Done(KeptResponse { status: response.status, body: response.body }));
@@ -130,7 +183,7 @@ impl Requests {
                     let detail = format!("idempotency key `{key}` was used for another request");
                     return Err(NodeError::refused(Blame::Conflict, "key-reused", detail));
                 }
-                Begun::InProgress { .. } if began.elapsed() < WAIT_MAX => tokio::time::sleep(LOOK).await,
+                Begun::InProgress { .. } if now.saturating_sub(began) < WAIT_MAX_MS => tokio::time::sleep(LOOK).await,
                 Begun::InProgress { .. } => {
                     let detail = format!("another request with idempotency key `{key}` is still running");
                     return Err(NodeError::refused(Blame::Retry, "key-in-use", detail));

@@ -55,21 +55,6 @@ impl Times {
             self.buckets[at] += 1;
         }
     }
-
-    /// An upper bound, in milliseconds, of the quantile `share` (0 to 1); the largest bound when it
-    /// is above that.
-    #[must_use]
-    pub fn quantile_ms(&self, share: f64) -> u64 {
-        let wanted = (share * self.count as f64).ceil() as u64;
-        let mut seen = 0;
-        for (count, bound) in self.buckets.iter().zip(BUCKETS_MS) {
-            seen += count;
-            if seen >= wanted {
-                return bound;
-            }
-        }
-        BUCKETS_MS[BUCKETS_MS.len() - 1]
-    }
 }
 
 /// Counters of one adapter or tenant.
@@ -333,14 +318,6 @@ mod tests {
         assert_eq!(counts.tenants.len(), LABELS_MAX + 1);
         assert_eq!(counts.tenants[OTHERS].refused, 50);
         assert_eq!(counts.adapters["base"].refused, LABELS_MAX as u64 + 50);
-    }
-
-    #[test]
-    fn quantiles_are_upper_bounds() {
-        let mut times = Times::default();
-        (0..99).for_each(|_| times.add(3000));
-        times.add(70_000_000);
-        assert_eq!((times.quantile_ms(0.5), times.quantile_ms(0.99), times.quantile_ms(1.0)), (5, 5, 60_000));
     }
 
     #[test]

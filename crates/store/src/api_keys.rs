@@ -102,7 +102,8 @@ impl Tx {
         self.insert_all(head, vec![row]).await
     }
 
-    /// Revokes a key at `now`; one that is revoked already keeps its time.
+    /// Revokes a key at `now`; one that is revoked already keeps its time. The node refuses revoked
+    /// keys; a route that revokes one will call this.
     ///
     /// # Errors
     ///

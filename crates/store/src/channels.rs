@@ -1,7 +1,14 @@
 //! Prepaid channels: the amounts deposited, spent and reserved.
 //!
-//! **Invariant:** `spent` and `deposited` only grow, and `spent + reserved` never exceeds `deposited`. `reserved` is the
-//! sum of the channel's held reservations.
+//! # Invariants
+//!
+//! - `spent` only grows, `reserved` is the sum of the channel's held reservations, and no
+//!   reservation makes `spent + reserved` exceed `deposited`.
+//! - `deposited` is what the chain said when the channel was opened last: it falls when the payer
+//!   took money back, even below what is spent, where that was not redeemed in time.
+//! - **No withdrawal is overlooked.** A channel is opened by what the chain says as of a block, and
+//!   never once a withdrawal request of a later block is noted. A request of a later block closes
+//!   it.
 //!
 //! Not here: how amounts are reserved and charged (`reservations`).
 
@@ -33,7 +40,7 @@ pub struct Channel {
     pub payer: Address,
     /// The node that is paid.
     pub payee: Address,
-    /// All deposits so far.
+    /// Deposits minus withdrawals, as the chain had them when the channel was opened last.
     pub deposited: Amount,
     /// What is spent, cumulative.
     pub spent: Amount,
@@ -48,14 +55,11 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// What is deposited and neither spent nor reserved.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] when more is spent and reserved than deposited.
-    pub fn free(&self) -> Result<Amount> {
+    /// What is deposited and neither spent nor reserved; zero when the payer took back more.
+    #[must_use]
+    pub fn free(&self) -> Amount {
         let free = self.deposited.minus(self.spent).and_then(|left| left.minus(self.reserved));
-        free.map_err(|error| Error::damaged("channel", self.id, error))
+        free.unwrap_or(Amount::ZERO)
     }
 }
 
@@ -93,15 +97,6 @@ impl Reads {
     /// [`Error::Database`], [`Error::Malformed`].
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
         self.one(format!("{SELECT} WHERE id = ?"), values![id], read).await
-    }
-
-    /// A payer's channels, by id.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::channel`].
-    pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>> {
-        self.list(format!("{SELECT} WHERE payer = ? ORDER BY id"), values![payer], read).await
     }
 
     /// The channels that paid for receipts of epochs that are not proposed yet, by id.
@@ -155,15 +150,33 @@ impl Tx {
         self.insert_all(head, vec![row]).await
     }
 
-    /// Sets all deposits so far, as the chain says.
+    /// Opens a channel with what is deposited in it, as the chain said it as of block `block` or
+    /// later, without a pending withdrawal. `false`, and nothing changed, when a withdrawal request
+    /// of a later block is noted, or it was opened as of a later one: what the chain said may be
+    /// out of date.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], and [`Error::OutOfBounds`] when it would shrink; nothing is changed then.
-    pub async fn set_deposited(&mut self, id: ChannelId, deposited: Amount) -> Result<()> {
-        let channel = self.locked_channel(id).await?;
-        within(format!("deposited in channel {id}"), deposited, channel.deposited, Amount(u128::MAX))?;
-        self.execute("UPDATE channels SET deposited = ? WHERE id = ?", values![deposited, id]).await.map(drop)
+    /// [`Error::Missing`], [`Error::ChannelClosed`] when it was settled for good.
+    pub async fn open_channel(&mut self, id: ChannelId, deposited: Amount, block: u64) -> Result<bool> {
+        if self.locked_channel(id).await?.state == ChannelState::Closed {
+            return Err(Error::ChannelClosed { channel: id });
+        }
+        let sql = "UPDATE channels SET deposited = ?, state = 'open', checked_at = ? \
+                   WHERE id = ? AND asked_at <= ? AND checked_at <= ?";
+        Ok(self.execute(sql, values![deposited, block, id, block, block]).await? > 0)
+    }
+
+    /// Notes that the payer asked money back in `block`: the channel takes no more reservations,
+    /// unless it was opened since then. Nothing happens when there is no such channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn withdrawal_requested(&mut self, id: ChannelId, block: u64) -> Result<()> {
+        let sql = "UPDATE channels SET state = 'closing', asked_at = CASE WHEN asked_at < ? THEN ? ELSE asked_at END \
+                   WHERE id = ? AND checked_at < ? AND state <> 'closed'";
+        self.execute(sql, values![block, block, id, block]).await.map(drop)
     }
 
     /// Sets whether the channel takes payments.

@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** an epoch's entries are ordered by account, receipt and line, as its tree is.
 
+use std::collections::BTreeMap;
+
 use openledger_protocol::{Entry, PayeeRole};
 
 use crate::db::Reads;
 use crate::error::Result;
 use crate::ids::{ContributionId, ReceiptId};
-use crate::sql::{Row, Value, values};
+use crate::sql::{ROWS_PER_INSERT, Row, Value, places, values};
 
 const SELECT: &str = "SELECT receipt, line, role, account, contribution, amount FROM entries";
 
@@ -48,20 +50,27 @@ pub(crate) fn entry_rows(epoch: u64, entries: &[Entry]) -> Vec<Vec<Value>> {
 }
 
 impl Reads {
-    /// A receipt's entries, by line.
+    /// The entries of some receipts, by receipt and line; receipts without entries are left out.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Database`], [`crate::Error::Malformed`].
-    pub async fn entries_of_receipt(&self, id: ReceiptId) -> Result<Vec<Entry>> {
-        self.list(format!("{SELECT} WHERE receipt = ? ORDER BY line"), values![id], read).await
+    pub async fn entries_of_receipts(&self, ids: &[ReceiptId]) -> Result<BTreeMap<ReceiptId, Vec<Entry>>> {
+        let mut entries: BTreeMap<ReceiptId, Vec<Entry>> = BTreeMap::new();
+        for part in ids.chunks(ROWS_PER_INSERT) {
+            let sql = format!("{SELECT} WHERE receipt IN ({}) ORDER BY receipt, line", places(part.len()));
+            for entry in self.list(sql, part.iter().map(|&id| Value::from(id)).collect(), read).await? {
+                entries.entry(entry.receipt).or_default().push(entry);
+            }
+        }
+        Ok(entries)
     }
 
     /// The places of a receipt's entries in the tree of its epoch, by line; empty until that is closed.
     ///
     /// # Errors
     ///
-    /// As [`Reads::entries_of_receipt`].
+    /// As [`Reads::entries_of_receipts`].
     pub async fn entry_places(&self, id: ReceiptId) -> Result<Vec<u64>> {
         let sql = "SELECT place FROM entries WHERE receipt = ? AND place IS NOT NULL ORDER BY line";
         self.list(sql, values![id], |row| row.get(0)).await
@@ -71,7 +80,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// As [`Reads::entries_of_receipt`].
+    /// As [`Reads::entries_of_receipts`].
     pub async fn epoch_entries(&self, epoch: u64) -> Result<Vec<Entry>> {
         self.list(format!("{SELECT} WHERE epoch = ? ORDER BY account, receipt, line"), values![epoch], read).await
     }

@@ -20,7 +20,7 @@ use crate::ids::{Address, Amount, B256};
 use crate::leases::Lease;
 use crate::payouts::PayoutRow;
 use crate::sql::{FOR_SHARE, FOR_UPDATE, Row, values, words};
-use crate::trees::{EpochTrees, Tree};
+use crate::trees::BuiltTrees;
 
 /// How often a charge looks for the open epoch, since another may close just then.
 const LOOKS: u32 = 16;
@@ -263,7 +263,8 @@ impl Tx {
 
     /// Fixes what a closing epoch commits to: roots, payouts, trees, and the places of all leaves.
     ///
-    /// `payouts` are ordered by account; the leaves of `trees` are in the order of receipts, entries and payouts.
+    /// `payouts` are ordered by account; the leaves under `trees` are in the order of receipts,
+    /// entries and payouts.
     ///
     /// # Errors
     ///
@@ -275,7 +276,7 @@ impl Tx {
         number: u64,
         roots: &EpochRoots,
         payouts: &[PayoutRow],
-        trees: &EpochTrees<'_>,
+        trees: &BuiltTrees,
     ) -> Result<()> {
         self.check_lease(lease).await?;
         let epoch = self.locked_epoch(number).await?;
@@ -288,13 +289,15 @@ impl Tx {
             return Err(Error::state("epoch", before.number, before.state, EpochState::Closed));
         }
         self.check_rows(number, roots).await?;
-        for (tree, leaves, root, sum) in [
-            (Tree::Receipts, trees.receipts, roots.receipts_root, roots.receipts_total),
-            (Tree::Entries, trees.entries, roots.entries_root, roots.entries_total),
-            (Tree::Payouts, trees.payouts, roots.payout_root, roots.total),
-        ] {
-            let top = self.put_tree(number, tree, leaves).await?;
-            same(number, tree.as_str(), format!("{root} with {sum}"), format!("{} with {}", top.hash, top.sum))?;
+        let given = [
+            (roots.receipts_root, roots.receipts_total),
+            (roots.entries_root, roots.entries_total),
+            (roots.payout_root, roots.total),
+        ];
+        for (built, (root, sum)) in trees.each().iter().zip(given) {
+            let top = built.root;
+            same(number, built.tree.as_str(), format!("{root} with {sum}"), format!("{} with {}", top.hash, top.sum))?;
+            self.put_tree(number, built).await?;
         }
         self.put_payouts(number, payouts).await?;
         self.put_places(number).await?;

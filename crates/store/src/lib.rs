@@ -15,7 +15,7 @@
 //! | [`models`], [`artifacts`] | what was trained on it |
 //! | [`channels`], [`reservations`], [`receipts`], [`entries`] | money in, answers priced |
 //! | [`epochs`], [`payouts`], [`trees`] | money out |
-//! | [`outbox`], [`chain_events`], [`chain_sums`], [`titles`] | what was sent to the chain, and what it said |
+//! | [`outbox`], [`steps`], [`chain_events`], [`chain_sums`], [`titles`] | what was sent to the chain, and what it said |
 //! | [`jobs`], [`job_events`], [`requests`], [`leases`] | work to do once |
 //! | [`api_keys`] | who may ask |
 //! | [`counters`], [`audits`] | what would be slow to count again |
@@ -68,6 +68,7 @@ pub mod requests;
 pub mod reservations;
 mod sequences;
 mod sql;
+pub mod steps;
 mod store;
 pub mod titles;
 pub mod trees;

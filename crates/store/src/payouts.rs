@@ -3,7 +3,7 @@
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 use crate::ids::{Address, Amount, B256};
-use crate::sql::{Row, values, words};
+use crate::sql::{ROWS_PER_INSERT, Row, Value, places, values, words};
 
 words! {
     /// What became of a claim.
@@ -40,9 +40,14 @@ pub struct ClaimRow {
 }
 
 const PAYOUT: &str = "SELECT account, cumulative FROM payouts";
+const PLACED: &str = "SELECT account, cumulative, place FROM payouts";
 
 fn payout(row: &Row) -> Result<PayoutRow> {
     Ok(PayoutRow { account: row.get(0)?, cumulative: row.get(1)? })
+}
+
+fn placed(row: &Row) -> Result<(PayoutRow, u64)> {
+    Ok((payout(row)?, row.get(2)?))
 }
 
 fn claim(row: &Row) -> Result<ClaimRow> {
@@ -57,6 +62,22 @@ impl Reads {
     /// [`Error::Database`], [`Error::Malformed`].
     pub async fn payouts_of_epoch(&self, number: u64) -> Result<Vec<PayoutRow>> {
         self.list(format!("{PAYOUT} WHERE epoch = ? ORDER BY account"), values![number], payout).await
+    }
+
+    /// A page of the payouts as of an epoch, by account, each with the place of its leaf in the
+    /// epoch's tree: at most `limit` of them after `after`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::payouts_of_epoch`].
+    pub async fn payouts_page(&self, number: u64, after: Option<Address>, limit: u32) -> Result<Vec<(PayoutRow, u64)>> {
+        let (beyond, mut values) = match after {
+            Some(after) => ("AND account > ?", values![number, after]),
+            None => ("", values![number]),
+        };
+        values.push(limit.into());
+        let sql = format!("{PLACED} WHERE epoch = ? {beyond} ORDER BY account LIMIT ?");
+        self.list(sql, values, placed).await
     }
 
     /// The largest payouts as of an epoch, by amount and then by account: at most `limit` of them after `after`.
@@ -81,19 +102,26 @@ impl Reads {
     ///
     /// As [`Reads::payouts_of_epoch`].
     pub async fn payout(&self, number: u64, account: Address) -> Result<Option<(PayoutRow, u64)>> {
-        let sql = "SELECT account, cumulative, place FROM payouts WHERE epoch = ? AND account = ?";
-        self.one(sql, values![number, account], |row| Ok((payout(row)?, row.get(2)?))).await
+        self.one(format!("{PLACED} WHERE epoch = ? AND account = ?"), values![number, account], placed).await
     }
 
-    /// An account's claims, by amount, smallest first.
+    /// The claims of some accounts, by account and amount, smallest first.
     ///
     /// # Errors
     ///
     /// As [`Reads::payouts_of_epoch`].
-    pub async fn claims_of(&self, account: Address) -> Result<Vec<ClaimRow>> {
-        let sql = "SELECT tx_hash, account, cumulative, state FROM claims WHERE account = ? \
-                   ORDER BY cumulative, tx_hash";
-        self.list(sql, values![account], claim).await
+    pub async fn claims_of_accounts(&self, accounts: &[Address]) -> Result<Vec<ClaimRow>> {
+        let mut claims = Vec::new();
+        for part in accounts.chunks(ROWS_PER_INSERT) {
+            let sql = format!(
+                "SELECT tx_hash, account, cumulative, state FROM claims WHERE account IN ({}) \
+                 ORDER BY account, cumulative, tx_hash",
+                places(part.len())
+            );
+            claims.extend(self.list(sql, part.iter().map(|&account| Value::from(account)).collect(), claim).await?);
+        }
+        claims.sort_by_key(|claim: &ClaimRow| (claim.account, claim.cumulative, claim.tx_hash));
+        Ok(claims)
     }
 }
 

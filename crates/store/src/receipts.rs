@@ -185,7 +185,7 @@ impl Reads {
         }
     }
 
-    /// The credit note of a receipt.
+    /// The credit note of a receipt. For deferred credits, which the node does not write yet.
     ///
     /// # Errors
     ///
@@ -195,7 +195,8 @@ impl Reads {
         self.one(sql, values![receipt], read_note).await
     }
 
-    /// The credit notes of an epoch's receipts, by receipt.
+    /// The credit notes of an epoch's receipts, by receipt. For deferred credits, which the node does
+    /// not write yet.
     ///
     /// # Errors
     ///
@@ -205,22 +206,11 @@ impl Reads {
                    WHERE r.epoch = ? ORDER BY n.receipt";
         self.list(sql, values![epoch], read_note).await
     }
-
-    /// The receipts of an epoch that have no entry, by id: their credits are not known yet, or they cost nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::receipt`].
-    pub async fn receipts_without_entries(&self, epoch: u64) -> Result<Vec<ReceiptId>> {
-        let sql = "SELECT r.id FROM receipts r WHERE r.epoch = ? \
-                   AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.receipt = r.id) ORDER BY r.id";
-        self.list(sql, values![epoch], |row| row.get(0)).await
-    }
 }
 
 impl Tx {
-    /// Adds the receipt of a charge with its entries, in the transaction of the charge. Entries of deferred credits
-    /// come later, by [`Tx::put_credit_note`] or [`Tx::put_entries`].
+    /// Adds the receipt of a charge with its entries, in the transaction of the charge. Entries of
+    /// deferred credits come later, by [`Tx::put_credit_note`].
     ///
     /// # Errors
     ///
@@ -241,26 +231,17 @@ impl Tx {
         self.count(channel.0[31], &counted).await
     }
 
-    /// Adds the credit note of a receipt with the entries it fixes.
+    /// Adds the credit note of a receipt with the entries it fixes, while the roots of the receipt's
+    /// epoch are not fixed. The node credits every answer at once: deferred credits will call this.
     ///
     /// # Errors
     ///
-    /// As [`Tx::put_entries`]; [`Error::Exists`] when the receipt has a note.
+    /// [`Error::Missing`] when there is no such receipt, [`Error::State`] when its epoch is closed;
+    /// nothing is changed then. [`Error::Exists`] when the receipt has a note or these entries.
     pub async fn put_credit_note(&mut self, note: &CreditNoteRow, entries: &[Entry]) -> Result<()> {
         let epoch = self.crediting_epoch(note.receipt).await?;
         let row = values![note.receipt, note.time, note.body.as_str()];
         self.insert_all("credit_notes (receipt, time, body)", vec![row]).await?;
-        self.insert_all(ENTRIES, entry_rows(epoch, entries)).await
-    }
-
-    /// Adds the entries of a receipt that has none, while its epoch's roots are not fixed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`] when there is no such receipt, [`Error::State`] when its epoch is closed; nothing is changed
-    /// then. [`Error::Exists`] when the receipt has entries.
-    pub async fn put_entries(&mut self, receipt: ReceiptId, entries: &[Entry]) -> Result<()> {
-        let epoch = self.crediting_epoch(receipt).await?;
         self.insert_all(ENTRIES, entry_rows(epoch, entries)).await
     }
 

@@ -156,7 +156,8 @@ impl Tx {
         self.insert_all("record_bodies (contribution, idx, body)", rows.collect()).await
     }
 
-    /// Erases a record's body at `now` (Unix milliseconds); its hashes stay. One that is erased keeps its time.
+    /// Erases a record's body at `now` (Unix milliseconds); its hashes stay. One that is erased keeps
+    /// its time. Erasure on request will call this; nothing does yet.
     ///
     /// # Errors
     ///

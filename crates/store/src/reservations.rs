@@ -4,7 +4,8 @@
 //!
 //! # Invariants
 //!
-//! - A channel's `reserved` is the sum of its held reservations, and `spent + reserved ≤ deposited`.
+//! - A channel's `reserved` is the sum of its held reservations; none makes `spent + reserved`
+//!   exceed `deposited`.
 //! - A reservation is charged or released once; what it held beyond the price is free again in the same transaction.
 //! - Along a channel's nonces, cumulative amount, time and epoch never fall.
 //!
@@ -14,7 +15,7 @@ use crate::channels::{Channel, ChannelState, within};
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 use crate::ids::{Address, Amount, ChannelId};
-use crate::sql::{Row, values, words};
+use crate::sql::{ROWS_PER_INSERT, Row, values, words};
 use crate::store::Store;
 use crate::transact_locked;
 
@@ -143,7 +144,7 @@ impl Tx {
         if channel.state != ChannelState::Open {
             return Err(Error::ChannelClosed { channel: channel.id });
         }
-        let free = channel.free()?;
+        let free = channel.free();
         if new.amount > free {
             return Err(Error::Insufficient { channel: channel.id, needed: new.amount, free });
         }
@@ -271,13 +272,24 @@ fn freed(channel: &Channel, amount: Amount) -> Result<Amount> {
 }
 
 impl Store {
-    /// Holds on to all reservations of a node instance until `lease_until`, and says how many there are.
+    /// Extends those of `ids` that a node instance still holds until `lease_until`, and says how
+    /// many there are. Reservations that it does not name run out, whoever made them.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
-    pub async fn extend_reservations(&self, holder: &str, lease_until: u64) -> Result<u64> {
-        let sql = "UPDATE reservations SET lease_until = ? WHERE holder = ? AND state = 'held'";
-        transact_locked!(self, |tx| tx.execute(sql, values![lease_until, holder]).await)
+    pub async fn extend_reservations(&self, holder: &str, ids: &[ReservationId], lease_until: u64) -> Result<u64> {
+        let mut extended = 0;
+        for part in ids.chunks(ROWS_PER_INSERT) {
+            let named = vec!["(?, ?)"; part.len()].join(", ");
+            let sql = format!(
+                "UPDATE reservations SET lease_until = ? WHERE holder = ? AND state = 'held' \
+                 AND (channel, number) IN (VALUES {named})"
+            );
+            let mut values = values![lease_until, holder];
+            values.extend(part.iter().flat_map(|id| values![id.channel, id.number]));
+            extended += transact_locked!(self, |tx| tx.execute(sql.clone(), values.clone()).await)?;
+        }
+        Ok(extended)
     }
 }

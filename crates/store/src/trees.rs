@@ -5,6 +5,9 @@
 //!
 //! **Invariant:** roots and proofs are those of `protocol`'s tree: a level of odd length has an empty node after it, and
 //! a lone leaf has an empty place beside it.
+//!
+//! **Invariant:** no transaction hashes. Trees are built before it ([`EpochTrees::build`], on a
+//! thread that may take its time), because SQLite's one writer waits for the transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +16,7 @@ use openledger_protocol::sum_tree::{SumNode, SumProof, node};
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 use crate::ids::{Amount, B256};
-use crate::sql::{Value, places, values, words};
+use crate::sql::{ROWS_PER_INSERT, Value, places, values, words};
 
 /// Nodes in a chunk: 6 KiB.
 const CHUNK: usize = 128;
@@ -41,6 +44,66 @@ pub struct EpochTrees<'a> {
     pub entries: &'a [SumNode],
     /// Of the payouts, by account.
     pub payouts: &'a [SumNode],
+}
+
+/// An epoch's trees as they are kept.
+#[derive(Debug, Clone)]
+pub struct BuiltTrees([BuiltTree; 3]);
+
+/// A tree as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltTree {
+    pub(crate) tree: Tree,
+    pub(crate) root: SumNode,
+    leaves: u64,
+    chunks: Vec<Chunk>,
+}
+
+/// A chunk's level, its number in the level, and its nodes.
+type Chunk = (u32, u64, Vec<u8>);
+
+impl EpochTrees<'_> {
+    /// Builds the trees. **Cost:** a hash for each leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Amount`] when a total does not fit 128 bits.
+    pub fn build(&self) -> Result<BuiltTrees> {
+        Ok(BuiltTrees([
+            BuiltTree::over(Tree::Receipts, self.receipts)?,
+            BuiltTree::over(Tree::Entries, self.entries)?,
+            BuiltTree::over(Tree::Payouts, self.payouts)?,
+        ]))
+    }
+}
+
+impl BuiltTrees {
+    /// Of the receipts, of the entries, of the payouts.
+    pub(crate) fn each(&self) -> &[BuiltTree; 3] {
+        &self.0
+    }
+}
+
+impl BuiltTree {
+    fn over(tree: Tree, leaves: &[SumNode]) -> Result<Self> {
+        let shape = Shape::of(leaves.len() as u64);
+        let empties = empties(shape.height)?;
+        let (mut level, mut chunks) = (leaves.to_vec(), Vec::new());
+        for height in 0..=shape.height {
+            let packed = |nodes: &[SumNode]| nodes.iter().flat_map(packed).collect();
+            chunks.extend((0u64..).zip(level.chunks(CHUNK)).map(|(chunk, nodes)| (height, chunk, packed(nodes))));
+            if height == shape.height {
+                break;
+            }
+            if level.len() % 2 == 1 {
+                level.push(empties[height as usize]);
+            }
+            let pairs = level.as_chunks::<2>().0.iter();
+            level = pairs.map(|&[left, right]| Ok(node(left, right)?)).collect::<Result<_>>()?;
+        }
+        let root = level.first().copied().unwrap_or_default();
+        Ok(Self { tree, root, leaves: shape.leaves, chunks })
+    }
 }
 
 /// A node's place: level, then index in it.
@@ -136,29 +199,16 @@ impl Reads {
 }
 
 impl Tx {
-    /// Builds and keeps a tree over `leaves`; gives its root.
-    pub(crate) async fn put_tree(&mut self, epoch: u64, tree: Tree, leaves: &[SumNode]) -> Result<SumNode> {
-        let head = "trees (epoch, tree, leaves)";
-        self.insert_all(head, vec![values![epoch, tree, leaves.len() as u64]]).await?;
-        let shape = Shape::of(leaves.len() as u64);
-        let empties = empties(shape.height)?;
-        let mut level = leaves.to_vec();
-        for height in 0..=shape.height {
-            let rows = (0u64..).zip(level.chunks(CHUNK)).map(|(chunk, nodes)| {
-                let bytes: Vec<u8> = nodes.iter().flat_map(packed).collect();
-                values![epoch, tree, height, chunk, bytes]
-            });
-            self.insert_all("tree_chunks (epoch, tree, level, chunk, nodes)", rows.collect()).await?;
-            if height == shape.height {
-                break;
-            }
-            if level.len() % 2 == 1 {
-                level.push(empties[height as usize]);
-            }
-            let pairs = level.as_chunks::<2>().0.iter();
-            level = pairs.map(|&[left, right]| Ok(node(left, right)?)).collect::<Result<_>>()?;
+    /// Keeps a tree of an epoch.
+    pub(crate) async fn put_tree(&mut self, epoch: u64, built: &BuiltTree) -> Result<()> {
+        let BuiltTree { tree, leaves, chunks, .. } = built;
+        self.insert_all("trees (epoch, tree, leaves)", vec![values![epoch, *tree, *leaves]]).await?;
+        let head = "tree_chunks (epoch, tree, level, chunk, nodes)";
+        let row = |(level, chunk, nodes): &Chunk| values![epoch, *tree, *level, *chunk, nodes.as_slice()];
+        for part in chunks.chunks(ROWS_PER_INSERT) {
+            self.insert_all(head, part.iter().map(row).collect()).await?;
         }
-        Ok(level.first().copied().unwrap_or_default())
+        Ok(())
     }
 }
 

@@ -1805,7 +1805,7 @@ export interface components {
         OpenedChannel: {
             /** @description The channel. */
             channel: components["schemas"]["ChannelId"];
-            /** @description All deposits so far, in base units. */
+            /** @description Deposits minus withdrawals, in base units. */
             deposited: components["schemas"]["Amount"];
             /**
              * @description The bearer token for `/v1`; it spends from this channel only.

@@ -234,7 +234,8 @@ impl Client {
     /// Opens a funded channel.
     ///
     /// # Errors
-    /// [`super::ClientError`]; `not-funded` without a deposit.
+    /// [`super::ClientError`]; `not-funded` without a deposit, `withdrawal-pending` while the payer has
+    /// asked it back.
     pub async fn open_channel(&self, channel: &NewChannel, key: &str) -> Result<OpenedChannel> {
         self.post("/api/v1/channels", channel, key).await
     }

@@ -225,6 +225,15 @@ impl PayoutsContract<'_> {
         Ok(OperatorState { stake: Amount(state.stake), since: state.since, exit_at: state.exitAt })
     }
 
+    /// What an account has had since the first epoch, whoever claimed it.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the view.
+    pub async fn claimed(self, account: Address) -> Result<Amount, FlowError> {
+        Ok(Amount(self.0.view(Payouts::claimedCall { account }).await?))
+    }
+
     /// Everything ever paid into `Payouts`.
     ///
     /// # Errors

@@ -78,7 +78,10 @@ pub enum IndexError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There was nothing new.
-    Idle,
+    Idle {
+        /// The newest block that both the sink and the network hold; none where they share no block.
+        at: Option<Head>,
+    },
     /// The sink now reaches `to`.
     Advanced {
         /// The new cursor.
@@ -93,6 +96,16 @@ pub enum Progress {
     },
     /// The range was replaced, or another process read it, meanwhile; nothing was kept. Poll again.
     Moved,
+}
+
+/// What catching up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// The newest block that both the sink and the network hold: the cursor, unless the network lags
+    /// behind it. All events up to it are in the sink, whatever blocks came since.
+    pub at: Option<Head>,
+    /// Events added.
+    pub events: usize,
 }
 
 /// Reads one network's events of our contracts.
@@ -126,9 +139,10 @@ impl Indexer {
     /// [`IndexError`]; the sink stays as it was.
     pub async fn poll(&self, sink: &mut dyn EventSink) -> Result<Progress, IndexError> {
         let cursor = sink.cursor().await?;
+        let mut at = None;
         if let Some(cursor) = cursor {
             match self.client.block(cursor.number).await? {
-                Some(block) if block.hash == cursor.hash => {}
+                Some(block) if block.hash == cursor.hash => at = Some(block),
                 Some(_) => return self.roll_back(sink, cursor).await,
                 None => return self.behind(sink, cursor).await,
             }
@@ -138,7 +152,7 @@ impl Indexer {
             Until::Finalized => self.client.finalized().await?,
         };
         let from = cursor.map_or(self.from, |cursor| cursor.number + 1);
-        let Some(head) = head.filter(|head| head.number >= from) else { return Ok(Progress::Idle) };
+        let Some(head) = head.filter(|head| head.number >= from) else { return Ok(Progress::Idle { at }) };
         let last = head.number.min(from.saturating_add(self.batch - 1));
         let Some(to) = self.client.block(last).await? else { return Ok(Progress::Moved) };
         let filter = LogFilter { from, to: last, addresses: self.addresses.indexed() };
@@ -154,16 +168,16 @@ impl Indexer {
         Ok(if kept { Progress::Advanced { to: to.block(), events: count } } else { Progress::Moved })
     }
 
-    /// Polls until there is nothing new; the result is the number of events added.
+    /// Polls until there is nothing new.
     ///
     /// # Errors
     ///
     /// [`IndexError`]; what was read before it is kept.
-    pub async fn catch_up(&self, sink: &mut dyn EventSink) -> Result<usize, IndexError> {
+    pub async fn catch_up(&self, sink: &mut dyn EventSink) -> Result<CaughtUp, IndexError> {
         let mut added = 0;
         loop {
             match self.poll(sink).await? {
-                Progress::Idle => return Ok(added),
+                Progress::Idle { at } => return Ok(CaughtUp { at, events: added }),
                 Progress::Advanced { events, .. } => added += events,
                 Progress::RolledBack { .. } | Progress::Moved => {}
             }
@@ -201,9 +215,12 @@ impl Indexer {
     /// chain altogether.
     async fn behind(&self, sink: &mut dyn EventSink, cursor: BlockRef) -> Result<Progress, IndexError> {
         let head = self.client.block_number().await?;
-        match sink.known_below(head.saturating_add(1)).await? {
-            Some(block) if !self.stands(block).await? => Err(IndexError::OtherChain { block: cursor.number }),
-            _ => Ok(Progress::Idle),
+        let Some(known) = sink.known_below(head.saturating_add(1)).await? else {
+            return Ok(Progress::Idle { at: None });
+        };
+        match self.client.block(known.number).await? {
+            Some(block) if block.hash == known.hash => Ok(Progress::Idle { at: Some(block) }),
+            _ => Err(IndexError::OtherChain { block: cursor.number }),
         }
     }
 

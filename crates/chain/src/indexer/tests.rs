@@ -12,6 +12,11 @@ use crate::rpc::{ChainRpc, RpcFuture};
 
 const OURS: Address = Address::repeat_byte(0xd);
 
+/// The time of a block.
+fn time(number: u64) -> u64 {
+    1_000 + 12 * number
+}
+
 /// A network of blocks that each hold one `DatanetCreated`; the seed of a block tells it from its
 /// replacements.
 #[derive(Default)]
@@ -41,7 +46,8 @@ impl Scripted {
             return Value::Null;
         }
         let parent = number.checked_sub(1).map_or(B256::ZERO, |parent| self.hash(parent));
-        json!({ "number": format!("{number:#x}"), "hash": self.hash(number), "parentHash": parent, "timestamp": "0x0" })
+        json!({ "number": format!("{number:#x}"), "hash": self.hash(number), "parentHash": parent,
+            "timestamp": format!("{:#x}", time(number)) })
     }
 
     fn log(&self, number: u64) -> Value {
@@ -193,9 +199,11 @@ async fn a_network_that_lags_is_waited_for_and_another_one_is_refused() {
     let indexer = indexer(&network, 1);
     let mut sink = MemorySink::default();
     network.set((0..6).map(|number| (number, 1)));
-    indexer.catch_up(&mut sink).await.unwrap();
+    let caught_up = indexer.catch_up(&mut sink).await.unwrap();
+    assert_eq!((caught_up.at.unwrap().number, caught_up.events), (5, 6));
     network.set((0..4).map(|number| (number, 1)));
-    assert_eq!(indexer.poll(&mut sink).await.unwrap(), Progress::Idle);
+    let Progress::Idle { at: Some(shared) } = indexer.poll(&mut sink).await.unwrap() else { panic!("not idle") };
+    assert_eq!((shared.number, shared.timestamp), (3, time(3)), "the newest block that both have");
     network.set((0..4).map(|number| (number, 9)));
     assert!(matches!(indexer.poll(&mut sink).await, Err(IndexError::OtherChain { block: 5 })));
     assert_eq!(sink.events().len(), 6);

@@ -90,6 +90,15 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// The contract's reason, when the transaction reverted in a block, so that its key is used up.
+    #[must_use]
+    pub fn reverted(&self) -> Option<&Revert> {
+        match self {
+            Self::Reverted { revert, .. } => Some(revert),
+            _ => None,
+        }
+    }
+
     /// Whether the same call with the same key may succeed later without anything being changed.
     #[must_use]
     pub fn is_transient(&self) -> bool {

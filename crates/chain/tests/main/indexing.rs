@@ -24,7 +24,7 @@ async fn rebuilding_from_genesis_gives_the_same_events_whatever_the_ranges() {
     for (until, batch) in [(Until::Latest, 1_000), (Until::Finalized, 1), (Until::Latest, 3)] {
         let indexer = Indexer::new(network.client.clone(), *flow.addresses(), 0, until).with_batch(batch);
         let mut sink = MemorySink::default();
-        let added = indexer.catch_up(&mut sink).await.unwrap();
+        let added = indexer.catch_up(&mut sink).await.unwrap().events;
         assert_eq!(added, sink.events().len());
         logs.push(sink.events().iter().map(|event| event.log.clone()).collect::<Vec<_>>());
     }
@@ -39,10 +39,10 @@ async fn the_indexer_goes_on_where_it_stopped_and_transfers_tell_the_holder() {
     let indexer = Indexer::new(network.client.clone(), *flow.addresses(), 0, Until::Latest);
     let mut sink = MemorySink::default();
     flow.datanets().create("create/0", B256::ZERO, "").await.unwrap();
-    assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 2);
+    assert_eq!(indexer.catch_up(&mut sink).await.unwrap().events, 2);
     let created = flow.datanets().create("create/1", B256::ZERO, "").await.unwrap();
-    assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 2);
-    assert_eq!(indexer.catch_up(&mut sink).await.unwrap(), 0);
+    assert_eq!(indexer.catch_up(&mut sink).await.unwrap().events, 2);
+    assert_eq!(indexer.catch_up(&mut sink).await.unwrap().events, 0);
 
     let mut history = TitleHistory::default();
     for found in sink.events() {

@@ -24,21 +24,22 @@ use openledger_store::Store;
 
 pub use self::generation::{Generation, Step};
 use crate::base::Base;
-use crate::chain_view::ChainView;
 use crate::clock::Clock;
 use crate::config::PlatformAccounts;
-use crate::deposits::{Deposits, Hold};
+use crate::deposits::Deposits;
 use crate::error::{Blame, NodeError, Result};
+use crate::holds::Hold;
 use crate::keys::NodeKeys;
 use crate::metrics::Metrics;
 use crate::models::{Models, Offered};
+use crate::on_chain::AnswersOnChain;
 use crate::requests::{RequestHold, Requests, Taken};
 
 /// Answers requests of payers.
 #[derive(Clone)]
 pub struct Answering {
     store: Store,
-    chain: ChainView,
+    chain: Arc<dyn AnswersOnChain>,
     backend: Arc<dyn Backend>,
     base: Arc<Base>,
     models: Models,
@@ -53,7 +54,7 @@ pub struct Answering {
 /// The parts of [`Answering`].
 pub(crate) struct Parts {
     pub(crate) store: Store,
-    pub(crate) chain: ChainView,
+    pub(crate) chain: Arc<dyn AnswersOnChain>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) base: Arc<Base>,
     pub(crate) models: Models,

@@ -81,7 +81,7 @@ impl Answering {
     async fn draft(&self, ask: &Ask, answer: &Answer, credits: &Credits, params: &Params) -> Result<Draft> {
         let usage = answer.completion.usage;
         let price = openledger_ledger::price(usage.prompt_tokens, usage.completion_tokens, &ask.model.prices)?;
-        let holder_block = self.chain.head().number;
+        let holder_block = self.chain.indexed_block();
         let terms = self.terms(&ask.model, credits, holder_block).await?;
         let annex = Annex::of(&answer.completion, &terms, ask.model.manifest_hash)?;
         Ok(Draft { price, terms, annex, holder_block, params: params.clone() })
@@ -103,7 +103,7 @@ impl Answering {
         let entries =
             openledger_ledger::split(receipt.id(), draft.price, &rules, credits, &terms.holders, &terms.parties)?;
         receipt.lines = lines_root(&entries)?;
-        let domain = self.chain.domain(self.chain.at().payouts);
+        let domain = self.chain.receipts();
         let words = receipt.words().to_vec();
         Ok(ReceiptBundle {
             format: ReceiptBundle::FORMAT.into(),
@@ -137,7 +137,7 @@ impl Answering {
             version: FormatVersion,
             kind: ReceiptKind::Answer,
             credit_state: CreditState::Inline,
-            node: self.chain.account(),
+            node: self.chain.node(),
             channel: place.channel,
             nonce: place.nonce,
             cumulative: place.cumulative,
@@ -181,7 +181,7 @@ impl Answering {
 
     /// The accounts behind the lines of a split, holders as of `block`.
     async fn terms(&self, model: &Offered, credits: &Credits, block: u64) -> Result<Terms> {
-        let titles = self.chain.at().contributions;
+        let titles = self.chain.contributions();
         let scored: BTreeSet<ContributionId> = credits.scores.iter().map(|score| score.contribution()).collect();
         let mut holders: BTreeMap<ContributionId, Address> = BTreeMap::new();
         for contribution in scored {
@@ -189,13 +189,13 @@ impl Answering {
                 holders.insert(contribution, holder);
             }
         }
-        let owner = self.store.owner_at(self.chain.at().models, word(model.id.0), block).await?;
+        let owner = self.store.owner_at(self.chain.models(), word(model.id.0), block).await?;
         let parties = Parties {
             treasury: self.platform.treasury,
             validation: self.platform.validation,
             insurance: self.platform.insurance,
             owner: owner.ok_or_else(|| NodeError::lost("title of model", model.id))?,
-            node: self.chain.account(),
+            node: self.chain.node(),
             stakers: model.stake_vault,
             parents: Vec::new(),
         };

@@ -14,6 +14,7 @@ mod plan;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use openledger_api::{BatchRegistered, ImportReport};
@@ -26,12 +27,12 @@ use openledger_store::imports::Registration;
 use openledger_store::records::RecordRow;
 use openledger_store::transact;
 
-use crate::chain_view::ChainView;
 use crate::clock::Clock;
 use crate::datanets::Datanets;
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::Handles;
 use crate::keys::NodeKeys;
+use crate::on_chain::ContributionsOnChain;
 use crate::records::Records;
 
 /// Batches in one registering transaction: about 100 k gas each.
@@ -43,7 +44,7 @@ const TURN_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
-    chain: ChainView,
+    chain: Arc<dyn ContributionsOnChain>,
     datanets: Datanets,
     handles: Handles,
     records: Records,
@@ -69,7 +70,7 @@ pub(crate) struct OnChain {
 impl Intake {
     pub(crate) fn new(
         store: Store,
-        chain: ChainView,
+        chain: Arc<dyn ContributionsOnChain>,
         datanets: Datanets,
         handles: Handles,
         records: Records,
@@ -215,15 +216,14 @@ impl Intake {
         report: &ImportReport,
         batches: &[NewContribution],
     ) -> Result<Vec<OnChain>> {
-        let contributions = self.chain.flow().contributions();
         let mut done = Vec::with_capacity(batches.len());
         for (chunk, new) in batches.chunks(REGISTER_CHUNK).enumerate() {
             let first = chunk * REGISTER_CHUNK;
             self.await_turn(&report.batches[first..first + new.len()]).await?;
-            contributions.commit(&format!("import/{import}/commit/{chunk}"), new).await?;
-            let mined = contributions.register(&format!("import/{import}/register/{chunk}"), new).await?;
-            let on_chain = |contribution| OnChain { contribution, tx: mined.mined.hash, block: mined.mined.block };
-            done.extend(mined.value.iter().copied().map(on_chain));
+            self.chain.commit(&format!("import/{import}/commit/{chunk}"), new).await?;
+            let registered = self.chain.register(&format!("import/{import}/register/{chunk}"), new).await?;
+            let (tx, block) = (registered.mined.hash, registered.mined.block);
+            done.extend(registered.value.into_iter().map(|contribution| OnChain { contribution, tx, block }));
         }
         Ok(done)
     }
@@ -234,19 +234,18 @@ impl Intake {
         for batch in batches {
             first.entry(batch.registrant).or_insert(batch.registered.nonce);
         }
-        let contributions = self.chain.flow().contributions();
         let began = std::time::Instant::now();
         for (registrant, nonce) in first {
             loop {
-                let head = self.chain.flow().client().block_number().await?;
-                if contributions.nonce(registrant).await? >= nonce {
+                let head = self.chain.newest_block().await?;
+                if self.chain.nonce(registrant).await? >= nonce {
                     break;
                 }
                 if began.elapsed() > TURN_MAX {
                     let detail = format!("registrations of {registrant} before this one are not on chain; try again");
                     return Err(NodeError::refused(Blame::Retry, "registrations-pending", detail));
                 }
-                let next = self.chain.flow().client().rpc().next_block(head);
+                let next = self.chain.next_block(head);
                 let _ = tokio::time::timeout(std::time::Duration::from_secs(1), next).await;
             }
         }
@@ -256,7 +255,7 @@ impl Intake {
     /// Notes who holds the new titles.
     pub(crate) async fn conclude(&self, import: B256, done: Vec<OnChain>) -> Result<Vec<BatchRegistered>> {
         self.chain.catch_up().await?;
-        let titles = self.chain.at().contributions;
+        let titles = self.chain.domain().contract;
         transact!(self.store, |tx| {
             let mut registered = Vec::with_capacity(done.len());
             for OnChain { contribution, tx: hash, block } in &done {

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256};
 use openledger_api::{BatchToSign, ImportReport, NearDuplicate, RefusedRecord};
 use openledger_datanet as rules;
 use openledger_datanet::intake;
-use openledger_protocol::{DatanetId, RecordRef};
+use openledger_protocol::{DatanetId, Domain, RecordRef};
 use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::records::RecordRow;
 
@@ -34,7 +34,7 @@ impl Intake {
             reason: refused.reason.to_string(),
         });
         let near = plan.near.iter().map(|near| NearDuplicate { record: near.record.clone(), of: near.of.clone() });
-        let domain = self.chain.domain(self.chain.at().contributions);
+        let domain = self.chain.domain();
         let batches = prepared.iter().map(|prepared| BatchToSign {
             contribution: prepared.contribution.id,
             registrant: prepared.contribution.registrant,
@@ -84,12 +84,13 @@ impl Intake {
         let mut nonces = BTreeMap::new();
         for registrant in registrants {
             // After the chain's count, and after registrations on their way there.
-            let on_chain = self.chain.flow().contributions().nonce(registrant).await?;
+            let on_chain = self.chain.nonce(registrant).await?;
             nonces.insert(registrant, on_chain.max(self.store.registrations_by(registrant).await?));
         }
+        let Domain { chain_id, contract: contributions } = self.chain.domain();
         let registry = intake::Registry {
-            chain_id: self.chain.chain_id(),
-            contributions: self.chain.at().contributions,
+            chain_id,
+            contributions,
             datanet: id,
             terms: self.datanets.known(id).await?.1.terms_hash()?,
             salting: rules::Salting::Public,

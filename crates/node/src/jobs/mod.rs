@@ -7,7 +7,7 @@
 //!
 //! To add a kind: implement [`Work`], add its order, progress and outcome to `api::jobs`, and list it in `node.rs`.
 
-mod worker;
+pub(crate) mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

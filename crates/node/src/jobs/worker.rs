@@ -13,9 +13,10 @@ use super::{JobHandle, Work, kind_name};
 use crate::clock::Clock;
 use crate::error::{Blame, NodeError, Result};
 use crate::instance::Instance;
+use crate::owned_task::OwnedTask;
 
 /// How long a job is held without a heartbeat, in milliseconds; after a crash another node waits this long.
-const LEASE_MS: u64 = 4_000;
+pub(crate) const LEASE_MS: u64 = 4_000;
 /// How often an idle worker looks.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -53,8 +54,9 @@ impl Worker {
 
     async fn finish(&self, job: Job) {
         let cancelled = Arc::new(AtomicBool::new(false));
+        // Ends also when the worker is dropped in the middle of a run, so that another one gets the job.
         let heartbeat =
-            tokio::spawn(beat(self.store.clone(), self.clock.clone(), (job.id, job.fence), Arc::clone(&cancelled)));
+            OwnedTask::spawn(beat(self.store.clone(), self.clock.clone(), (job.id, job.fence), Arc::clone(&cancelled)));
         let handle = JobHandle {
             id: job.id,
             fence: job.fence,
@@ -67,7 +69,7 @@ impl Worker {
             Some(kind) => kind.run(&job.order, &handle).await,
             None => Err(NodeError::missing("kind of job", &job.kind)),
         };
-        heartbeat.abort();
+        drop(heartbeat);
         let cancelled = cancelled.load(Ordering::Relaxed);
         match self.hand_in(&job, outcome, cancelled).await {
             Ok(true) => kind.into_iter().for_each(|kind| kind.ended(job.id)),

@@ -9,9 +9,11 @@
 //!
 //! - One process at a time settles, under a lease whose fence every state change checks. Answers do not wait for it: a
 //!   receipt goes into the open epoch, and closing opens the next one in the same transaction.
-//! - Each proposal of an epoch has chain transactions of its own; the same step sends the same transaction.
+//! - Each proposal of an epoch has chain transactions of its own; the same step sends the same
+//!   transaction, and another one only once that reverted (`steps`).
 
 mod claims;
+mod closing;
 mod standing;
 
 use std::time::{Duration, Instant};
@@ -20,14 +22,11 @@ use openledger_api::{EpochSettled, SettlementStep};
 use openledger_chain::contracts::Token;
 use openledger_chain::flow::{EpochTops, FlowError};
 use openledger_chain::sender::{Mined, SendError};
-use openledger_ledger::{ClosedEpoch, ClosedReceipt};
-use openledger_protocol::{Amount, Entry, EpochHeader, Payout, ReceiptBundle};
+use openledger_protocol::{Amount, EpochHeader};
 use openledger_store::Store;
-use openledger_store::epochs::{EpochRoots, EpochRow, EpochState};
+use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::leases::Lease;
-use openledger_store::payouts::PayoutRow;
 use openledger_store::transact_locked;
-use openledger_store::trees::EpochTrees;
 
 use crate::chain_view::ChainView;
 use crate::clock::Clock;
@@ -36,6 +35,7 @@ use crate::epochs::Epochs;
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::Handles;
 use crate::instance::Instance;
+use crate::steps::{Step, Steps};
 use crate::watching::Watching;
 
 pub(crate) use self::standing::Standing;
@@ -61,6 +61,7 @@ pub struct Settlement {
     handles: Handles,
     clock: Clock,
     instance: Instance,
+    steps: Steps,
     terms: Terms,
 }
 
@@ -115,7 +116,8 @@ impl Drop for Turn {
 impl Settlement {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, chain, epochs, deposits, watching, handles, clock, instance, terms } = parts;
-        Self { store, chain, epochs, deposits, watching, handles, clock, instance, terms }
+        let steps = Steps::new(store.clone(), clock.clone());
+        Self { store, chain, epochs, deposits, watching, handles, clock, instance, steps, terms }
     }
 
     /// Takes the lease of `work` (settling, or claiming); waits while another call has it.
@@ -180,78 +182,36 @@ impl Settlement {
         }
     }
 
-    /// The receipts and entries of an epoch that is being closed, and the payouts before it.
-    pub(crate) async fn books(&self, row: &EpochRow) -> Result<(Vec<ClosedReceipt>, Vec<Payout>)> {
-        let mut receipts = Vec::new();
-        for row in self.epochs.receipts(row.number).await? {
-            let bundle: ReceiptBundle = serde_json::from_str(&row.body)?;
-            let entries = self.store.entries_of_receipt(row.id).await?;
-            let note = bundle.note.map(|signed| signed.note);
-            receipts.push(ClosedReceipt { signed: bundle.signed, entries, note });
-        }
-        Ok((receipts, self.epochs.payouts_before(row.number).await?))
-    }
-
-    /// Fixes the roots of an epoch, with its payouts and its trees.
-    pub(crate) async fn fix(&self, turn: &Turn, row: &EpochRow, closed: &ClosedEpoch) -> Result<EpochRow> {
-        let header = &closed.header;
-        let roots = EpochRoots {
-            receipt_count: header.receipt_count,
-            receipts_root: header.receipts_root,
-            receipts_total: header.receipts_total,
-            entries_root: header.entries_root,
-            entries_total: header.entries_total,
-            payout_root: header.payout_root,
-            total: header.total,
-            params: openledger_protocol::B256::ZERO,
-        };
-        let payouts: Vec<PayoutRow> = closed
-            .payouts
-            .payouts()
-            .iter()
-            .map(|payout| PayoutRow { account: payout.account, cumulative: payout.cumulative })
-            .collect();
-        let domain = self.epochs.domain();
-        let receipts: Vec<_> = closed.receipt_leaves.iter().map(|leaf| leaf.node(domain)).collect();
-        let entries: Vec<_> = closed.entries.iter().map(Entry::leaf).collect();
-        let totals: Vec<_> = closed.payouts.payouts().iter().map(|payout| payout.leaf(domain)).collect();
-        let lease = turn.lease();
-        transact_locked!(self.store, |tx| {
-            let trees = EpochTrees { receipts: &receipts, entries: &entries, payouts: &totals };
-            tx.close_epoch(lease, row.number, &roots, &payouts, &trees).await
-        })?;
-        self.epochs.row(row.number).await
-    }
-
     /// Redeems every channel with a receipt in the epoch, up to what it had spent then.
-    pub(crate) async fn redeem(&self, row: &EpochRow) -> Result<Vec<SettlementStep>> {
+    pub(crate) async fn redeem(&self, turn: &Turn, row: &EpochRow) -> Result<Vec<SettlementStep>> {
         let mut vouchers = Vec::new();
         for channel in self.store.channels_of_epoch(row.number).await? {
             vouchers.push(self.deposits.voucher(&channel).await?);
         }
         let mut steps = Vec::new();
         for (chunk, vouchers) in vouchers.chunks(REDEEM_CHUNK).enumerate() {
-            let key = step_key(row, &format!("redeem/{chunk}"));
-            let done = self.chain.flow().channels().redeem(&key, vouchers).await?;
-            steps.push(step(format!("redeem {} channels: {}", vouchers.len(), done.value), &done.mined));
+            let step = self.step(row, &format!("redeem/{chunk}")).await?;
+            let sent = self.chain.flow().channels().redeem(step.key(), vouchers).await;
+            let done = self.steps.sent(&step, Some(turn.lease()), sent).await?;
+            steps.push(done_step(format!("redeem {} channels: {}", vouchers.len(), done.value), &done.mined));
         }
         Ok(steps)
     }
 
     /// Proposes an epoch whose roots are fixed, with the bond at stake.
     pub(crate) async fn propose(&self, turn: &Turn, row: &EpochRow, header: &EpochHeader) -> Result<SettlementStep> {
-        self.stake_bond(&step_key(row, "bond")).await?;
+        self.stake_bond(&step_name(row, "bond"), Some(turn.lease())).await?;
         let tops = EpochTops {
             receipts: self.store.tree_top(row.number, openledger_store::trees::Tree::Receipts).await?,
             entries: self.store.tree_top(row.number, openledger_store::trees::Tree::Entries).await?,
             payouts: self.store.tree_top(row.number, openledger_store::trees::Tree::Payouts).await?,
         };
-        let key = step_key(row, "propose");
-        let done = self.chain.flow().payouts().propose(&key, header, &tops, "").await?;
-        let lease = turn.lease();
+        let (step, lease) = (self.step(row, "propose").await?, turn.lease());
+        let sent = self.chain.flow().payouts().propose(step.key(), header, &tops, "").await;
+        let done = self.steps.sent(&step, Some(lease), sent).await?;
         let closes = self.chain.flow().payouts().pending().await?.map(|pending| pending.closes);
         transact_locked!(self.store, |tx| tx.epoch_proposed(lease, row.number, closes).await)?;
-        Ok(step("propose".into(), &done.mined))
+        Ok(done_step("propose".into(), &done.mined))
     }
 
     /// Finalizes the pending proposal once its window is over; `None` when somebody else did.
@@ -259,17 +219,19 @@ impl Settlement {
     /// # Errors
     ///
     /// `window-open` while the proposal may be refuted, but for a local network's window of a second.
-    pub(crate) async fn finalize(&self, row: &EpochRow) -> Result<Option<SettlementStep>> {
-        let key = step_key(row, "finalize");
+    pub(crate) async fn finalize(&self, turn: &Turn, row: &EpochRow) -> Result<Option<SettlementStep>> {
         let began = Instant::now();
         loop {
-            let error = match self.chain.flow().payouts().finalize(&key).await {
-                Ok(done) => return Ok(Some(step("finalize".into(), &done.mined))),
+            let step = self.step(row, "finalize").await?;
+            let sent = self.chain.flow().payouts().finalize(step.key()).await;
+            let open = sent.as_ref().is_err_and(is_open);
+            let error = match self.steps.sent(&step, Some(turn.lease()), sent).await {
+                Ok(done) => return Ok(Some(done_step("finalize".into(), &done.mined))),
                 Err(error) => error,
             };
             match self.standing(row).await? {
                 Standing::Finalized => return Ok(None),
-                Standing::Pending { closes } if is_open(&error) && began.elapsed() <= WINDOW_MAX => {
+                Standing::Pending { closes } if open && began.elapsed() <= WINDOW_MAX => {
                     if !self.may_hurry(closes) {
                         let detail = format!(
                             "epoch {} may be refuted until {closes}; settle again then to finalize it",
@@ -280,20 +242,22 @@ impl Settlement {
                     // The estimate is made at the chain's head, whose time only a block moves.
                     self.tick().await?;
                 }
-                _ => return Err(error.into()),
+                _ => return Err(error),
             }
         }
     }
 
     /// Sends on the parts of slashed bonds that wait for insurance and for burning, if any wait.
-    pub(crate) async fn sweep(&self, row: &EpochRow) -> Result<Option<SettlementStep>> {
+    pub(crate) async fn sweep(&self, turn: &Turn, row: &EpochRow) -> Result<Option<SettlementStep>> {
         let payouts = self.chain.flow().payouts();
         let waiting = payouts.unswept().await?;
         if waiting == Amount::ZERO {
             return Ok(None);
         }
-        let mined = payouts.sweep(&step_key(row, "sweep")).await?;
-        Ok(Some(step(format!("sweep {waiting} of slashed bonds"), &mined)))
+        let step = self.step(row, "sweep").await?;
+        let sent = payouts.sweep(step.key()).await;
+        let mined = self.steps.sent(&step, Some(turn.lease()), sent).await?;
+        Ok(Some(done_step(format!("sweep {waiting} of slashed bonds"), &mined)))
     }
 
     /// Notes that an epoch is final.
@@ -309,19 +273,31 @@ impl Settlement {
         Ok(EpochSettled { epoch: self.epochs.export(row.number).await?, steps })
     }
 
-    /// Puts the operator's bond at stake, unless it is; `label` names the occasion, for which it is done once.
-    pub(crate) async fn stake_bond(&self, label: &str) -> Result<()> {
+    /// Puts the operator's bond at stake, unless it is; `label` names the occasion, for which it is
+    /// done once. `lease` is that of the epoch's settlement, where it is done for one.
+    pub(crate) async fn stake_bond(&self, label: &str, lease: Option<&Lease>) -> Result<()> {
         let (flow, bond) = (self.chain.flow(), self.terms.bond);
         let me = flow.account();
         if flow.payouts().operator(me).await?.stake >= bond {
             return Ok(());
         }
         if matches!(self.terms.token, Token::Native) {
-            flow.token().wrap(&format!("{label}/wrap"), bond).await?;
+            let step = self.steps.next(format!("{label}/wrap")).await?;
+            let sent = flow.token().wrap(step.key(), bond).await;
+            self.steps.sent(&step, lease, sent).await?;
         }
-        flow.token().approve(&format!("{label}/approve"), flow.addresses().payouts, bond).await?;
-        flow.payouts().join(&format!("{label}/join"), me, bond).await?;
+        let step = self.steps.next(format!("{label}/approve")).await?;
+        let sent = flow.token().approve(step.key(), flow.addresses().payouts, bond).await;
+        self.steps.sent(&step, lease, sent).await?;
+        let step = self.steps.next(format!("{label}/join")).await?;
+        let sent = flow.payouts().join(step.key(), me, bond).await;
+        self.steps.sent(&step, lease, sent).await?;
         Ok(())
+    }
+
+    /// A step of an epoch's settlement.
+    async fn step(&self, row: &EpochRow, what: &str) -> Result<Step> {
+        self.steps.next(step_name(row, what)).await
     }
 
     /// Whether blocks may be made to end a window: on a chain of this process whose time passes in no other way, whose
@@ -341,21 +317,24 @@ impl Settlement {
     }
 }
 
-/// The key of a transaction of an epoch's settlement: each proposal of the epoch has keys of its own.
-fn step_key(row: &EpochRow, what: &str) -> String {
+/// The name of a step of an epoch's settlement: each proposal of the epoch has steps of its own.
+fn step_name(row: &EpochRow, what: &str) -> String {
     match row.attempt {
         0 => format!("epoch/{}/{what}", row.number),
         attempt => format!("epoch/{}/{what}/{attempt}", row.number),
     }
 }
 
-fn step(what: String, mined: &Mined) -> SettlementStep {
+fn done_step(what: String, mined: &Mined) -> SettlementStep {
     SettlementStep { what, tx: mined.hash, block: mined.block, gas: mined.gas_used }
 }
 
-/// Whether finalizing was refused because the proposal may still be refuted.
+/// Whether finalizing was refused, or reverted, because the proposal may still be refuted.
 fn is_open(error: &FlowError) -> bool {
-    matches!(error, FlowError::Send(SendError::Refused { revert, .. }) if revert.is("WindowOpen"))
+    let FlowError::Send(SendError::Refused { revert, .. } | SendError::Reverted { revert, .. }) = error else {
+        return false;
+    };
+    revert.is("WindowOpen")
 }
 
 /// Distinguishes calls of one process.

@@ -86,7 +86,7 @@ impl Training {
             recipe: super::recipe_of(order)?.to_json()?,
             datanets: material.uses.clone(),
             contributions,
-            records_root: records_root(self.chain.chain_id(), &records),
+            records_root: records_root(self.chain_id, &records),
             records: u32::try_from(records.len()).unwrap_or(u32::MAX),
             mix: order.mix,
             methods: methods.into_iter().map(|(version, cache)| Method { version, cache }).collect(),

@@ -28,10 +28,10 @@ use openledger_store::records::RecordRow;
 
 use self::progress::Reporter;
 use crate::base::Base;
-use crate::chain_view::ChainView;
 use crate::datanets::{Datanets, checked_name};
 use crate::error::{Blame, NodeError, Result};
 use crate::files::create_folder;
+use crate::governed::Governed;
 use crate::grants::Grants;
 use crate::jobs::{JobHandle, Jobs};
 use crate::records::Records;
@@ -51,7 +51,8 @@ pub struct Training {
     records: Records,
     jobs: Jobs,
     base: Arc<Base>,
-    chain: ChainView,
+    governed: Governed,
+    chain_id: u64,
     folder: PathBuf,
 }
 
@@ -64,7 +65,9 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) jobs: Jobs,
     pub(crate) base: Arc<Base>,
-    pub(crate) chain: ChainView,
+    pub(crate) governed: Governed,
+    /// EIP-155 id of the chain on which the records are registered.
+    pub(crate) chain_id: u64,
     /// Where checkpoints are kept while jobs run.
     pub(crate) folder: PathBuf,
 }
@@ -108,8 +111,8 @@ impl RecordSource for Source {
 
 impl Training {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, artifacts, datanets, grants, records, jobs, base, chain, folder } = parts;
-        Self { store, artifacts, datanets, grants, records, jobs, base, chain, folder }
+        let Parts { store, artifacts, datanets, grants, records, jobs, base, governed, chain_id, folder } = parts;
+        Self { store, artifacts, datanets, grants, records, jobs, base, governed, chain_id, folder }
     }
 
     /// Checks an order, so that it fails now and not when its job begins.
@@ -125,7 +128,7 @@ impl Training {
             let detail = format!("name between one and {DATANETS_MAX} datanet versions to train on");
             return Err(NodeError::refused(Blame::Request, "no-data", detail));
         }
-        let governed: Vec<Mix> = self.chain.governed().declared_mixes().collect();
+        let governed: Vec<Mix> = self.governed.now().declared_mixes().collect();
         if !governed.contains(&order.mix) {
             let detail = format!("the mix must be one of the governed list: {governed:?}");
             return Err(NodeError::refused(Blame::Request, "bad-mix", detail));

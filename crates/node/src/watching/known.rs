@@ -73,12 +73,8 @@ impl Watching {
             if row.state != EpochState::Finalized {
                 break;
             }
-            let mut receipts = Vec::new();
-            for receipt in self.epochs.receipts(row.number).await? {
-                let bundle: ReceiptBundle = serde_json::from_str(&receipt.body)?;
-                receipts.push(ReceiptLeaf::of(&bundle.signed, bundle.note.as_ref().map(|signed| &signed.note)));
-            }
-            receipts.sort_by_key(|receipt| receipt.id);
+            let closed = self.epochs.closed_receipts(&row).await?;
+            let receipts = closed.iter().map(|closed| ReceiptLeaf::of(&closed.signed, closed.note.as_ref())).collect();
             known.epochs.push(KnownEpoch { number: row.number, receipts });
             known.payouts = self.epochs.payouts(row.number).await?;
             number += 1;

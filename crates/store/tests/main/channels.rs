@@ -92,7 +92,6 @@ fn amounts_survive_up_to_the_last_bit() {
             tx.commit().await.unwrap();
             assert_eq!(store.channel(made.id).await.unwrap(), Some(made));
         }
-        assert_eq!(store.channels_of(PAYER).await.unwrap().len(), 5);
         assert_eq!(store.channel_config(channel_id(3)).await.unwrap(), Some(config()));
         assert_eq!(store.channel_config(channel_id(9)).await.unwrap(), None);
     });
@@ -148,8 +147,6 @@ fn a_closing_channel_pays_what_is_reserved_and_reserves_no_more() {
         let last = reserve(&store, 1, 10, "n", 50).await.unwrap();
         let mut tx = store.begin().await.unwrap();
         tx.set_channel_state(channel_id(1), ChannelState::Closing).await.unwrap();
-        assert!(matches!(tx.set_deposited(channel_id(1), Amount(99)).await, Err(Error::OutOfBounds { .. })));
-        tx.set_deposited(channel_id(1), Amount(200)).await.unwrap();
         tx.commit().await.unwrap();
         assert!(matches!(reserve(&store, 1, 1, "n", 50).await, Err(Error::ChannelClosed { .. })));
         charge(&store, held.id, 60, 7).await.unwrap();
@@ -157,7 +154,58 @@ fn a_closing_channel_pays_what_is_reserved_and_reserves_no_more() {
         tx.set_channel_state(channel_id(1), ChannelState::Closed).await.unwrap();
         tx.commit().await.unwrap();
         assert!(matches!(charge(&store, last.id, 1, 7).await, Err(Error::ChannelClosed { .. })));
+        assert!(matches!(open(&store, 200, 9).await, Err(Error::ChannelClosed { .. })));
         assert!(matches!(reserve(&store, 9, 1, "n", 50).await, Err(Error::Missing { .. })));
+    });
+}
+
+/// Opens channel 1 with a deposit that the chain had as of a block.
+async fn open(store: &Store, deposited: u128, block: u64) -> Result<bool> {
+    transact_locked!(store, |tx| tx.open_channel(channel_id(1), Amount(deposited), block).await)
+}
+
+/// Notes that the payer of channel 1 asked money back in a block.
+async fn asked_back(store: &Store, block: u64) {
+    let noted: Result<()> = transact_locked!(store, |tx| tx.withdrawal_requested(channel_id(1), block).await);
+    noted.unwrap();
+}
+
+#[test]
+fn a_channel_is_opened_only_by_what_the_chain_says_after_the_last_request_to_withdraw() {
+    for_each_engine(|store| async move {
+        asked_back(&store, 3).await;
+        let state = || async { store.channel(channel_id(1)).await.unwrap().unwrap().state };
+        with_channel(&store, 1, 0).await;
+        assert!(open(&store, 100, 10).await.unwrap());
+        asked_back(&store, 10).await;
+        assert_eq!(state().await, ChannelState::Open, "the chain had said so when the channel was opened");
+        asked_back(&store, 12).await;
+        assert_eq!(state().await, ChannelState::Closing);
+        assert!(matches!(reserve(&store, 1, 1, "n", 50).await, Err(Error::ChannelClosed { .. })));
+        assert!(!open(&store, 100, 11).await.unwrap(), "the request came later than what the chain said");
+        assert_eq!(state().await, ChannelState::Closing);
+        assert!(open(&store, 70, 12).await.unwrap());
+        assert!(!open(&store, 100, 11).await.unwrap(), "what the chain said later counts");
+        let channel = store.channel(channel_id(1)).await.unwrap().unwrap();
+        assert_eq!((channel.state, channel.deposited), (ChannelState::Open, Amount(70)));
+    });
+}
+
+#[test]
+fn what_was_taken_back_is_not_free_even_where_it_was_spent() {
+    for_each_engine(|store| async move {
+        with_channel(&store, 1, 100).await;
+        let held = reserve(&store, 1, 60, "n", 50).await.unwrap();
+        charge(&store, held.id, 60, 7).await.unwrap();
+        let free = async |deposited| {
+            assert!(open(&store, deposited, 9).await.unwrap());
+            store.channel(channel_id(1)).await.unwrap().unwrap().free()
+        };
+        assert_eq!(free(90).await, Amount(30));
+        assert_eq!(free(50).await, Amount::ZERO);
+        let refused = reserve(&store, 1, 1, "n", 50).await;
+        assert!(matches!(refused, Err(Error::Insufficient { free: Amount::ZERO, .. })), "{refused:?}");
+        assert_eq!(free(150).await, Amount(90));
     });
 }
 
@@ -182,15 +230,17 @@ fn reservations_of_the_dead_are_released_and_those_of_the_living_stay() {
         with_channel(&store, 2, 100).await;
         reserve(&store, 1, 10, "one", 50).await.unwrap();
         reserve(&store, 2, 20, "one", 50).await.unwrap();
-        reserve(&store, 1, 5, "other", 50).await.unwrap();
-        assert_eq!(store.extend_reservations("other", 200).await.unwrap(), 1);
+        let living = reserve(&store, 1, 5, "other", 50).await.unwrap().id;
+        let lost = reserve(&store, 1, 7, "other", 50).await.unwrap().id;
+        assert_eq!(store.extend_reservations("other", &[living], 200).await.unwrap(), 1);
+        assert_eq!(store.extend_reservations("one", &[living, lost], 200).await.unwrap(), 0, "they are another's");
         let expired = |now| {
             let store = store.clone();
             async move { transact_locked!(store, |tx| tx.release_expired(now).await) }
         };
         let count = |done: Result<u64>| done.unwrap();
         assert_eq!(count(expired(49).await), 0);
-        assert_eq!(count(expired(50).await), 2);
+        assert_eq!(count(expired(50).await), 3);
         assert_eq!(count(expired(50).await), 0);
         assert_eq!((amounts(&store, 1).await.1, amounts(&store, 2).await.1), (5, 0));
         // The other started anew: what it held is free at once.
@@ -267,9 +317,9 @@ async fn work(store: Store, steps: Vec<Step>) {
                 None => Ok(()),
             },
             Step::Expire(now) => transact_locked!(store, |tx| tx.release_expired(now.into()).await).map(drop),
-            Step::Deposit(more) => transact_locked!(store, |tx| {
+            Step::Deposit(more) => transact!(store, |tx| {
                 let now = tx.channel(channel_id(1)).await?.unwrap();
-                tx.set_deposited(now.id, Amount(now.deposited.0 + u128::from(more))).await
+                tx.open_channel(now.id, Amount(now.deposited.0 + u128::from(more)), 1).await.map(drop)
             }),
         };
         match done {

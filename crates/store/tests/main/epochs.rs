@@ -71,7 +71,7 @@ impl Closing {
 
     async fn close(&self, store: &Store, lease: &Lease, number: u64) -> Result<()> {
         let [receipts, entries, payouts] = &self.leaves;
-        let trees = &EpochTrees { receipts, entries, payouts };
+        let trees = &EpochTrees { receipts, entries, payouts }.build().unwrap();
         locked!(store, |tx| tx.close_epoch(lease, number, &self.roots, &self.payouts, trees))
     }
 }
@@ -368,7 +368,7 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         });
         made.unwrap();
         assert_eq!(store.receipt(id).await.unwrap().unwrap().body, "{\"b\":1,  \"a\":2}");
-        assert_eq!(store.entries_of_receipt(id).await.unwrap(), lines);
+        assert_eq!(store.entries_of_receipts(&[id]).await.unwrap()[&id], lines);
         let ordered = [lines[1].clone(), lines[0].clone(), lines[2].clone()];
         assert_eq!(store.epoch_entries(1).await.unwrap(), ordered);
         assert_eq!(store.entry_places(id).await.unwrap(), [] as [u64; 0]);
@@ -393,7 +393,7 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         let mut tx = store.begin().await.unwrap();
         tx.put_claim(&claim).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(store.claims_of(nine.account).await.unwrap(), [claim]);
+        assert_eq!(store.claims_of_accounts(&[nine.account]).await.unwrap(), [claim]);
     });
 }
 

@@ -174,6 +174,35 @@ fn a_worker_that_starts_anew_gives_its_jobs_back_at_once_and_no_others() {
 }
 
 #[test]
+fn the_history_names_every_state_with_its_reason_and_a_request_to_cancel_as_a_line() {
+    for_each_engine(|store| async move {
+        enqueue(&store, 1, 2).await;
+        let (id, first) = (1, claim(&store, 10).await.unwrap());
+        step!(store, |tx| tx.fail(id, first.fence, "no disk", 11)).unwrap();
+        let second = claim(&store, 2_000).await.unwrap();
+        step!(store, |tx| tx.give_up(id, second.fence, "no grant", 2_001)).unwrap();
+        step!(store, |tx| tx.retry(id, 2_002)).unwrap();
+        let third = claim(&store, 2_003).await.unwrap();
+        step!(store, |tx| tx.request_cancel(id, 2_004)).unwrap();
+        step!(store, |tx| tx.cancelled(id, third.fence, 2_005)).unwrap();
+        let events = store.job_events(id, 0, 99).await.unwrap();
+        let of = |kind| events.iter().filter(move |e| e.kind == kind).map(|e| e.body.as_str()).collect::<Vec<_>>();
+        let states = [
+            "queued",
+            "running",
+            "queued\nno disk",
+            "running",
+            "failed\nno grant",
+            "queued\nit was queued again",
+            "running",
+            "cancelled",
+        ];
+        assert_eq!(of(JobEventKind::State), states);
+        assert_eq!(of(JobEventKind::Log), ["no disk", "no grant", "cancellation was requested"]);
+    });
+}
+
+#[test]
 fn a_waiting_job_is_cancelled_at_once_and_a_running_one_by_its_worker() {
     for_each_engine(|store| async move {
         enqueue(&store, 3, 3).await;

@@ -37,7 +37,7 @@ async fn close(store: &Store, number: u64, count: u32) -> Vec<SumNode> {
         total: top.sum,
         params: B256::ZERO,
     };
-    let trees = &EpochTrees { receipts: &receipt, entries: &[], payouts: &leaves };
+    let trees = &EpochTrees { receipts: &receipt, entries: &[], payouts: &leaves }.build().unwrap();
     let payouts = &payouts;
     let done: Result<()> = transact_locked!(store, |tx| {
         let lease = tx.acquire_lease("settlement", "n", 0, 9).await?;
