@@ -32,6 +32,9 @@ usage: cargo xtask <command>
   check             format, lints, types and house rules: what each commit must pass, in minutes
   test [--long]     set up and run every test: Rust, Solidity, TypeScript, browser, end to end
   bench chain       measure the embedded chain beside anvil
+  bench reads [URL]
+                    time reads and audits of 50,000 receipts in 20 epochs; on SQLite, or on an
+                    empty Postgres database at URL
   bench serving     measure many adapters on one base beside vLLM and PEFT (installs them: 6 GB)
   doc               build the documentation of every crate; a warning is an error
   build             build the binary and the Studio

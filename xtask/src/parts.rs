@@ -191,7 +191,18 @@ pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<(), Failed> {
             let bench = ["bench/serving/bench.py", "--server", "target/debug/openledger"];
             run(command("python3", &bench).args(arguments))
         }
-        _ => Err(Failed::new("usage: cargo xtask bench chain|serving".to_owned(), 2)),
+        "reads" => {
+            // The features are those of the tests, so that nothing is compiled twice.
+            let test = ["test", "--locked", "--workspace", "--test", "gateway_main", "--"];
+            let figures = ["--exact", "--nocapture", "node::scale::figures_of_a_full_history"];
+            let mut bench = command("cargo", &test);
+            bench.env("OPENLEDGER_BENCH", "1");
+            if let Some(database) = arguments.first() {
+                bench.env("OPENLEDGER_BENCH_DATABASE", database);
+            }
+            run(bench.args(figures))
+        }
+        _ => Err(Failed::new("usage: cargo xtask bench chain|reads|serving".to_owned(), 2)),
     }
 }
 

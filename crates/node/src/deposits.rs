@@ -104,7 +104,9 @@ impl Deposits {
             // which knows the channel by now. Those before it the chain must have seen.
             let indexed = self.store.chain_cursor().await?.map_or(0, |cursor| cursor.number);
             let (deposited, block) = self.funds(id).await?;
-            if block >= indexed && transact_locked!(self.store, |tx| tx.open_channel(id, deposited, block).await)? {
+            let opened =
+                block >= indexed && transact_locked!(self.store, |tx| tx.open_channel(id, deposited, block).await)?;
+            if opened {
                 return Ok(OpenedChannel { channel: id, deposited, api_key });
             }
         }
@@ -269,7 +271,10 @@ impl Deposits {
     /// Closes a channel to new reservations: the chain has a pending withdrawal as of `block` or
     /// later.
     async fn close(&self, channel: ChannelId, block: u64) -> Result<()> {
-        Ok(transact_locked!(self.store, |tx| tx.withdrawal_requested(channel, block).await)?)
+        // The request may have come after the channel was opened as of this very block; and it is
+        // paid out in a later one.
+        let since = block + 1;
+        Ok(transact_locked!(self.store, |tx| tx.withdrawal_requested(channel, since).await)?)
     }
 
     /// Redeems all that a channel has spent; the same amount is redeemed once, however often this is called.
@@ -434,11 +439,12 @@ mod tests {
 
         scene.opened(1, 100).await;
         scene.pay(id).await;
+        // Asked for right after the channel was opened, in no later block that the node has seen.
         scene.chain.set_channel(id, Money { balance: base_units(100), ready_at: 3_000 });
-        scene.chain.add_block();
         assert_eq!(refused().await, "withdrawal-pending");
         assert_eq!(scene.state(id).await, ChannelState::Closing);
         scene.chain.set_channel(id, Money::default());
+        scene.chain.add_block();
         assert_eq!(refused().await, "not-funded");
         // 40 came after the withdrawal of all that was not spent: less than was deposited before.
         assert_eq!(scene.opened(1, 42).await, id);

@@ -183,7 +183,7 @@ fn signed_receipts(rows: Vec<ReceiptRow>) -> Result<Vec<(ReceiptRow, SignedRecei
     struct Body {
         signed: SignedReceipt,
     }
-    let signed = |row: ReceiptRow| {
+    let signed = |row: ReceiptRow| -> Result<(ReceiptRow, SignedReceipt)> {
         let Body { signed } = serde_json::from_str(&row.body)?;
         Ok((row, signed))
     };

@@ -103,11 +103,8 @@ impl Handles {
         ];
         let mut names: BTreeMap<Address, String> = own.map(|(account, name)| (account, name.to_owned())).into();
         let wanted: BTreeSet<Address> = accounts.into_iter().collect();
-        for account in wanted {
-            if let Some(name) = self.store.handle_of(account).await? {
-                names.insert(account, name);
-            }
-        }
+        let wanted: Vec<Address> = wanted.into_iter().collect();
+        names.extend(self.store.handles_of(&wanted).await?);
         Ok(Names(names))
     }
 }

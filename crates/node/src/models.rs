@@ -267,7 +267,7 @@ impl Models {
         // Receipts name the title's holder at the newest block that this process has indexed.
         // Another process may have put the model on offer just after it was registered in a later
         // one.
-        if self.store.owner_at(self.chain.at().models, word(id.0), self.chain.head().number).await?.is_none() {
+        if self.store.owner_at(self.chain.titles(), word(id.0), self.chain.indexed_block()).await?.is_none() {
             self.chain.catch_up().await?;
         }
         let mut loaded = self.loaded.write().await;

@@ -109,6 +109,12 @@ pub(crate) trait ModelsOnChain: Send + Sync {
     /// Brings the index of titles up to the chain's head.
     fn catch_up(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// The contract of the titles of models.
+    fn titles(&self) -> Address;
+
+    /// The number of the newest block that the index holds.
+    fn indexed_block(&self) -> u64;
+
     /// A model as it is registered, with its prices of now; an error when there is no such title.
     fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>>;
 }
@@ -251,6 +257,14 @@ impl ContributionsOnChain for ChainView {
 impl ModelsOnChain for ChainView {
     fn catch_up(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move { ChainView::catch_up(self).await.map(drop) })
+    }
+
+    fn titles(&self) -> Address {
+        self.at().models
+    }
+
+    fn indexed_block(&self) -> u64 {
+        self.head().number
     }
 
     fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>> {

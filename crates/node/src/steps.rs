@@ -84,14 +84,14 @@ impl Steps {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        match &error {
-            FlowError::Send(reverted) if reverted.reverted().is_some() => {
-                self.failed(step, lease, &reverted.to_string()).await?;
-                let detail = format!("{reverted}. A repeat sends another transaction");
-                Err(NodeError::refused(Blame::Retry, "step-reverted", detail))
-            }
-            _ => Err(error.into()),
-        }
+        let reverted = match &error {
+            FlowError::Send(send) => send.reverted().map(|_| send.to_string()),
+            _ => None,
+        };
+        let Some(reason) = reverted else { return Err(error.into()) };
+        self.failed(step, lease, &reason).await?;
+        let detail = format!("{reason}. A repeat sends another transaction");
+        Err(NodeError::refused(Blame::Retry, "step-reverted", detail))
     }
 
     /// Notes that the transaction of a step has not done what it was sent for.

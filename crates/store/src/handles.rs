@@ -1,9 +1,11 @@
 //! Contributors' handles and the accounts they are paid to.
 
+use std::collections::BTreeMap;
+
 use crate::db::{Reads, Tx};
 use crate::error::Result;
 use crate::ids::Address;
-use crate::sql::values;
+use crate::sql::{ROWS_PER_INSERT, Value, places, values};
 
 impl Reads {
     /// The account of a handle.
@@ -43,14 +45,23 @@ impl Reads {
         self.list(sql, values![after, limit], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// The first handle, by its bytes, of an account.
+    /// The first handle, by its bytes, of each of some accounts; those without one are left out.
     ///
     /// # Errors
     ///
     /// As [`Reads::handle`].
-    pub async fn handle_of(&self, account: Address) -> Result<Option<String>> {
-        let sql = "SELECT name FROM handles WHERE address = ? ORDER BY key LIMIT 1";
-        self.one(sql, values![account], |row| row.get(0)).await
+    pub async fn handles_of(&self, accounts: &[Address]) -> Result<BTreeMap<Address, String>> {
+        let mut handles = BTreeMap::new();
+        for part in accounts.chunks(ROWS_PER_INSERT) {
+            let sql =
+                format!("SELECT address, name FROM handles WHERE address IN ({}) ORDER BY key", places(part.len()));
+            let values = part.iter().map(|&account| Value::from(account)).collect();
+            let found: Vec<(Address, String)> = self.list(sql, values, |row| Ok((row.get(0)?, row.get(1)?))).await?;
+            for (account, name) in found {
+                handles.entry(account).or_insert(name);
+            }
+        }
+        Ok(handles)
     }
 }
 

@@ -80,20 +80,23 @@ impl Reads {
         self.list(sql, values, placed).await
     }
 
-    /// The largest payouts as of an epoch, by amount and then by account: at most `limit` of them after `after`.
+    /// A page of the payouts as of an epoch, by amount, largest first, and then by account: at most
+    /// `limit` of them after `after`.
     ///
     /// # Errors
     ///
     /// As [`Reads::payouts_of_epoch`].
-    pub async fn top_payouts(&self, number: u64, after: Option<&PayoutRow>, limit: u32) -> Result<Vec<PayoutRow>> {
-        let (mut rest, mut values) = ("", values![number]);
-        if let Some(PayoutRow { account, cumulative }) = after {
-            rest = "AND (cumulative < ? OR (cumulative = ? AND account > ?))";
-            values.extend(values![*cumulative, *cumulative, *account]);
+    pub async fn top_payouts(&self, number: u64, after: Option<PayoutRow>, limit: u32) -> Result<Vec<PayoutRow>> {
+        let order = "ORDER BY cumulative DESC, account LIMIT ?";
+        match after {
+            Some(PayoutRow { account, cumulative }) => {
+                // The first bound goes by the index; the second leaves out its equals that were listed.
+                let after = "cumulative <= ? AND (cumulative < ? OR account > ?)";
+                let sql = format!("{PAYOUT} WHERE epoch = ? AND {after} {order}");
+                self.list(sql, values![number, cumulative, cumulative, account, limit], payout).await
+            }
+            None => self.list(format!("{PAYOUT} WHERE epoch = ? {order}"), values![number, limit], payout).await,
         }
-        values.extend(values![limit]);
-        let sql = format!("{PAYOUT} WHERE epoch = ? {rest} ORDER BY cumulative DESC, account LIMIT ?");
-        self.list(sql, values, payout).await
     }
 
     /// What an account has earned as of an epoch, with the place of its leaf in the epoch's tree.

@@ -206,6 +206,18 @@ impl Reads {
                    WHERE r.epoch = ? ORDER BY n.receipt";
         self.list(sql, values![epoch], read_note).await
     }
+
+    /// The receipts of an epoch that have no entry, by id: their credits are not known yet, or they
+    /// cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::receipt`].
+    pub async fn receipts_without_entries(&self, epoch: u64) -> Result<Vec<ReceiptId>> {
+        let sql = "SELECT r.id FROM receipts r WHERE r.epoch = ? \
+                   AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.receipt = r.id) ORDER BY r.id";
+        self.list(sql, values![epoch], |row| row.get(0)).await
+    }
 }
 
 impl Tx {
@@ -242,6 +254,17 @@ impl Tx {
         let epoch = self.crediting_epoch(note.receipt).await?;
         let row = values![note.receipt, note.time, note.body.as_str()];
         self.insert_all("credit_notes (receipt, time, body)", vec![row]).await?;
+        self.insert_all(ENTRIES, entry_rows(epoch, entries)).await
+    }
+
+    /// Adds the entries of a receipt that has none, while its epoch's roots are not fixed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when there is no such receipt, [`Error::State`] when its epoch is closed; nothing is changed
+    /// then. [`Error::Exists`] when the receipt has entries.
+    pub async fn put_entries(&mut self, receipt: ReceiptId, entries: &[Entry]) -> Result<()> {
+        let epoch = self.crediting_epoch(receipt).await?;
         self.insert_all(ENTRIES, entry_rows(epoch, entries)).await
     }
 

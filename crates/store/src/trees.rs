@@ -90,8 +90,8 @@ impl BuiltTree {
         let empties = empties(shape.height)?;
         let (mut level, mut chunks) = (leaves.to_vec(), Vec::new());
         for height in 0..=shape.height {
-            let packed = |nodes: &[SumNode]| nodes.iter().flat_map(packed).collect();
-            chunks.extend((0u64..).zip(level.chunks(CHUNK)).map(|(chunk, nodes)| (height, chunk, packed(nodes))));
+            let bytes = |nodes: &[SumNode]| -> Vec<u8> { nodes.iter().flat_map(packed).collect() };
+            chunks.extend((0u64..).zip(level.chunks(CHUNK)).map(|(chunk, nodes)| (height, chunk, bytes(nodes))));
             if height == shape.height {
                 break;
             }

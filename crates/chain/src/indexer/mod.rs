@@ -79,7 +79,8 @@ pub enum IndexError {
 pub enum Progress {
     /// There was nothing new.
     Idle {
-        /// The newest block that both the sink and the network hold; none where they share no block.
+        /// The newest block that both the sink and the network hold; none where they share no
+        /// block.
         at: Option<Head>,
     },
     /// The sink now reaches `to`.
@@ -101,8 +102,8 @@ pub enum Progress {
 /// What catching up came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaughtUp {
-    /// The newest block that both the sink and the network hold: the cursor, unless the network lags
-    /// behind it. All events up to it are in the sink, whatever blocks came since.
+    /// The newest block that both the sink and the network hold: the cursor, unless the network
+    /// lags behind it. All events up to it are in the sink, whatever blocks came since.
     pub at: Option<Head>,
     /// Events added.
     pub events: usize,

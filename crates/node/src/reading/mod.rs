@@ -6,7 +6,7 @@
 
 mod receipts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 use openledger_api::{
@@ -151,19 +151,23 @@ impl Reading {
         let limit = page.limit();
         let rows: Vec<ContributionRow> = self.store.latest_contributions(cursor(page)?, limit + 1).await?;
         let names = self.handles.names(rows.iter().flat_map(|row| row.contributors.iter().copied())).await?;
-        let mut views = Vec::with_capacity(rows.len());
+        let mut datanets: BTreeMap<DatanetId, String> = BTreeMap::new();
         for row in &rows {
-            let datanet = self.store.datanet(row.datanet).await?;
-            views.push(ContributionView {
-                id: row.id,
-                datanet: row.datanet,
-                datanet_name: datanet.map(|datanet| datanet.name).unwrap_or_default(),
-                contributors: row.contributors.iter().map(|account| names.display(account)).collect(),
-                records: row.count,
-                root: row.root,
-                holder: row.payee,
-            });
+            if let btree_map::Entry::Vacant(vacant) = datanets.entry(row.datanet) {
+                let datanet = self.store.datanet(row.datanet).await?;
+                vacant.insert(datanet.map(|datanet| datanet.name).unwrap_or_default());
+            }
         }
+        let view = |row: &ContributionRow| ContributionView {
+            id: row.id,
+            datanet: row.datanet,
+            datanet_name: datanets.get(&row.datanet).cloned().unwrap_or_default(),
+            contributors: row.contributors.iter().map(|account| names.display(account)).collect(),
+            records: row.count,
+            root: row.root,
+            holder: row.payee,
+        };
+        let views = rows.iter().map(view).collect();
         let seqs: BTreeMap<ContributionId, u64> = rows.iter().map(|row| (row.id, row.seq)).collect();
         Ok(Page::of(views, limit, |view| seqs.get(&view.id).copied().unwrap_or_default().to_string()))
     }
@@ -240,12 +244,8 @@ impl Reading {
     /// `not-found`; `bad-parameter` for a cursor that this list did not give.
     pub async fn payouts(&self, number: u64, page: &PageQuery) -> Result<Page<PayoutView>> {
         self.epochs.row(number).await?;
-        let limit = page.limit();
-        let after = match &page.after {
-            Some(account) => Some(self.payout_of(number, account).await?),
-            None => None,
-        };
-        let rows = self.store.top_payouts(number, after.as_ref(), limit + 1).await?;
+        let (limit, after) = (page.limit(), page.after.as_deref().map(payout_cursor).transpose()?);
+        let rows = self.store.top_payouts(number, after, limit + 1).await?;
         let accounts: Vec<Address> = rows.iter().map(|row| row.account).collect();
         let names = self.handles.names(accounts.iter().copied()).await?;
         let claimed = self.store.chain_sums_of(ChainSum::Claimed, &accounts).await?;
@@ -258,14 +258,7 @@ impl Reading {
                 claimed: claimed.get(&row.account).copied().unwrap_or_default(),
             });
         }
-        Ok(Page::of(views, limit, |view| view.account.to_string()))
-    }
-
-    /// The payout of the account that a cursor names.
-    async fn payout_of(&self, epoch: u64, account: &str) -> Result<PayoutRow> {
-        let account: Address = account.parse().map_err(|_| bad_cursor())?;
-        let (row, _) = self.store.payout(epoch, account).await?.ok_or_else(bad_cursor)?;
-        Ok(row)
+        Ok(Page::of(views, limit, |view| format!("{}-{}", view.cumulative.0, view.account)))
     }
 
     /// The handle of an account; a splitter is named after its contributors.
@@ -327,8 +320,9 @@ impl Reading {
         let (limit, skipped) = (page.limit(), cursor(page)?.unwrap_or_default());
         let from = usize::try_from(skipped).unwrap_or(usize::MAX);
         let mut views = Vec::new();
+        let mut readable: BTreeSet<ContributionId> = BTreeSet::new();
         for record in model.records().iter().skip(from).take(limit as usize + 1) {
-            if !self.may_read(viewer, record.at.contribution).await? {
+            if readable.insert(record.at.contribution) && !self.may_read(viewer, record.at.contribution).await? {
                 let detail = format!("the records of contribution {} are not public", record.at.contribution);
                 return Err(NodeError::refused(Blame::Permission, "forbidden", detail));
             }
@@ -367,11 +361,18 @@ fn epoch_view(row: &EpochRow) -> Result<EpochView> {
     })
 }
 
+fn bad_cursor() -> NodeError {
+    NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list")
+}
+
 /// The number after which a page begins.
 fn cursor(page: &PageQuery) -> Result<Option<u64>> {
     page.after.as_deref().map(|after| after.parse().map_err(|_| bad_cursor())).transpose()
 }
 
-fn bad_cursor() -> NodeError {
-    NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list")
+/// The payout after which a page begins: amount and account.
+fn payout_cursor(after: &str) -> Result<PayoutRow> {
+    let (cumulative, account) = after.split_once('-').ok_or_else(bad_cursor)?;
+    let cumulative = cumulative.parse().map(openledger_ledger::base_units).map_err(|_| bad_cursor())?;
+    Ok(PayoutRow { account: account.parse().map_err(|_| bad_cursor())?, cumulative })
 }

@@ -1,14 +1,17 @@
 //! Receipts by permission, and what an answer rests on.
 
+use std::collections::{BTreeMap, btree_map};
+
 use openledger_api::{
     CreditedRecord, Page, PageQuery, PrincipalOpening, ReceiptDetail, ReceiptSpan, ReceiptView, RoleSum, SplitLine,
 };
 use openledger_attribution::rank;
-use openledger_protocol::{Credits, Entry, PrincipalId, ReceiptBundle, ReceiptId};
+use openledger_protocol::{Coverage, Credits, Entry, ModelId, PrincipalId, Receipt, ReceiptBundle, ReceiptId};
 use openledger_store::receipts::{ReceiptCursor, ReceiptFilter, ReceiptRow};
 use openledger_store::trees::Tree;
+use serde::Deserialize;
 
-use super::Reading;
+use super::{Reading, bad_cursor};
 use crate::auth::Viewer;
 use crate::error::{Blame, NodeError, Result};
 use crate::models::Offered;
@@ -23,42 +26,20 @@ impl Reading {
         let limit = page.limit();
         let after = page.after.as_deref().map(cursor).transpose()?;
         let rows = self.store.receipts(&ReceiptFilter::default(), after, limit + 1).await?;
-        let mut views = Vec::with_capacity(rows.len());
+        let mut names: BTreeMap<ModelId, Option<String>> = BTreeMap::new();
         for row in &rows {
-            views.push(self.receipt_view(row, &bundle_of(row)?).await?);
+            if let btree_map::Entry::Vacant(vacant) = names.entry(row.model) {
+                vacant.insert(self.model_name(row).await?);
+            }
         }
+        let view = |row: &ReceiptRow| Shown::of(row)?.view(row, names.get(&row.model).cloned().flatten());
+        let views = rows.iter().map(view).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(views, limit, |view| format!("{}-{}", view.time, view.id)))
     }
 
-    async fn receipt_view(&self, row: &ReceiptRow, bundle: &ReceiptBundle) -> Result<ReceiptView> {
-        let receipt = &bundle.signed.receipt;
-        let model_name = self.store.model(receipt.model).await?.map(|model| model.name);
-        Ok(ReceiptView {
-            id: row.id,
-            kind: receipt.kind,
-            credit_state: receipt.credit_state,
-            node: receipt.node,
-            model: receipt.model,
-            model_name,
-            adapter: receipt.adapter,
-            price: receipt.price,
-            tokens_in: receipt.tokens_in,
-            tokens_out: receipt.tokens_out,
-            coverage: bundle.credits.coverage,
-            spans_root: receipt.spans_root,
-            scores_root: receipt.scores_root,
-            output_root: receipt.output,
-            lines_root: receipt.lines,
-            context_root: receipt.context,
-            parents_root: receipt.parents,
-            params: receipt.params,
-            split: openledger_ledger::sums_by_role(&bundle.entries)?
-                .into_iter()
-                .map(|(role, lines, amount)| RoleSum { role, lines, amount })
-                .collect(),
-            epoch: row.place.map(|_| row.epoch),
-            time: receipt.time,
-        })
+    /// The name of the model that answered; `None` for one that was never offered here.
+    async fn model_name(&self, row: &ReceiptRow) -> Result<Option<String>> {
+        Ok(self.store.model(row.model).await?.map(|model| model.name))
     }
 
     /// A receipt's row, where the viewer may read prompt and answer: the operator, and the payer.
@@ -75,7 +56,7 @@ impl Reading {
     /// `not-found`.
     pub async fn receipt_summary(&self, id: ReceiptId) -> Result<ReceiptView> {
         let row = self.store.receipt(id).await?.ok_or_else(|| NodeError::missing("receipt", id))?;
-        self.receipt_view(&row, &bundle_of(&row)?).await
+        Shown::of(&row)?.view(&row, self.model_name(&row).await?)
     }
 
     /// A receipt with prompt, answer and evidence. A contributor sees the spans of its own records.
@@ -112,7 +93,7 @@ impl Reading {
             amount: entry.amount,
         };
         Ok(ReceiptDetail {
-            view: self.receipt_view(&row, &bundle).await?,
+            view: Shown::from(&bundle).view(&row, self.model_name(&row).await?)?,
             on_behalf_of: PrincipalOpening {
                 principal: PrincipalId::Account(row.payer).to_string(),
                 salt: PrincipalId::salt(self.keys.main(), id),
@@ -180,6 +161,70 @@ impl Reading {
     }
 }
 
+/// The members of a bundle that everybody may see. The others, most of its bytes, are skipped.
+#[derive(Deserialize)]
+struct Shown {
+    signed: Signed,
+    credits: Covered,
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Signed {
+    receipt: Receipt,
+}
+
+#[derive(Deserialize)]
+struct Covered {
+    coverage: Coverage,
+}
+
+impl From<&ReceiptBundle> for Shown {
+    fn from(bundle: &ReceiptBundle) -> Self {
+        Self {
+            signed: Signed { receipt: bundle.signed.receipt.clone() },
+            credits: Covered { coverage: bundle.credits.coverage },
+            entries: bundle.entries.clone(),
+        }
+    }
+}
+
+impl Shown {
+    fn of(row: &ReceiptRow) -> Result<Self> {
+        Ok(serde_json::from_str(&row.body)?)
+    }
+
+    fn view(self, row: &ReceiptRow, model_name: Option<String>) -> Result<ReceiptView> {
+        let Self { signed: Signed { receipt }, credits, entries } = self;
+        Ok(ReceiptView {
+            id: row.id,
+            kind: receipt.kind,
+            credit_state: receipt.credit_state,
+            node: receipt.node,
+            model: receipt.model,
+            model_name,
+            adapter: receipt.adapter,
+            price: receipt.price,
+            tokens_in: receipt.tokens_in,
+            tokens_out: receipt.tokens_out,
+            coverage: credits.coverage,
+            spans_root: receipt.spans_root,
+            scores_root: receipt.scores_root,
+            output_root: receipt.output,
+            lines_root: receipt.lines,
+            context_root: receipt.context,
+            parents_root: receipt.parents,
+            params: receipt.params,
+            split: openledger_ledger::sums_by_role(&entries)?
+                .into_iter()
+                .map(|(role, lines, amount)| RoleSum { role, lines, amount })
+                .collect(),
+            epoch: row.place.map(|_| row.epoch),
+            time: receipt.time,
+        })
+    }
+}
+
 fn bundle_of(row: &ReceiptRow) -> Result<ReceiptBundle> {
     Ok(serde_json::from_str(&row.body)?)
 }
@@ -194,8 +239,7 @@ fn asked(bundle: &ReceiptBundle) -> Option<String> {
 }
 
 fn cursor(after: &str) -> Result<ReceiptCursor> {
-    let bad = || NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list");
-    let (time, id) = after.split_once('-').ok_or_else(bad)?;
-    let (time, id) = (time.parse().map_err(|_| bad())?, id.parse().map_err(|_| bad())?);
+    let (time, id) = after.split_once('-').ok_or_else(bad_cursor)?;
+    let (time, id) = (time.parse().map_err(|_| bad_cursor())?, id.parse().map_err(|_| bad_cursor())?);
     Ok(ReceiptCursor { time, id: ReceiptId(id) })
 }

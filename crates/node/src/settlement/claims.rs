@@ -185,11 +185,11 @@ impl Settlement {
         }
         let mut claims = Vec::with_capacity(paid.len());
         for (account, Paid { tx, cumulative }) in paid {
-            let amount = match moved.get(&tx).and_then(|moved| moved.get(&account)) {
-                Some(&amount) => amount,
-                None if self.has_had(account, cumulative).await? => Amount::ZERO,
-                None => return Err(lost(tx, &format!("did not pay account {account} by it"))),
-            };
+            let logged = moved.get(&tx).and_then(|moved| moved.get(&account)).copied();
+            if logged.is_none() && !self.has_had(account, cumulative).await? {
+                return Err(lost(tx, &format!("did not pay account {account} by it")));
+            }
+            let amount = logged.unwrap_or(Amount::ZERO);
             let balance = self.chain.flow().token().balance(account).await?;
             claims.push(Claimed { account, name: names.get(&account).cloned(), amount, balance, tx });
         }

@@ -53,7 +53,7 @@ impl Settlement {
             entries_total: header.entries_total,
             payout_root: header.payout_root,
             total: header.total,
-            params: self.chain.governed().hash(),
+            params: self.chain.governed().now().hash(),
         };
         let payouts: Vec<PayoutRow> = closed
             .payouts

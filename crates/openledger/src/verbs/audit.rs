@@ -28,7 +28,8 @@ pub(crate) struct AuditArgs {
     scope: Scope,
     #[command(flatten)]
     node: NodeArgs,
-    /// Begin at the first epoch; otherwise the audit goes on from the last audited one.
+    /// Audit from the beginning. Without it, an audit goes on from the last epoch and block that
+    /// were found right, also after one that was interrupted.
     #[arg(long)]
     whole: bool,
     /// Print JSON.

@@ -308,3 +308,20 @@ fn a_handle_keeps_its_first_account() {
         assert_eq!(store.handles().await.unwrap(), all);
     });
 }
+
+#[test]
+fn accounts_are_named_by_the_first_of_their_handles() {
+    for_each_engine(|store| async move {
+        let [one, two, three] = [1, 2, 3].map(Address::repeat_byte);
+        let mut tx = store.begin().await.unwrap();
+        for (name, account) in [("tide-clock", one), ("river-gauge", two), ("Zinc", one), ("étoile", two)] {
+            tx.put_handle(name, account).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let names = store.handles_of(&[three, two, one]).await.unwrap();
+        // By bytes: a capital letter comes before a small one, an accent after both.
+        let first = [(one, "Zinc".to_owned()), (two, "river-gauge".to_owned())];
+        assert_eq!(names, first.into());
+        assert_eq!(store.handles_of(&[]).await.unwrap(), [].into());
+    });
+}

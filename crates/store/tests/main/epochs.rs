@@ -383,7 +383,7 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         assert_eq!(store.payout(1, nine.account).await.unwrap(), Some((nine, 1)));
         assert_eq!(store.top_payouts(1, None, 1).await.unwrap(), [nine]);
         let all = store.top_payouts(1, None, 100).await.unwrap();
-        assert_eq!(store.top_payouts(1, Some(&nine), 100).await.unwrap(), all[1..]);
+        assert_eq!(store.top_payouts(1, Some(nine), 100).await.unwrap(), all[1..]);
         let claim = ClaimRow {
             tx_hash: B256::repeat_byte(4),
             account: nine.account,
@@ -394,6 +394,41 @@ fn entries_and_places_follow_the_order_of_the_tree() {
         tx.put_claim(&claim).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.claims_of_accounts(&[nine.account]).await.unwrap(), [claim]);
+    });
+}
+
+#[test]
+fn payouts_by_page_are_each_listed_once_also_equal_ones() {
+    for_each_engine(|store| async move {
+        with_channel(&store, 1, 1_000).await;
+        let held = reserve(&store, 1, 100, "n", 50).await.unwrap();
+        let id = receipt_id(channel_id(1), 1);
+        let amounts = [(5, 20), (3, 20), (9, 20), (4, 35), (7, 5)];
+        let line = |(line, (account, amount))| entry(id, line, PayeeRole::Contributor, account, amount);
+        let lines: Vec<Entry> = (0..).zip(amounts).map(line).collect();
+        let made: Result<()> = transact_locked!(store, |tx| {
+            let place = tx.charge(held.id, Amount(100), 7).await?;
+            let receipt = NewReceipt { id, model: ModelId(4), tokens_in: 1, tokens_out: 2, body: "{}" };
+            tx.put_receipt(place, &receipt, &lines).await
+        });
+        made.unwrap();
+        let lease = &lease(&store, "one").await;
+        locked!(store, |tx| tx.begin_closing(lease, 1)).unwrap();
+        Closing::of(&store, 1).await.close(&store, lease, 1).await.unwrap();
+        for limit in 1..=6 {
+            let mut seen: Vec<PayoutRow> = Vec::new();
+            loop {
+                let page = store.top_payouts(1, seen.last().copied(), limit).await.unwrap();
+                assert!(page.len() <= limit as usize);
+                if page.is_empty() {
+                    break;
+                }
+                seen.extend(page);
+            }
+            let seen: Vec<(u8, u128)> = seen.iter().map(|row| (row.account[0], row.cumulative.0)).collect();
+            assert_eq!(seen, [(4, 35), (3, 20), (5, 20), (9, 20), (7, 5)], "pages of {limit}");
+        }
+        assert_eq!(store.top_payouts(2, None, 6).await.unwrap(), []);
     });
 }
 

@@ -24,6 +24,7 @@ mod permission;
 mod policy;
 mod refuted;
 mod retries;
+mod scale;
 mod schema;
 mod settling;
 mod stopping;

@@ -232,7 +232,7 @@ async fn leave_a_job(database: &Database, data: &Path) -> u64 {
 }
 
 /// A small adapter; gives the job's last card.
-async fn train(world: &World, datanets: &[Value]) -> Value {
+pub(crate) async fn train(world: &World, datanets: &[Value]) -> Value {
     let recipe =
         Recipe { rank: 2, max_steps: 6, batch: 8, seq: 96, warmup_steps: 1, holdout: 0.0, ..Recipe::default() };
     let mix = json!({ "spans_bps": 5_000, "influence_bps": 5_000, "retrieval_bps": 0 });
@@ -251,7 +251,7 @@ async fn train(world: &World, datanets: &[Value]) -> Value {
     }
 }
 
-async fn offer(world: &World, job: &Value) {
+pub(crate) async fn offer(world: &World, job: &Value) {
     let of = |name: &str| serde_json::from_value(job["result"][name].clone()).unwrap();
     let model = NewModel {
         weights: of("adapter"),
