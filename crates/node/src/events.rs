@@ -100,11 +100,13 @@ impl EventSink for StoreSink {
                 }
                 Ok(true)
             });
-            match appended {
-                // They were put there at the same moment: look again where the cursor is.
-                Err(Error::Exists { .. }) if self.store.chain_cursor().await.map_err(failed)? != after => Ok(false),
-                appended => appended.map_err(failed),
+            // They may have been put there at the same moment.
+            if matches!(appended, Err(Error::Exists { .. }))
+                && self.store.chain_cursor().await.map_err(failed)? != after
+            {
+                return Ok(false);
             }
+            appended.map_err(failed)
         })
     }
 

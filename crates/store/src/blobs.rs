@@ -23,6 +23,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultip
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::http::Connector;
 use crate::ids::{B256, BlobHash};
 
 /// Files up to this many bytes are stored in one piece, larger ones in parts of this size.
@@ -79,6 +80,7 @@ impl Blobs {
         let objects = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_http_connector(Connector)
             .build()
             .map_err(failed)?;
         Ok(Self { objects: Arc::new(objects), prefix: Path::from(prefix) })

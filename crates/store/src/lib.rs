@@ -53,6 +53,7 @@ pub mod epochs;
 mod error;
 pub mod grants;
 pub mod handles;
+mod http;
 pub mod ids;
 pub mod imports;
 pub mod job_events;

@@ -63,12 +63,12 @@ pub(crate) enum Rows {
     Postgres(PgConnection),
 }
 
-/// Runs the same query on either engine: `$sql` has Postgres' places, which SQLite takes as well.
+/// The one row of a query on either engine. Its places are Postgres' `$1`, which SQLite takes too.
 macro_rules! query {
-    ($rows:expr, $query:expr, $run:ident) => {
+    ($rows:expr, $query:expr) => {
         match $rows {
-            Rows::Sqlite(connection) => $query.$run(connection).await.unwrap(),
-            Rows::Postgres(connection) => $query.$run(connection).await.unwrap(),
+            Rows::Sqlite(connection) => $query.fetch_one(connection).await.unwrap(),
+            Rows::Postgres(connection) => $query.fetch_one(connection).await.unwrap(),
         }
     };
 }
@@ -77,22 +77,22 @@ impl Rows {
     /// The bundle of a receipt as it is kept.
     pub(crate) async fn body(&mut self, receipt: &[u8]) -> String {
         let sql = "SELECT body FROM receipt_bodies WHERE receipt = $1";
-        let (body,): (String,) = query!(self, sqlx::query_as(sql).bind(receipt.to_vec()), fetch_one);
+        let (body,): (String,) = query!(self, sqlx::query_as(sql).bind(receipt.to_vec()));
         body
     }
 
     /// Puts another bundle in its place.
     pub(crate) async fn write_body(&mut self, receipt: &[u8], body: &str) {
-        let sql = "UPDATE receipt_bodies SET body = $1 WHERE receipt = $2";
-        query!(self, sqlx::query(sql).bind(body.to_owned()).bind(receipt.to_vec()), execute);
+        let sql = "UPDATE receipt_bodies SET body = $1 WHERE receipt = $2 RETURNING receipt";
+        let (written,): (Vec<u8>,) = query!(self, sqlx::query_as(sql).bind(body.to_owned()).bind(receipt.to_vec()));
+        assert_eq!(written, receipt);
     }
 
     /// Writes another amount into a line of a receipt.
     pub(crate) async fn write_amount(&mut self, receipt: &[u8], line: i64, amount: u128) {
         let sql = "UPDATE entries SET amount = $1 WHERE receipt = $2 AND line = $3 RETURNING line";
         let amount = amount.to_be_bytes().to_vec();
-        let (written,): (i64,) =
-            query!(self, sqlx::query_as(sql).bind(amount).bind(receipt.to_vec()).bind(line), fetch_one);
+        let (written,): (i64,) = query!(self, sqlx::query_as(sql).bind(amount).bind(receipt.to_vec()).bind(line));
         assert_eq!(written, line);
     }
 }

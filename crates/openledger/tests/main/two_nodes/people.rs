@@ -13,9 +13,7 @@ use openledger_api::{
 use openledger_chain::contracts::Addresses;
 use openledger_chain::flow::{Flow, NewModel};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_protocol::{
-    Address, Amount, ChannelConfig, ChannelId, Domain, Grant, Mix, Purpose, Purposes, Rights, sha256,
-};
+use openledger_protocol::{Address, Amount, ChannelConfig, Domain, Grant, Mix, Purpose, Purposes, Rights, sha256};
 
 use super::servers::{Shared, key};
 use crate::program::samples;
@@ -31,7 +29,6 @@ pub(crate) const CONTRIBUTORS: [&str; 3] = ["chain-whip", "brake-bleed", "spoke-
 
 /// A payer's channel.
 pub(crate) struct Paying {
-    pub(crate) channel: ChannelId,
     /// The bearer token that spends its deposit.
     pub(crate) api_key: String,
 }
@@ -156,7 +153,7 @@ impl<'a> People<'a> {
         flow.token().approve(&of("approve"), self.network.addresses.channels, deposit).await.unwrap();
         flow.channels().deposit(&of("deposit"), &config, deposit).await.unwrap();
         let opened = node.open_channel(&NewChannel { config }, &of("channel")).await.unwrap();
-        Paying { channel: opened.channel, api_key: opened.api_key }
+        Paying { api_key: opened.api_key }
     }
 }
 
