@@ -1255,6 +1255,8 @@ export interface components {
         };
         /** @description One check of an audit. */
         AuditCheck: {
+            /** @description What it is about. */
+            scope: components["schemas"]["AuditScope"];
             /** @description The statement that was checked. */
             name: string;
             /** @description Whether it holds. */
@@ -1262,6 +1264,8 @@ export interface components {
             /** @description The figures. */
             detail: string;
         };
+        /** @description What a check of an audit is about. */
+        AuditScope: "supply" | "chain" | "books";
         /** @description One page of a list. */
         HandlePage: {
             /** @description The items, in the order of the list; at most `limit`. */
@@ -1272,7 +1276,7 @@ export interface components {
         /** @description A contributor's handle and account. */
         Handle: {
             /**
-             * @description The handle, as records name it; 1 to 200 bytes.
+             * @description The handle, as records name it; 1 to 128 bytes.
              * @example river-gauge
              */
             name: string;
@@ -1959,6 +1963,8 @@ export interface components {
              * @description When it was signed, in Unix seconds by the node's clock.
              */
             time: number;
+            /** @description On whose behalf the call was made. */
+            on_behalf_of: components["schemas"]["PrincipalOpening"];
             /** @description The last message of the request, or its prompt. */
             prompt: string | null;
             /** @description The answer. */
@@ -1967,6 +1973,16 @@ export interface components {
             spans: components["schemas"]["ReceiptSpan"][];
             /** @description The split, by line. */
             entries: components["schemas"]["SplitLine"][];
+        };
+        /**
+         * @description Opens a receipt's `principal` word: `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)`, the
+         *     principal in UTF-8 bytes. Who has it can show on whose behalf a receipt was made; nobody else can tell.
+         */
+        PrincipalOpening: {
+            /** @description The principal: `operator`, `account:0x…`, `key:0x…`, `agent:N` or `anonymous`. */
+            principal: string;
+            /** @description The salt, of this receipt alone. */
+            salt: components["schemas"]["Hash"];
         };
         /** @description A piece of an answer that stands word for word in a record. Offsets are bytes of UTF-8. */
         ReceiptSpan: {
@@ -2938,7 +2954,7 @@ export interface components {
             system_fingerprint: string;
             /** @description The pieces; none in the chunk of the usage. */
             choices: components["schemas"]["ChatPiece"][];
-            /** @description The usage, in the last chunk of a request that wants it. */
+            /** @description The usage, in the last chunk of a request that wants it; the chunks before have null. */
             usage?: components["schemas"]["OpenAiUsage"] | null;
         };
         /** @description A chunk's part of one chat answer. */
@@ -3032,7 +3048,7 @@ export interface components {
             system_fingerprint: string;
             /** @description The pieces; none in the chunk of the usage. */
             choices: components["schemas"]["CompletionPiece"][];
-            /** @description The usage, in the last chunk of a request that wants it. */
+            /** @description The usage, in the last chunk of a request that wants it; the chunks before have null. */
             usage?: components["schemas"]["OpenAiUsage"] | null;
         };
         /** @description A chunk's part of one answer of `/v1/completions`. */
@@ -3048,6 +3064,8 @@ export interface components {
             logprobs: components["schemas"]["CompletionLogprobs"] | null;
             /** @description `stop` or `length`, in the last chunk. */
             finish_reason: string | null;
+            /** @description The ids of the piece's tokens, where the request wants them; never in a node's streams. */
+            token_ids?: number[] | null;
         };
         /** @description `GET /v1/models`. */
         ModelList: {
@@ -3064,7 +3082,8 @@ export interface components {
             object: string;
             /**
              * Format: uint64
-             * @description When it was put on offer, in Unix seconds.
+             * @description When the server began to offer its models, in Unix seconds; 0 on a node, which keeps no such
+             *     time.
              */
             created: number;
             /** @description Its owner. */
@@ -3225,7 +3244,7 @@ export interface components {
              */
             name: string;
             /**
-             * @description What it is about.
+             * @description What it is about; at most 4,000 bytes.
              * @default
              */
             description?: string;
@@ -3614,7 +3633,7 @@ export interface components {
             seed?: number | null;
             /** @description Texts that end the answer. */
             stop?: components["schemas"]["Stop"] | null;
-            /** @description Whether to tell how likely the tokens were; not in streams. */
+            /** @description Whether to tell how likely the tokens were; neither in streams nor with an idempotency key. */
             logprobs?: boolean | null;
             /**
              * Format: uint32
@@ -3672,7 +3691,10 @@ export interface components {
              *     before generation.
              */
             max_price?: components["schemas"]["Amount"] | null;
-            /** @description The same key gives the same answer and is charged once; 1 to 200 printable characters. */
+            /**
+             * @description The same key gives the same answer and is charged once; 1 to 200 printable ASCII characters
+             *     that neither begin nor end with a space. Not together with `logprobs`.
+             */
             idempotency_key?: string | null;
         };
         /** @description How much of the attribution a response tells. */
@@ -3707,10 +3729,10 @@ export interface components {
             stop?: components["schemas"]["Stop"] | null;
             /**
              * Format: uint32
-             * @description Alternatives to tell for each token; not in streams.
+             * @description Alternatives to tell for each token; not in streams, nor with `echo` or an idempotency key.
              */
             logprobs?: number | null;
-            /** @description Whether the prompt is told before the answer; not in streams. */
+            /** @description Whether the prompt is told before the answer; neither in streams nor with `logprobs`. */
             echo?: boolean | null;
             /** @description Whether token ids are told; not in streams. */
             return_token_ids?: boolean | null;
@@ -4039,7 +4061,10 @@ export interface operations {
     };
     getAudit: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Whether to begin at the first epoch; otherwise the audit goes on from the last audited one. */
+                whole?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4055,6 +4080,7 @@ export interface operations {
                     "application/json": components["schemas"]["Audit"];
                 };
             };
+            400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             500: components["responses"]["Problem500"];
@@ -4580,7 +4606,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["JobEvent"];
+                    "text/event-stream": {
+                        data: string;
+                        id?: string;
+                        event?: string;
+                    };
                 };
             };
             400: components["responses"]["Problem400"];
@@ -5300,7 +5330,11 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChatResponse"];
-                    "text/event-stream": components["schemas"]["ChatChunk"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                        id?: string;
+                        event?: string;
+                    };
                 };
             };
             400: components["responses"]["OpenAiError400"];
@@ -5341,7 +5375,11 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CompletionResponse"];
-                    "text/event-stream": components["schemas"]["CompletionChunk"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                        id?: string;
+                        event?: string;
+                    };
                 };
             };
             400: components["responses"]["OpenAiError400"];

@@ -69,8 +69,8 @@ fn resumes(measured: &Measured) {
     assert_eq!((audited(&new.0), &new.0["epoch"]), (vec![last + 1], &json!(last + 1)), "{}", new.0);
 }
 
-/// Audits stop before the epoch of a receipt that was tampered with, however often they are run, and
-/// go on from it once it is mended.
+/// Audits stop before the epoch of a receipt that was tampered with, however often they are run,
+/// and go on from it once it is mended.
 async fn a_fault_stays_beyond_the_mark(world: &World, id: ReceiptId) {
     let file = format!("sqlite://{}", world.data.join("openledger.db").display());
     let mut database = SqliteConnection::connect(&file).await.unwrap();
