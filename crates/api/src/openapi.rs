@@ -375,6 +375,10 @@ fn tidy(value: &mut Value) {
             if let Some(largest) = largest {
                 members.entry("maximum").or_insert_with(|| largest.into());
             }
+            // The library's form of bytes is narrower than what it reads.
+            if members.get("pattern").is_some_and(|pattern| pattern == "^0x([0-9a-f]{2})*$") {
+                members.insert("pattern".to_owned(), "^(0x)?([0-9a-fA-F]{2})*$".into());
+            }
             if let Some(Value::String(about)) = members.get_mut("description") {
                 *about = about.replace("[`", "`").replace("`]", "`").replace("crate::", "");
             }

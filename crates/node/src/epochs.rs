@@ -143,11 +143,15 @@ impl Epochs {
     ///
     /// # Errors
     ///
-    /// [`NodeError::Epoch`] naming the receipt that does not fit.
+    /// `false-books` naming the receipt that does not fit.
     pub(crate) async fn close(&self, row: &EpochRow, receipts: Vec<ClosedReceipt>) -> Result<ClosedEpoch> {
         let span = EpochSpan { node: row.node, number: row.number, cutoff: row.cutoff()? };
         let (before, domain) = (self.payouts_before(row.number).await?, self.domain());
-        Ok(spawn_blocking(move || openledger_ledger::close_epoch(span, &receipts, &before, domain)).await??)
+        let closing = spawn_blocking(move || openledger_ledger::close_epoch(span, &receipts, &before, domain));
+        closing.await?.map_err(|error| {
+            let detail = format!("epoch {} cannot be closed over what the database holds: {error}", span.number);
+            NodeError::refused(Blame::Conflict, "false-books", detail)
+        })
     }
 
     /// A closed epoch, computed again from its receipts.

@@ -16,7 +16,7 @@ use openledger_protocol::{
 };
 
 use crate::chain_view::ChainView;
-use crate::error::Result;
+use crate::error::{NodeError, Result};
 
 /// The contract of channels, as deposits need it.
 pub(crate) trait ChannelsOnChain: Send + Sync {
@@ -268,7 +268,13 @@ impl ModelsOnChain for ChainView {
     }
 
     fn registered(&self, model: ModelId) -> BoxFuture<'_, Result<NewModel>> {
-        Box::pin(async move { Ok(self.flow().models().state(model).await?.model) })
+        Box::pin(async move {
+            match self.flow().models().state(model).await {
+                Ok(state) => Ok(state.model),
+                Err(FlowError::Refused(_)) => Err(NodeError::missing("model title", model)),
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 }
 

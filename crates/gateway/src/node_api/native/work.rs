@@ -68,7 +68,8 @@ async fn events(
     let job: u64 = parse("job", &job)?;
     let after =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).map_or(Ok(0), |id| parse("Last-Event-ID", id))?;
-    node.jobs.get(job).await?;
+    // What is wrong with the request is said before the stream begins.
+    node.jobs.events(job, after).await?;
     let follower = Follower { node, job, after, ready: VecDeque::new(), notice };
     let events = futures::stream::try_unfold(follower, |mut follower| async move {
         Ok::<_, BrokenOff>(follower.next().await?.map(|event| (event, follower)))

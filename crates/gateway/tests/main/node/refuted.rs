@@ -61,7 +61,7 @@ fn false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken(sto
         write_lines(&world, receipt, &moved(&honest, PayeeRole::Contributor, PayeeRole::Node)).await;
         for _ in 0..2 {
             let refused = settle().await;
-            assert_eq!(refused.status, 500, "{}", refused.text);
+            assert_eq!((refused.status, refused.code()), (409, "false-books"), "{}", refused.text);
             assert!(refused.text.contains("are not those that were signed"), "{}", refused.text);
         }
         assert_eq!((stake().await, watchdog.payouts().pending().await.unwrap()), (before, None));

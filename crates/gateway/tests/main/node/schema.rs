@@ -20,6 +20,11 @@ fn config(operator: &str, channel: &str) -> String {
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "402", "403", "404", "409", "413", "422", "429", "503"]
 
+# A file of records is bytes: no schema says which lines are records, and lines that are none are in the report.
+[[operations]]
+include-path = "/api/v1/datanets/{{id}}/imports"
+checks.negative_data_rejection.enabled = false
+
 [auth.openapi.operator]
 bearer = "{operator}"
 

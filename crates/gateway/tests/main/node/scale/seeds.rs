@@ -100,13 +100,14 @@ impl Seeds {
     pub(crate) async fn epoch(&mut self, world: &World, count: usize) {
         self.sell(world).await;
         let (from, until) = (self.until, world.head_time().await);
+        let earlier = self.receipts.len();
         let time = |at: usize| from + 1 + (until - from).saturating_sub(1) * at as u64 / count as u64;
         for first in (0..count).step_by(BATCH) {
             let batch = first..count.min(first + BATCH);
             let made = transact_locked!(self.store, |tx| {
                 let mut made = Vec::with_capacity(BATCH);
                 for at in batch.clone() {
-                    made.push(self.put(tx, at, time(at)).await?);
+                    made.push(self.put(tx, earlier + at, time(at)).await?);
                 }
                 Ok::<_, Error>(made)
             });
