@@ -107,6 +107,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("damaged-key", 500, "A stored key is damaged", OPERATOR),
     kind("damaged-tree", 500, "A stored tree is damaged", OPERATOR),
     kind("other-contracts", 500, "The contracts are others than the stored ones", OPERATOR),
+    kind("other-operator", 500, "The database is another operator's", OPERATOR),
     kind("over-reserved", 500, "An answer cost more than was reserved", OPERATOR),
     kind("unknown-kind", 500, "A stored job has an unknown kind", OPERATOR),
     kind("unreadable-answer", 500, "A response cannot be read", OPERATOR),

@@ -116,10 +116,11 @@ impl Steps {
 
 /// How long the retry after so many failures waits, in milliseconds.
 fn wait_ms(failures: u64) -> u64 {
-    match failures.checked_sub(FREE_RETRIES + 1) {
-        None => 0,
-        Some(doublings) => WAIT_MS.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX_MS),
+    if failures <= FREE_RETRIES {
+        return 0;
     }
+    let doublings = failures - FREE_RETRIES - 1;
+    WAIT_MS.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX_MS)
 }
 
 #[cfg(test)]

@@ -4,8 +4,23 @@
 
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
-use crate::jobs::JobState;
 use crate::sql::{Row, values, words};
+
+words! {
+    /// Where a job stands.
+    pub enum JobState {
+        /// It waits for a worker, perhaps until a time.
+        Queued = "queued",
+        /// A worker holds it.
+        Running = "running",
+        /// Done; it has an outcome.
+        Done = "done",
+        /// Given up; it has a cause.
+        Failed = "failed",
+        /// Ended because a person asked.
+        Cancelled = "cancelled",
+    }
+}
 
 words! {
     /// How much an event matters.

@@ -15,6 +15,7 @@
 
 use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
+pub use crate::job_events::JobState;
 use crate::job_events::{JobEventKind, Level};
 use crate::sql::{FOR_UPDATE, Row, SKIP_LOCKED, Value, places, values, words};
 use crate::store::Store;
@@ -22,22 +23,6 @@ use crate::transact_locked;
 
 /// Longest pause between two attempts.
 const BACKOFF_MAX_MS: u64 = 300_000;
-
-words! {
-    /// Where a job stands.
-    pub enum JobState {
-        /// It waits for a worker, perhaps until a time.
-        Queued = "queued",
-        /// A worker holds it.
-        Running = "running",
-        /// Done; it has an outcome.
-        Done = "done",
-        /// Given up; it has a cause.
-        Failed = "failed",
-        /// Ended because a person asked.
-        Cancelled = "cancelled",
-    }
-}
 
 /// A job to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]

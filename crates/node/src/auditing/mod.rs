@@ -28,11 +28,14 @@ use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::transact;
 use serde_json::json;
 
-use self::receipts::Sealed;
+use self::receipts::{Sealed, verified};
 use crate::chain_view::ChainView;
 use crate::epochs::Epochs;
 use crate::error::Result;
 use crate::models::Models;
+
+/// Faults that a check names at most.
+const FAULTS_MAX: usize = 20;
 
 /// Audits the node's books.
 #[derive(Clone)]
@@ -238,6 +241,21 @@ impl Auditing {
         let sealed = Arc::new(Sealed { epoch: rebuilt, exported });
         let verified = self.receipts(run, &format!("epoch {}", row.number), row.number, Some(sealed)).await?;
         Ok(equal && verified)
+    }
+
+    /// The receipts of epoch `number`, called `of`, each verified as a stranger would.
+    async fn receipts(&self, run: &mut Run, of: &str, number: u64, sealed: Option<Arc<Sealed>>) -> Result<bool> {
+        let (count, faults) = verified(&self.epochs, &self.models, of, number, sealed).await?;
+        let ok = faults.is_empty();
+        let detail = if ok {
+            format!("{count} receipts")
+        } else {
+            let shown = faults.iter().take(FAULTS_MAX).cloned().collect::<Vec<_>>().join("; ");
+            format!("{} faults: {shown}", faults.len())
+        };
+        let name = format!("{of}: every receipt verifies from its bundle, epoch and manifest");
+        run.check(AuditScope::Books, name, ok, detail);
+        Ok(ok)
     }
 
     /// The receipts of the open epoch.

@@ -7,17 +7,13 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use openledger_api::AuditScope;
 use openledger_ledger::{ClosedEpoch, ExportedEpoch};
 use openledger_protocol::{ModelId, ReceiptBundle};
 use openledger_store::receipts::ReceiptRow;
 
-use super::{Auditing, Run};
+use crate::epochs::Epochs;
 use crate::error::Result;
-use crate::models::Offered;
-
-/// Faults that a check names at most.
-const FAULTS_MAX: usize = 20;
+use crate::models::{Models, Offered};
 
 /// A closed epoch, and its header as a stranger has it.
 pub(super) struct Sealed {
@@ -32,48 +28,37 @@ struct Against {
     sealed: Option<Arc<Sealed>>,
 }
 
-impl Auditing {
-    /// The receipts of epoch `number`, each verified against its model's manifest and, once that is
-    /// closed, against the epoch.
-    pub(super) async fn receipts(
-        &self,
-        run: &mut Run,
-        of: &str,
-        number: u64,
-        sealed: Option<Arc<Sealed>>,
-    ) -> Result<bool> {
-        let (mut count, mut faults) = (0, Vec::new());
-        let mut pages = self.epochs.pages(number);
-        while let Some(rows) = pages.next().await? {
-            count += rows.len();
-            let models = self.models_of(&rows).await?;
-            faults.extend(faults_of(rows, Against { of: of.to_owned(), models, sealed: sealed.clone() }).await?);
-        }
-        let ok = faults.is_empty();
-        let detail = if ok {
-            format!("{count} receipts")
-        } else {
-            let shown = faults.iter().take(FAULTS_MAX).cloned().collect::<Vec<_>>().join("; ");
-            format!("{} faults: {shown}", faults.len())
-        };
-        let name = format!("{of}: every receipt verifies from its bundle, epoch and manifest");
-        run.check(AuditScope::Books, name, ok, detail);
-        Ok(ok)
+/// Verifies the receipts of epoch `number`, called `of`: each against its model's manifest and, once
+/// that is closed, against the epoch. Returns how many there are, and the faults.
+pub(super) async fn verified(
+    epochs: &Epochs,
+    models: &Models,
+    of: &str,
+    number: u64,
+    sealed: Option<Arc<Sealed>>,
+) -> Result<(usize, Vec<String>)> {
+    let (mut count, mut faults) = (0, Vec::new());
+    let mut pages = epochs.pages(number);
+    while let Some(rows) = pages.next().await? {
+        count += rows.len();
+        let models = models_of(models, &rows).await?;
+        faults.extend(faults_of(rows, Against { of: of.to_owned(), models, sealed: sealed.clone() }).await?);
     }
+    Ok((count, faults))
+}
 
-    /// The models on offer that receipts name.
-    async fn models_of(&self, rows: &[ReceiptRow]) -> Result<BTreeMap<ModelId, Arc<Offered>>> {
-        let mut models = BTreeMap::new();
-        for row in rows {
-            if models.contains_key(&row.model) {
-                continue;
-            }
-            if let Ok(model) = self.models.by_id(row.model).await {
-                models.insert(row.model, model);
-            }
+/// The models on offer that receipts name.
+async fn models_of(models: &Models, rows: &[ReceiptRow]) -> Result<BTreeMap<ModelId, Arc<Offered>>> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        if found.contains_key(&row.model) {
+            continue;
         }
-        Ok(models)
+        if let Ok(model) = models.by_id(row.model).await {
+            found.insert(row.model, model);
+        }
     }
+    Ok(found)
 }
 
 /// The faults of receipts, found in as many parts at a time as the machine has processors.
