@@ -45,6 +45,7 @@ mod receipt;
 mod record;
 mod rights;
 mod sign;
+mod strict;
 pub mod sum_tree;
 mod terms;
 mod voucher;
