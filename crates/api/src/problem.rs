@@ -122,6 +122,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("no-data", 400, "No datanet version is named", "Name 1 to 64 datanet versions."),
     kind("no-retrieval", 400, "The node has no retrieval", "Use a mix without retrieval."),
     kind("unknown-contributor", 400, "A contributor has no account", "Post the handles first."),
+    kind("too-many-batches", 400, "The file has too many lists of contributors", "Cut it into several files."),
     kind("rights-too-narrow", 400, "The terms are too narrow", "Allow the purposes that `detail` lists."),
     kind("wrong-datanet", 400, "The grant names another datanet", "Post it to its own datanet."),
     kind("wrong-node", 400, "The channel is with another node", "Name this node in the channel."),
