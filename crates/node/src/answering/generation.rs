@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use openledger_serving::{Answer, Event, Events, ServeError};
 
+use crate::deposits::{RunningAnswer, deposit_withdrawn};
 use crate::error::Result;
 use crate::metrics::{Metrics, micros_since};
 
-/// A running generation; dropping it ends the run.
+/// A running generation; dropping it ends the run. It ends early, with what was produced so far, when
+/// the payer asks the deposit back.
 pub struct Generation {
     events: Events,
+    running: RunningAnswer,
     metrics: Arc<Metrics>,
     started: Instant,
 }
@@ -25,9 +28,22 @@ pub enum Step {
 
 impl Generation {
     /// Waits until the run that sends `events` has begun.
-    pub(super) async fn begun(mut events: Events, metrics: Arc<Metrics>, started: Instant) -> Result<Self> {
-        match events.recv().await {
-            Some(Event::Started(_)) => Ok(Self { events, metrics, started }),
+    ///
+    /// # Errors
+    /// [`crate::NodeError::Serve`]; `deposit-withdrawn` when the payer asks the deposit back before.
+    pub(super) async fn begun(
+        mut events: Events,
+        mut running: RunningAnswer,
+        metrics: Arc<Metrics>,
+        started: Instant,
+    ) -> Result<Self> {
+        let first = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            () = running.is_ended() => return Err(deposit_withdrawn()),
+        };
+        match first {
+            Some(Event::Started(_)) => Ok(Self { events, running, metrics, started }),
             Some(Event::Failed(error)) => Err(error.into()),
             // A run tells nothing else before it begins.
             _ => Err(ServeError::Stopped.into()),
@@ -39,7 +55,16 @@ impl Generation {
     /// # Errors
     /// [`crate::NodeError::Serve`] when the run failed or was stopped.
     pub async fn step(&mut self) -> Result<Step> {
-        while let Some(event) = self.events.recv().await {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.running.is_ended() => {
+                    self.events.cancel();
+                    continue;
+                }
+                event = self.events.recv() => event,
+            };
+            let Some(event) = event else { return Err(ServeError::Stopped.into()) };
             match event {
                 Event::Token(token) if !token.text.is_empty() => return Ok(Step::Text(token.text)),
                 Event::Started(_) | Event::Token(_) => {}
@@ -50,7 +75,6 @@ impl Generation {
                 Event::Failed(error) => return Err(error.into()),
             }
         }
-        Err(ServeError::Stopped.into())
     }
 
     /// The whole answer.
