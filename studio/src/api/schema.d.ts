@@ -526,7 +526,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The leaves under an epoch's roots; a challenger gets no prompts. */
+        /** The leaves under an epoch's roots, and the answers behind them. */
         get: operations["getPublication"];
         put?: never;
         post?: never;
