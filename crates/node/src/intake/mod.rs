@@ -35,7 +35,7 @@ use crate::keys::NodeKeys;
 use crate::on_chain::ContributionsOnChain;
 use crate::records::Records;
 
-/// Most batches of one file: a batch is a title, and all of a file's batches enter in one transaction.
+/// Most batches of one file. A batch is a title, and all of them enter in one transaction.
 pub(crate) const BATCHES_MAX: usize = 1_000;
 /// Batches in one registering transaction: about 100 k gas each.
 const REGISTER_CHUNK: usize = 40;
@@ -91,7 +91,8 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`NodeError::Malformed`] with line and reason of each damage; `too-many-batches` beyond [`BATCHES_MAX`].
+    /// [`NodeError::Malformed`] with line and reason of each damage; `too-many-batches` beyond
+    /// [`BATCHES_MAX`].
     pub(crate) async fn parse(file: Vec<u8>) -> Result<rules::Parsed> {
         tokio::task::spawn_blocking(move || {
             let policy = rules::Policy {

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::{BATCHES_MAX, Intake, Planned};
 use crate::error::{Blame, NodeError, Result};
 
-/// Refuses a file with more than [`BATCHES_MAX`] lists of contributors, each of which becomes a batch.
+/// Refuses a file with more than [`BATCHES_MAX`] lists of contributors: each becomes a batch.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub(super) fn ensure_few_batches(parsed: &rules::Parsed) -> Result<()> {
 }
 
 impl Intake {
-    /// Plans an import of parsed records. Comparing texts and hashing them runs beside the async threads.
+    /// Plans an import of parsed records. Texts are compared and hashed on blocking threads.
     ///
     /// # Errors
     ///
