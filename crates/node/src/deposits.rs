@@ -55,7 +55,7 @@ pub struct Deposits {
 
 /// The running answers of this process, by channel. Clones share them.
 #[derive(Clone, Default)]
-struct RunningAnswers(Arc<Mutex<Ends>>);
+pub(crate) struct RunningAnswers(Arc<Mutex<Ends>>);
 
 /// How running answers are ended.
 #[derive(Default)]
@@ -78,7 +78,7 @@ impl RunningAnswers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, channel: ChannelId) -> RunningAnswer {
+    pub(crate) fn begin(&self, channel: ChannelId) -> RunningAnswer {
         let (ender, end) = oneshot::channel();
         let mut ends = self.ends();
         ends.begun += 1;
@@ -93,7 +93,7 @@ impl RunningAnswers {
     }
 
     /// Ends the running answers of a channel.
-    fn end(&self, channel: ChannelId) {
+    pub(crate) fn end(&self, channel: ChannelId) {
         let mut ends = self.ends();
         let of_channel = (channel, 0)..=(channel, u64::MAX);
         let names: Vec<_> = ends.by_answer.range(of_channel).map(|(name, _)| *name).collect();
@@ -108,7 +108,7 @@ impl RunningAnswers {
 
 impl RunningAnswer {
     /// Waits until the answer is to end; says so once.
-    pub(crate) async fn is_ended(&mut self) {
+    pub(crate) async fn wait_for_end(&mut self) {
         let Some(end) = &mut self.end else { return std::future::pending().await };
         let _ = end.await;
         self.end = None;
