@@ -4,16 +4,33 @@
 //! members with one name, so another reader could take the first. Each such member of a record of
 //! this crate is read here. **Invariant:** a text with a repeated name is no record.
 //!
+//! [`read_json`] reads a whole file and names the member that is wrong by its path.
+//!
 //! Not here: the rules of imported files (`datanet`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use alloy_primitives::Address;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::ContributionId;
+
+/// Reads the file of a bundle, an epoch or a manifest.
+///
+/// # Errors
+/// [`serde_json::Error`] with the path of the member that is missing, unknown, repeated or of
+/// another type.
+pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        <serde_json::Error as Error>::custom(format_args!("{path}: {}", error.into_inner()))
+    })?;
+    reader.end()?;
+    Ok(value)
+}
 
 /// Reads a bundle's `request`.
 pub(crate) fn request<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {

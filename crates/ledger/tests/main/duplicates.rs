@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use openledger_ledger::ExportedEpoch;
-use openledger_protocol::{Manifest, ReceiptBundle};
+use openledger_protocol::{Manifest, ReceiptBundle, read_json};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -101,6 +101,12 @@ fn a_false_question_before_the_true_one_is_refused_and_its_path_named() {
     let inner = r#""request":{"messages":[{"content":"another question","content":"the question"}]}"#;
     let error = ReceiptBundle::from_json(&text.replace(&request, inner)).unwrap_err().to_string();
     assert!(error.contains("`request.messages[0].content` appears twice"), "{error}");
+    // A reader of files names the object around a field that is there twice.
+    let two = text.replacen("\"cumulative\":", "\"cumulative\":\"1\",\"cumulative\":", 1);
+    let error = read_json::<ReceiptBundle>(two.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("signed.receipt") && error.contains("duplicate field `cumulative`"), "{error}");
+    assert!(read_json::<ReceiptBundle>(text.as_bytes()).is_ok());
+    assert!(read_json::<ReceiptBundle>(format!("{text} {{}}").as_bytes()).is_err(), "more after the bundle");
 }
 
 /// Any JSON that a request may hold.
