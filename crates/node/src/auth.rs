@@ -3,8 +3,9 @@
 //! **Invariant:** the policy table of the API decides which routes a principal may call; [`Viewer`] decides which
 //! objects of those routes it sees. Both are closed by default.
 //!
-//! **Invariant:** the key of a channel reaches what that channel paid for, and nothing else. Anyone may deposit into a
-//! channel that names another account as its payer, so that the key does not prove to be the payer's.
+//! **Invariant:** the key of a channel reaches what that channel paid for, and nothing else. Anyone
+//! may deposit into a channel that names another account as its payer, so that the key does not
+//! prove to be the payer's.
 
 use openledger_api::policy::{Principal, Reach};
 use openledger_protocol::{Address, B256, ChannelId, Purpose, Purposes, Rights, keccak, sha256};
@@ -94,7 +95,7 @@ impl Viewer {
         &self.principal
     }
 
-    /// The account that acts, when there is one. The key of a channel is none of its payer's account.
+    /// The account that acts, when there is one. The key of a channel does not act as its payer.
     #[must_use]
     pub fn account(&self) -> Option<Address> {
         match &self.principal {

@@ -4,9 +4,10 @@
 //!
 //! - What an answer may cost at most is reserved before it is generated; what it costs is charged once, and never more
 //!   than was reserved. So concurrent requests on one channel never spend more than its deposit.
-//! - A payer may ask its deposit back on chain without a word to the node. The index and [`Deposits::guard`] see it: the
-//!   channel then takes no new reservation, its running answers end, and what it has spent is redeemed before the payer
-//!   can take it. It is redeemed again when an answer that ended was charged after that.
+//! - A payer may ask its deposit back on chain without a word to the node. The index and
+//!   [`Deposits::guard`] see it. The channel then takes no new reservation, its running answers end,
+//!   and what it has spent is redeemed before the payer can take it. It is redeemed again when an
+//!   answer that ended was charged after that.
 //! - A channel is opened only by what the chain says of it while it is known here, so that no
 //!   request to withdraw falls between the look at the chain and the index.
 

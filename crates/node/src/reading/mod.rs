@@ -1,8 +1,9 @@
 //! Reading: views of datanets, contributions, models, receipts, epochs and payouts, by page and by permission.
 //!
-//! **Invariant:** prompts, answers and record texts leave only through [`Viewer`]. Prompts and answers are for the key
-//! of the channel that paid, and for the payer's account. Records are for the owner of the datanet and their
-//! contributors, or for everybody where the datanet's terms allow passing them on. Ids, sums, roots and times are public.
+//! **Invariant:** prompts, answers and record texts leave only through [`Viewer`]. Prompts and answers
+//! are for the key of the channel that paid, and for the payer's account. Records are for the owner
+//! of the datanet and their contributors, or for everybody where the datanet's terms allow passing
+//! them on. Ids, sums, roots and times are public.
 
 mod receipts;
 

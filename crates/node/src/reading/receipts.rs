@@ -24,7 +24,7 @@ const LISTED_MAX: u32 = 100;
 const BODIES_AT_ONCE: u32 = 10;
 
 impl Reading {
-    /// Receipts as everybody may see them, newest first; at most 100 on a page, for a list reads whole bodies.
+    /// Receipts as everybody may see them, newest first. A page has at most 100: it reads whole bodies.
     ///
     /// # Errors
     ///
@@ -57,8 +57,8 @@ impl Reading {
         Ok(self.store.model(row.model).await?.map(|model| model.name))
     }
 
-    /// A receipt's row, where the viewer may read prompt and answer: the operator, the payer's account, and the key of
-    /// the channel that paid.
+    /// A receipt's row, where the viewer may read prompt and answer: the operator, the payer's
+    /// account, and the key of the channel that paid.
     async fn own(&self, id: ReceiptId, viewer: &Viewer) -> Result<ReceiptRow> {
         let missing = || NodeError::missing("receipt", id);
         let row = self.store.receipt(id).await?.ok_or_else(missing)?;

@@ -1,8 +1,8 @@
-//! Channels that were redeemed for less than they have spent: redeemed again where they hold more, named where they
-//! do not.
+//! Channels that were redeemed for less than they have spent: redeemed again where they hold more,
+//! named where they do not.
 //!
-//! The contract of channels redeems what a channel holds, and does not revert when that is less than its voucher.
-//! So a proposal is the first step that shows a shortfall.
+//! The contract of channels redeems what a channel holds, and does not revert when that is less than
+//! its voucher. So a proposal is the first step that shows a shortfall.
 //!
 //! Not here: how a payer is kept from withdrawing what it spent (`deposits`).
 
@@ -53,7 +53,7 @@ impl Settlement {
         Ok(owing)
     }
 
-    /// Redeems the channels of an epoch again that owe and hold money, and returns whether there are any.
+    /// Redeems the channels of an epoch again that owe and hold money; whether there are any.
     pub(super) async fn redeem_rest(&self, turn: &Turn, row: &EpochRow) -> Result<bool> {
         let mut owing = self.owing(row).await?;
         owing.retain(Owing::has_more);

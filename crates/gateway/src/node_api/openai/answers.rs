@@ -1,11 +1,13 @@
 //! One way from a question to its answer and receipt, whole or as a stream.
 //!
-//! **Invariants:** what was produced is charged, whether or not it is read: a task of its own writes
-//! each answer, and it waits for no reader. The last chunk of a stream comes after its receipt is kept.
-//! A stream whose reader is gone ends early and is charged for what was produced. A whole answer is
-//! written to its end and charged, also when its client hangs up meanwhile. Headers are sent when the answer has begun, so that
-//! whatever is known before has its status. A repeated answer is described by its receipt's bundle,
-//! not by what the node offers now.
+//! **Invariants:**
+//!
+//! - What was produced is charged, whether or not it is read. A task of its own writes each answer,
+//!   and it waits for no reader. The last chunk of a stream comes after its receipt is kept.
+//! - A stream whose reader is gone ends early and is charged for what was produced. A whole answer
+//!   is written to its end and charged, also when its client hangs up meanwhile.
+//! - Headers are sent when the answer has begun, so that whatever is known before has its status.
+//! - A repeated answer is described by its receipt's bundle, not by what the node offers now.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};

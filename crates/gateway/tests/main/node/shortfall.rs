@@ -1,4 +1,5 @@
-//! Epochs that the redeemed money does not cover: channels are redeemed again, and named where they owe.
+//! Epochs that the redeemed money does not cover: channels are redeemed again, and named where they
+//! owe.
 
 use std::sync::Arc;
 
