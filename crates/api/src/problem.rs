@@ -123,6 +123,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("no-data", 400, "No datanet version is named", "Name 1 to 64 datanet versions."),
     kind("no-retrieval", 400, "The node has no retrieval", "Use a mix without retrieval."),
     kind("unknown-contributor", 400, "A contributor has no account", "Post the handles first."),
+    kind("too-many-batches", 400, "The file has too many lists of contributors", "Cut it into several files."),
     kind("rights-too-narrow", 400, "The terms are too narrow", "Allow the purposes that `detail` lists."),
     kind("wrong-datanet", 400, "The grant names another datanet", "Post it to its own datanet."),
     kind("wrong-node", 400, "The channel is with another node", "Name this node in the channel."),
@@ -151,6 +152,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("unsigned", 403, "A batch is not signed", "Send one signature for each batch."),
     kind("no-grant", 403, "No live grant covers the use", "Ask the datanet's owner for a grant."),
     kind("not-found", 404, "There is no such thing", "Check the id or name."),
+    kind("epoch-open", 404, "The epoch has no header yet", "Read it once it is settled."),
     kind("no-route", 404, "There is no such path", "See /openapi.json for the paths."),
     kind("method-not-allowed", 405, "The path has no such method", "See /openapi.json for its methods."),
     kind("conflict", 409, "The request conflicts with what is stored", "Read the current state first."),
@@ -178,6 +180,12 @@ pub const PROBLEMS: &[ProblemKind] = &[
         409,
         "The node could refute its own proposal",
         "Run the audit and repair the receipts that it names.",
+    ),
+    kind(
+        "underfunded",
+        409,
+        "The redeemed money does not cover the epoch",
+        "Deposit what is missing into the channels that `detail` names, then settle again.",
     ),
     kind("another-epoch", 409, "Other roots were finalized", "Run the audit."),
     kind(

@@ -5,9 +5,11 @@
 //!
 //! # Invariants
 //!
-//! - **The key is the content.** A page is found by a chain of SHA-256 over a root (base and
-//!   adapter hash) and all tokens up to its last, never by a name; so a hit holds the very bits
-//!   that computing it would give.
+//! - **The key is the content.** A page is found by a chain of SHA-256 over a root (base hash,
+//!   adapter hash and tenant) and all tokens up to its last; so a hit holds the very bits that
+//!   computing it would give.
+//! - **One tenant.** A page of one tenant is never found for another one, so no tenant learns from
+//!   a hit what another one sent.
 //! - **No orphans.** A page leaves before the pages it continues, since a look-up that touches it
 //!   touches those as well.
 //! - **In use is never dropped**, and only whole pages are kept, so nobody ever writes to one.
@@ -24,9 +26,32 @@ use crate::kv::{KvCache, KvPage};
 
 type Key = [u8; 32];
 
+/// The root of one tenant's sequences of one base and adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KvRoot {
+    /// Of base and adapter.
+    model: Key,
+    /// Of base, adapter and tenant.
+    key: Key,
+}
+
+impl KvRoot {
+    /// The root of `tenant`'s sequences.
+    pub fn new(base: &[u8; 32], adapter: &[u8; 32], tenant: &str) -> Self {
+        let model = model_key(base, adapter);
+        Self { model, key: Sha256::new().chain_update(model).chain_update(tenant).finalize().into() }
+    }
+}
+
+/// The part of a root that all tenants share.
+fn model_key(base: &[u8; 32], adapter: &[u8; 32]) -> Key {
+    Sha256::new().chain_update(b"openledger/kv/v2\0").chain_update(base).chain_update(adapter).finalize().into()
+}
+
 struct Entry {
     page: KvPage,
-    root: Key,
+    /// Base and adapter that it was computed with.
+    model: Key,
     /// When it was last touched; pages of one chain share a touch.
     used: u64,
     /// Place in its sequence, from 0.
@@ -43,15 +68,10 @@ pub struct KvPrefixes {
 }
 
 impl KvPrefixes {
-    /// The root of sequences of one base and adapter.
-    pub fn root(base: &[u8; 32], adapter: &[u8; 32]) -> [u8; 32] {
-        Sha256::new().chain_update(b"openledger/kv/v1\0").chain_update(base).chain_update(adapter).finalize().into()
-    }
-
     /// The pages that begin `ids` under `root`, as many as are here in one piece.
-    pub fn find(&mut self, root: &[u8; 32], ids: &[u32]) -> Vec<KvPage> {
+    pub fn find(&mut self, root: &KvRoot, ids: &[u32]) -> Vec<KvPage> {
         self.clock += 1;
-        let (mut found, mut key) = (Vec::new(), *root);
+        let (mut found, mut key) = (Vec::new(), root.key);
         for (depth, tokens) in ids.chunks_exact(KvCache::PAGE_TOKENS).enumerate() {
             key = next(&key, tokens);
             let Some(entry) = self.entries.get_mut(&key) else { break };
@@ -65,9 +85,9 @@ impl KvPrefixes {
 
     /// Keeps the full pages of `cache`, which holds `ids` under `root`; those from page `from` on
     /// are new.
-    pub fn keep(&mut self, root: &[u8; 32], ids: &[u32], cache: &KvCache, from: usize) {
+    pub fn keep(&mut self, root: &KvRoot, ids: &[u32], cache: &KvCache, from: usize) {
         self.clock += 1;
-        let mut key = *root;
+        let mut key = root.key;
         for (depth, tokens) in ids.chunks_exact(KvCache::PAGE_TOKENS).enumerate() {
             key = next(&key, tokens);
             let Some(page) = cache.full_page(depth) else { break };
@@ -82,7 +102,7 @@ impl KvPrefixes {
                 }
                 None if depth < from => return,
                 None => {
-                    let entry = Entry { page, root: *root, used: self.clock, depth };
+                    let entry = Entry { page, model: root.model, used: self.clock, depth };
                     self.entries.insert(key, entry);
                 }
             }
@@ -99,10 +119,12 @@ impl KvPrefixes {
         true
     }
 
-    /// Drops all pages of `root`; those in use stay with their holders only.
-    pub fn forget(&mut self, root: &[u8; 32]) {
+    /// Drops all pages of a base and adapter, of every tenant; those in use stay with their holders
+    /// only.
+    pub fn forget(&mut self, base: &[u8; 32], adapter: &[u8; 32]) {
+        let model = model_key(base, adapter);
         let gone: BTreeMap<Key, (u64, usize)> =
-            self.entries.iter().filter(|(_, e)| e.root == *root).map(|(k, e)| (*k, (e.used, e.depth))).collect();
+            self.entries.iter().filter(|(_, e)| e.model == model).map(|(k, e)| (*k, (e.used, e.depth))).collect();
         for (key, (used, depth)) in gone {
             self.order.remove(&(used, Reverse(depth), key));
             self.entries.remove(&key);

@@ -60,7 +60,7 @@ pub use files::tensor_shapes;
 pub use forward::Slot;
 pub use kernels::{Isa, Runtime, Wide, widest};
 pub use kv::{KvCache, KvPage, Lease, MemoryBudget};
-pub use kv_prefix::KvPrefixes;
+pub use kv_prefix::{KvPrefixes, KvRoot};
 pub use learned::Learned;
 pub use lora::{Lora, LoraConfig, ModuleSpan};
 pub use matrix::{Matrix, dot};

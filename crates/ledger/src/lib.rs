@@ -29,6 +29,7 @@ mod price;
 mod proof;
 mod rule;
 mod split;
+mod supply;
 mod verify;
 
 pub use openledger_protocol::{Parties, PriceList, ReceiptLeaf, Terms};
@@ -40,4 +41,5 @@ pub use price::price;
 pub use proof::{Earned, EntryPlace, ProofError, ReceiptPlace, verify_earned, verify_no_receipt};
 pub use rule::{ALL_BPS, RuleError, SplitRule};
 pub use split::{Rules, SplitError, split};
+pub use supply::{Supply, SupplyError};
 pub use verify::{Fault, Verified, verify_bundle, verify_receipt};

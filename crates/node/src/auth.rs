@@ -2,9 +2,13 @@
 //!
 //! **Invariant:** the policy table of the API decides which routes a principal may call; [`Viewer`] decides which
 //! objects of those routes it sees. Both are closed by default.
+//!
+//! **Invariant:** the key of a channel reaches what that channel paid for, and nothing else. Anyone
+//! may deposit into a channel that names another account as its payer, so that the key does not
+//! prove to be the payer's.
 
 use openledger_api::policy::{Principal, Reach};
-use openledger_protocol::{Address, B256, Purpose, Purposes, Rights, keccak, sha256};
+use openledger_protocol::{Address, B256, ChannelId, Purpose, Purposes, Rights, keccak, sha256};
 use openledger_store::Store;
 use openledger_store::api_keys::KeyKind;
 
@@ -91,14 +95,12 @@ impl Viewer {
         &self.principal
     }
 
-    /// The account that acts, when there is one.
+    /// The account that acts, when there is one. The key of a channel does not act as its payer.
     #[must_use]
     pub fn account(&self) -> Option<Address> {
         match &self.principal {
-            Principal::Account(account) | Principal::Agent(account) | Principal::Payer { account, .. } => {
-                Some(*account)
-            }
-            Principal::Operator | Principal::Anonymous => None,
+            Principal::Account(account) | Principal::Agent(account) => Some(*account),
+            Principal::Operator | Principal::Payer { .. } | Principal::Anonymous => None,
         }
     }
 
@@ -113,6 +115,14 @@ impl Viewer {
             Reach::All => true,
             Reach::Own => self.account().is_some_and(|account| accounts.contains(&account)),
             Reach::None | Reach::Public => false,
+        }
+    }
+
+    /// Whether the viewer may read what a channel of `payer` paid for.
+    pub(crate) fn may_read_paid(&self, channel: ChannelId, payer: Address) -> bool {
+        match (self.reach, &self.principal) {
+            (Reach::Own, Principal::Payer { channel: own, .. }) => *own == channel,
+            _ => self.is_one_of(&[payer]),
         }
     }
 

@@ -4,12 +4,15 @@
 //!
 //! - What an answer may cost at most is reserved before it is generated; what it costs is charged once, and never more
 //!   than was reserved. So concurrent requests on one channel never spend more than its deposit.
-//! - A payer may ask its deposit back on chain without a word to the node. The index and [`Deposits::guard`] see it: the
-//!   channel then takes no new reservation, and what it has spent is redeemed before the payer can take it.
+//! - A payer may ask its deposit back on chain without a word to the node. The index and
+//!   [`Deposits::guard`] see it. The channel then takes no new reservation, its running answers end,
+//!   and what it has spent is redeemed before the payer can take it. It is redeemed again when an
+//!   answer that ended was charged after that.
 //! - A channel is opened only by what the chain says of it while it is known here, so that no
 //!   request to withdraw falls between the look at the chain and the index.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -19,6 +22,7 @@ use openledger_store::api_keys::{ApiKeyRow, KeyKind};
 use openledger_store::channels::{Channel, ChannelState};
 use openledger_store::{Error as StoreError, Store};
 use openledger_store::{transact, transact_locked};
+use tokio::sync::oneshot;
 
 use crate::auth::key_hash;
 use crate::clock::Clock;
@@ -35,7 +39,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) const HOLD_MS: u64 = 60_000;
 /// How often opening a channel looks at the chain, which may change meanwhile.
 const OPEN_TRIES: u32 = 4;
-/// Channels that are redeemed at a time.
+/// Channels that are redeemed at a time, or looked at on the chain.
 const REDEEM_AT_ONCE: usize = 8;
 
 /// The channels of this node.
@@ -47,6 +51,82 @@ pub struct Deposits {
     clock: Clock,
     holds: Holds,
     steps: Steps,
+    answers: RunningAnswers,
+}
+
+/// The running answers of this process, by channel. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct RunningAnswers(Arc<Mutex<Ends>>);
+
+/// How running answers are ended.
+#[derive(Default)]
+struct Ends {
+    /// Answers that were begun.
+    begun: u64,
+    by_answer: BTreeMap<(ChannelId, u64), oneshot::Sender<()>>,
+}
+
+/// A running answer of a channel. Dropped, it is forgotten.
+pub(crate) struct RunningAnswer {
+    name: (ChannelId, u64),
+    answers: RunningAnswers,
+    /// Resolves when the answer is to end; none once it has.
+    end: Option<oneshot::Receiver<()>>,
+}
+
+impl RunningAnswers {
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self, channel: ChannelId) -> RunningAnswer {
+        let (ender, end) = oneshot::channel();
+        let mut ends = self.ends();
+        ends.begun += 1;
+        let name = (channel, ends.begun);
+        ends.by_answer.insert(name, ender);
+        RunningAnswer { name, answers: self.clone(), end: Some(end) }
+    }
+
+    /// Channels with a running answer.
+    fn channels(&self) -> BTreeSet<ChannelId> {
+        self.ends().by_answer.keys().map(|(channel, _)| *channel).collect()
+    }
+
+    /// Ends the running answers of a channel.
+    pub(crate) fn end(&self, channel: ChannelId) {
+        let mut ends = self.ends();
+        let of_channel = (channel, 0)..=(channel, u64::MAX);
+        let names: Vec<_> = ends.by_answer.range(of_channel).map(|(name, _)| *name).collect();
+        for name in names {
+            if let Some(end) = ends.by_answer.remove(&name) {
+                // An answer that is over meanwhile needs no end.
+                let _ = end.send(());
+            }
+        }
+    }
+}
+
+impl RunningAnswer {
+    /// Waits until the answer is to end; says so once.
+    pub(crate) async fn wait_for_end(&mut self) {
+        let Some(end) = &mut self.end else { return std::future::pending().await };
+        let _ = end.await;
+        self.end = None;
+    }
+}
+
+impl Drop for RunningAnswer {
+    fn drop(&mut self) {
+        self.answers.ends().by_answer.remove(&self.name);
+    }
+}
+
+/// The refusal of an answer whose payer has asked the deposit back.
+pub(crate) fn deposit_withdrawn() -> NodeError {
+    let detail = "the payer has asked the deposit of this channel back; open another channel, or deposit again after \
+                  the withdrawal and open this one";
+    NodeError::refused(Blame::Payment, "deposit-withdrawn", detail)
 }
 
 impl Deposits {
@@ -59,7 +139,7 @@ impl Deposits {
     ) -> Self {
         let holds = Holds::new(store.clone(), instance);
         let steps = Steps::new(store.clone(), clock.clone());
-        Self { store, chain, keys, clock, holds, steps }
+        Self { store, chain, keys, clock, holds, steps, answers: RunningAnswers::default() }
     }
 
     fn session_key(&self, payer: Address, salt: B256) -> Key {
@@ -181,13 +261,14 @@ impl Deposits {
                 );
                 Err(NodeError::refused(Blame::Payment, "insufficient-deposit", detail))
             }
-            Err(NodeError::Store(StoreError::ChannelClosed { .. })) => {
-                let detail = "the payer has asked the deposit of this channel back; open another channel, or deposit \
-                              again after the withdrawal and open this one";
-                Err(NodeError::refused(Blame::Payment, "deposit-withdrawn", detail))
-            }
+            Err(NodeError::Store(StoreError::ChannelClosed { .. })) => Err(deposit_withdrawn()),
             held => held,
         }
+    }
+
+    /// Notes a running answer of a channel, for as long as the result lives.
+    pub(crate) fn begin_answer(&self, channel: ChannelId) -> RunningAnswer {
+        self.answers.begin(channel)
     }
 
     /// Gives back what this process held when it ended.
@@ -208,15 +289,23 @@ impl Deposits {
     /// Keeps what is held, frees what has run out, and looks for withdrawals, until the task is
     /// dropped.
     ///
-    /// Two duties side by side: redeeming waits for blocks, and meanwhile no hold may run out.
+    /// Three duties side by side: redeeming waits for blocks, and meanwhile no hold may run out and
+    /// no answer may go on whose deposit is asked back.
     pub(crate) async fn guard(self) {
-        tokio::join!(self.keep_reservations(), self.watch_withdrawals());
+        tokio::join!(self.keep_reservations(), self.watch_answers(), self.watch_withdrawals());
     }
 
     async fn keep_reservations(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
             self.renew_reservations().await;
+        }
+    }
+
+    async fn watch_answers(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.end_withdrawn_answers().await;
         }
     }
 
@@ -239,6 +328,34 @@ impl Deposits {
         if let Err(error) = transact_locked!(self.store, |tx| tx.release_expired(now).await) {
             tracing::warn!(%error, "expired reservations could not be released; trying again");
         }
+    }
+
+    /// Ends the running answers of channels whose payer has asked the deposit back. What was produced
+    /// is charged, and the next look at withdrawals redeems it.
+    pub(crate) async fn end_withdrawn_answers(&self) {
+        let channels = futures::stream::iter(self.answers.channels());
+        let ending = channels.for_each_concurrent(REDEEM_AT_ONCE, |channel| async move {
+            match self.is_withdrawing(channel).await {
+                Ok(true) => self.answers.end(channel),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, %channel, "a channel with a running answer cannot be read"),
+            }
+        });
+        ending.await;
+    }
+
+    /// Whether the payer of a channel has asked the deposit back, by the index or by the chain.
+    async fn is_withdrawing(&self, channel: ChannelId) -> Result<bool> {
+        let known = self.store.channel(channel).await?;
+        if known.is_some_and(|channel| channel.state != ChannelState::Open) {
+            return Ok(true);
+        }
+        let block = self.chain.newest_block().await?;
+        let asked = self.chain.withdrawal(channel).await?.is_some();
+        if asked {
+            self.close(channel, block).await?;
+        }
+        Ok(asked)
     }
 
     /// Redeems every owing channel whose payer has asked its deposit back, and closes it to new

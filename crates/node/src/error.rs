@@ -141,6 +141,9 @@ pub enum NodeError {
     /// A split rule out of bounds.
     #[error(transparent)]
     Rule(#[from] openledger_ledger::RuleError),
+    /// The native supply cannot be summed.
+    #[error(transparent)]
+    Supply(#[from] openledger_ledger::SupplyError),
     /// A file of the node's own.
     #[error("{path}: {source}")]
     File {

@@ -39,7 +39,7 @@ pub async fn contribute(intake: &Intake, datanet: DatanetId, file: &[u8]) -> Res
     if let Some(report) = intake.begun(import).await? {
         return Ok(report);
     }
-    let parsed = Intake::parse(file)?;
+    let parsed = Intake::parse(file.to_vec()).await?;
     let planned = intake.plan(datanet, import, parsed).await?;
     intake.keep(datanet, file, &planned.report).await?;
     Ok(planned.report)
@@ -62,7 +62,7 @@ pub async fn register(
         return Ok(Vec::new());
     }
     if !intake.has_entered(&report).await? {
-        let parsed = Intake::parse(&intake.file(file).await?)?;
+        let parsed = Intake::parse(intake.file(file).await?).await?;
         let planned = intake.plan(datanet, import, parsed).await?;
         intake.enter(&report, &planned).await?;
     }

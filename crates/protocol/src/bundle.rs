@@ -2,7 +2,7 @@
 //! answer and its price.
 //!
 //! **Invariant:** a bundle holds nothing that the receipt does not bind; a member that is not known
-//! is refused.
+//! is refused, and so is one that appears twice.
 
 use alloy_primitives::B256;
 use schemars::JsonSchema;
@@ -22,6 +22,7 @@ pub struct ReceiptBundle {
     /// The words that were signed, in the order of [`crate::Receipt::FIELDS`].
     pub words: Vec<B256>,
     /// The canonical request: JSON of the caller's making.
+    #[serde(deserialize_with = "crate::strict::request")]
     pub request: serde_json::Value,
     /// The answer.
     pub completion: Completion,
@@ -59,7 +60,7 @@ pub enum BundleError {
     /// It is of another format, such as an older version.
     #[error("format `{0}` is not supported, expected `{expected}`", expected = ReceiptBundle::FORMAT)]
     Format(String),
-    /// A member is missing, unknown or of another type.
+    /// A member is missing, unknown, repeated or of another type.
     #[error("{path}: {source}")]
     Member {
         /// The member's path, such as `signed.receipt.price`; `.` for the whole text.

@@ -87,6 +87,7 @@ pub struct Manifest {
     /// The adapter.
     pub adapter: AdapterHash,
     /// The recipe: hyper-parameters and seed as strings.
+    #[serde(deserialize_with = "crate::strict::recipe")]
     pub recipe: serde_json::Map<String, serde_json::Value>,
     /// The datanet versions, ordered by (datanet, version).
     pub datanets: Vec<DatanetUse>,

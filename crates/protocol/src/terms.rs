@@ -54,5 +54,6 @@ pub struct Terms {
     pub parties: Parties,
     /// Who held each contribution's title at the receipt's holder block. One that is missing has no
     /// holder.
+    #[serde(deserialize_with = "crate::strict::holders")]
     pub holders: BTreeMap<ContributionId, Address>,
 }

@@ -9,9 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use openledger_engine::{
-    KvCache, KvPrefixes, Lora, Model, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score,
-};
+use openledger_engine::{KvCache, Lora, Model, Sampling as EngineSampling, Session, Tokenizer, mean_hidden, score};
 use openledger_protocol::{AdapterHash, B256, FinishReason, Sampling};
 
 use crate::adapters::AdapterStore;
@@ -346,7 +344,7 @@ impl Backend for Embedded {
         let hash = self.resolve(model)?.ok_or_else(not_found)?;
         self.adapters.unregister(hash)?;
         // Its cached keys and values are of no further use.
-        self.memory.prefixes().forget(&KvPrefixes::root(&self.base.hash.0.0, &hash.0.0));
+        self.memory.prefixes().forget(&self.base.hash.0.0, &hash.0.0);
         Ok(hash)
     }
 

@@ -103,13 +103,27 @@ impl Tx {
     ///
     /// [`Error::Exists`] when the id is taken.
     pub async fn put_contribution(&mut self, contribution: &ContributionRow) -> Result<u64> {
-        let c = contribution;
-        let seq = self.next_sequence("contributions").await?;
-        let contributors = c.contributors.as_slice();
-        let row = values![c.id, seq, c.datanet, c.registrant, contributors, c.root, c.count, c.state, c.payee];
+        self.put_contributions(std::slice::from_ref(contribution)).await
+    }
+
+    /// As [`Tx::put_contribution`], for many in their order; returns the first `seq`.
+    ///
+    /// Rows go in some hundred per statement.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] when an id is taken.
+    pub async fn put_contributions(&mut self, contributions: &[ContributionRow]) -> Result<u64> {
+        let count = u32::try_from(contributions.len()).map_err(|_| Error::TooLarge { value: u64::MAX })?;
+        let seqs = self.next_sequences("contributions", count).await?;
+        let first = seqs.start;
+        let rows = contributions.iter().zip(seqs).map(|(c, seq)| {
+            let contributors = c.contributors.as_slice();
+            values![c.id, seq, c.datanet, c.registrant, contributors, c.root, c.count, c.state, c.payee]
+        });
         let head = "contributions (id, seq, datanet, registrant, contributors, root, count, state, payee)";
-        self.insert_all(head, vec![row]).await?;
-        Ok(seq)
+        self.insert_all(head, rows.collect()).await?;
+        Ok(first)
     }
 
     /// Notes that the chain has a contribution's title, held by `payee`, and counts the contribution; one that is

@@ -122,10 +122,11 @@ impl Tx {
     ///
     /// [`Error::Missing`] when a contribution is not there, [`Error::Exists`] when a place is taken.
     pub async fn put_records(&mut self, records: &[RecordRow]) -> Result<()> {
+        let mut rows = Vec::with_capacity(records.len());
         for batch in records.chunk_by(|a, b| a.at.contribution == b.at.contribution) {
             let id = batch[0].at.contribution;
             let of = self.contribution(id).await?.ok_or_else(|| Error::missing("contribution", id))?;
-            let rows = batch.iter().map(|r| {
+            rows.extend(batch.iter().map(|r| {
                 values![
                     id,
                     r.at.index,
@@ -140,10 +141,9 @@ impl Tx {
                     r.owner.map(|owner| owner.index),
                     r.multiplier,
                 ]
-            });
-            self.insert_all(HEAD, rows.collect()).await?;
+            }));
         }
-        Ok(())
+        self.insert_all(HEAD, rows).await
     }
 
     /// Adds the bodies of records that are there.

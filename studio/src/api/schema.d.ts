@@ -526,7 +526,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The leaves under an epoch's roots; a challenger gets no prompts. */
+        /** The leaves under an epoch's roots, and the answers behind them. */
         get: operations["getPublication"];
         put?: never;
         post?: never;
@@ -5637,6 +5637,8 @@ export interface operations {
                     "text/plain; version=0.0.4": string;
                 };
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
             504: components["responses"]["Problem504"];

@@ -8,8 +8,6 @@ use crate::*;
 
 /// Every principal with a key for its own, the operator for all; of a receipt, the payer.
 const PRIVATE: Access = Access { anonymous: Reach::None, ..Access::OWN };
-/// The operator, and accounts and agents for their own.
-const OWNED: Access = Access { payer: Reach::None, ..PRIVATE };
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = overview();
@@ -263,8 +261,8 @@ fn money() -> Vec<Route> {
         Route::get(
             "/api/v1/epochs/{number}/publication",
             "getPublication",
-            OWNED,
-            "The leaves under an epoch's roots; a challenger gets no prompts.",
+            Access::OPERATOR,
+            "The leaves under an epoch's roots, and the answers behind them.",
         )
         .at::<u64>("number", "The epoch.")
         .gives::<EpochPublication>("The publication"),

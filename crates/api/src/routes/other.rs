@@ -96,7 +96,7 @@ fn plain() -> Vec<Route> {
         Route::get("/health/ready", "getHealth", Access::OPEN, "Whether the node can serve requests.")
             .gives::<Health>("It can")
             .gives_with::<Health>(503, "It cannot; the parts say why"),
-        Route::get("/metrics", "getMetrics", Access::OPEN, "Counters in the Prometheus text format.")
+        Route::get("/metrics", "getMetrics", Access::OPERATOR, "Counters in the Prometheus text format.")
             .tag("health")
             .gives_text("text/plain; version=0.0.4", "The counters"),
         Route::get("/openapi.json", "getDocument", Access::OPEN, "This document.")

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod differential;
+mod duplicates;
 mod epoch;
 mod examples;
 mod facts;

@@ -8,6 +8,7 @@
 //!
 //! - The largest price an answer can have is reserved before a token is generated; the charge never exceeds it.
 //! - Receipt, charge and the record of an idempotency key are one transaction: a key is charged once.
+//! - An answer ends with what was produced so far once its payer asks the deposit back.
 //! - Nothing here waits for the chain, nor for an epoch that is being settled.
 
 mod generation;
@@ -204,12 +205,13 @@ impl Answering {
     /// # Errors
     ///
     /// [`NodeError::Serve`]: what is wrong with the request, or that there is no room for it now.
+    /// `deposit-withdrawn` when the payer asks the deposit back before the answer begins.
     pub(crate) async fn generate(&self, ask: &Ask) -> Result<Generation> {
         let (backend, started) = (Arc::clone(&self.backend), Instant::now());
-        let request = ask.request.clone();
+        let (request, running) = (ask.request.clone(), self.deposits.begin_answer(ask.channel));
         let options = RequestOptions { tenant: Tenant::new(&ask.channel.to_string()), ..RequestOptions::default() };
         let events = tokio::task::spawn_blocking(move || backend.generate(request, options)).await??;
-        Generation::begun(events, Arc::clone(&self.metrics), started).await
+        Generation::begun(events, running, Arc::clone(&self.metrics), started).await
     }
 
     /// A given answer as if the model had written it, to be credited without a receipt; cut where the model's reach ends.

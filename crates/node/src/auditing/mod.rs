@@ -19,14 +19,14 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 use openledger_api::{Audit, AuditCheck, AuditScope};
-use openledger_ledger::ExportedEpoch;
+use openledger_ledger::{ExportedEpoch, Supply, SupplyError};
 use openledger_protocol::{Amount, B256};
 use openledger_store::Store;
 use openledger_store::audits::AuditMark;
 use openledger_store::chain_sums::ChainSum;
 use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::transact;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::receipts::{Sealed, verified};
 use crate::chain_view::ChainView;
@@ -66,6 +66,27 @@ impl Run {
 /// The mark before anything was audited.
 fn beginning() -> AuditMark {
     AuditMark { epoch: 0, total: Amount::ZERO, payout_root: B256::ZERO, block: 0, burned: Amount::ZERO }
+}
+
+/// The accounts that appear in block `number`.
+///
+/// # Errors
+///
+/// [`SupplyError::Unreadable`] naming the member that is not an account.
+fn accounts_of(number: u64, block: &Value) -> Result<BTreeSet<Address>, SupplyError> {
+    let unreadable = |field| SupplyError::Unreadable { block: number, field };
+    let account = |value: &Value, field| {
+        value.as_str().and_then(|text| text.parse::<Address>().ok()).ok_or_else(|| unreadable(field))
+    };
+    let mut found = BTreeSet::from([account(&block["miner"], "miner")?]);
+    for tx in block["transactions"].as_array().ok_or_else(|| unreadable("transactions"))? {
+        found.insert(account(&tx["from"], "from")?);
+        // It is null where a contract is created.
+        if !tx["to"].is_null() {
+            found.insert(account(&tx["to"], "to")?);
+        }
+    }
+    Ok(found)
 }
 
 impl Auditing {
@@ -114,19 +135,13 @@ impl Auditing {
         }
         let client = self.chain.flow().client();
         let head = client.block_number().await?;
-        let mut burned = U256::from(run.mark.burned.0);
+        let mut supply = Supply::after(run.mark.burned);
         let mut new: BTreeSet<Address> = BTreeSet::new();
         for number in run.mark.block..=head {
             let params = json!([format!("0x{number:x}"), true]);
             let block = client.rpc().call("eth_getBlockByNumber", params).await?;
-            let word = |name: &str| block[name].as_str().and_then(|text| text.parse::<U256>().ok()).unwrap_or_default();
-            burned += word("baseFeePerGas") * word("gasUsed");
-            new.extend(block["miner"].as_str().and_then(|text| text.parse::<Address>().ok()));
-            for tx in block["transactions"].as_array().into_iter().flatten() {
-                for side in ["from", "to"] {
-                    new.extend(tx[side].as_str().and_then(|text| text.parse::<Address>().ok()));
-                }
-            }
+            supply.burn(number, block["baseFeePerGas"].as_str(), block["gasUsed"].as_str())?;
+            new.extend(accounts_of(number, &block)?);
         }
         let at = self.chain.at();
         new.extend([at.wopen, at.channels, at.payouts]);
@@ -134,21 +149,20 @@ impl Auditing {
         let listed: Vec<Address> = new.into_iter().collect();
         transact!(self.store, |tx| tx.add_audit_accounts(&listed).await)?;
         let accounts = self.store.audit_accounts().await?;
-        let mut held = U256::ZERO;
         for &account in &accounts {
-            held += client.balance(account).await?;
+            supply.hold(client.balance(account).await?)?;
         }
-        let supply = U256::from(Amount::SUPPLY.0);
-        let conserved = held + burned == supply;
+        let (held, burned, all) = (supply.held(), supply.burned(), Amount::SUPPLY);
+        let conserved = supply.is_conserved()?;
         run.check(
             AuditScope::Supply,
             "native OPEN: genesis supply = burned + held",
             conserved,
-            format!("{} blocks, {} accounts: {held} held + {burned} burned of {supply}", head + 1, accounts.len()),
+            format!("{} blocks, {} accounts: {held} held + {burned} burned of {all}", head + 1, accounts.len()),
         );
         if conserved {
             run.mark.block = head + 1;
-            run.mark.burned = openledger_ledger::base_units(u128::try_from(burned).unwrap_or(u128::MAX));
+            run.mark.burned = burned;
         }
         Ok(())
     }
@@ -274,5 +288,28 @@ impl Auditing {
         let name = "the index of chain events is at the chain's head";
         run.check(AuditScope::Chain, name, ok, format!("block {head}"));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_whose_accounts_cannot_be_read_is_named() {
+        let [miner, from, to] = [1, 2, 3].map(Address::repeat_byte);
+        let transactions = json!([{ "from": from, "to": to }, { "from": from, "to": null }]);
+        let block = json!({ "miner": miner, "transactions": transactions });
+        assert_eq!(accounts_of(4, &block), Ok(BTreeSet::from([miner, from, to])));
+        let refused = |path: &str, field| {
+            let mut other = block.clone();
+            *other.pointer_mut(path).unwrap() = json!(7);
+            assert_eq!(accounts_of(4, &other), Err(SupplyError::Unreadable { block: 4, field }), "{path}");
+        };
+        refused("/miner", "miner");
+        refused("/transactions", "transactions");
+        refused("/transactions/0/from", "from");
+        refused("/transactions/1/to", "to");
+        assert!(accounts_of(4, &Value::Null).is_err(), "a block that is not there");
     }
 }

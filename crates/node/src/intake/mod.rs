@@ -35,6 +35,8 @@ use crate::keys::NodeKeys;
 use crate::on_chain::ContributionsOnChain;
 use crate::records::Records;
 
+/// Most batches of one file. A batch is a title, and all of them enter in one transaction.
+pub(crate) const BATCHES_MAX: usize = 1_000;
 /// Batches in one registering transaction: about 100 k gas each.
 const REGISTER_CHUNK: usize = 40;
 /// How long a registration waits for those that precede it on chain.
@@ -89,15 +91,22 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`NodeError::Malformed`] with line and reason of each damage.
-    pub(crate) fn parse(file: &[u8]) -> Result<rules::Parsed> {
-        let policy = rules::Policy {
-            required: openledger_protocol::Purposes::of(&rules::REQUIRED_PURPOSES),
-            ..rules::Policy::default()
-        };
-        rules::parse_jsonl_under(file, &rules::Limits::default(), &policy).map_err(|error| NodeError::Malformed {
-            problems: error.problems.iter().map(|problem| (problem.line, problem.to_string())).collect(),
+    /// [`NodeError::Malformed`] with line and reason of each damage; `too-many-batches` beyond
+    /// [`BATCHES_MAX`].
+    pub(crate) async fn parse(file: Vec<u8>) -> Result<rules::Parsed> {
+        tokio::task::spawn_blocking(move || {
+            let policy = rules::Policy {
+                required: openledger_protocol::Purposes::of(&rules::REQUIRED_PURPOSES),
+                ..rules::Policy::default()
+            };
+            let read = rules::parse_jsonl_under(&file, &rules::Limits::default(), &policy);
+            let parsed = read.map_err(|error| NodeError::Malformed {
+                problems: error.problems.iter().map(|problem| (problem.line, problem.to_string())).collect(),
+            })?;
+            plan::ensure_few_batches(&parsed)?;
+            Ok(parsed)
         })
+        .await?
     }
 
     /// The report of an import whose registration has begun: it is final.
@@ -183,21 +192,21 @@ impl Intake {
         if digests(&planned.report) != digests(signed) {
             return Err(stale());
         }
+        let Some(datanet) = planned.contributions.first().map(|row| row.datanet) else { return Ok(()) };
         let hashes: Vec<B256> = planned.records.iter().map(|row| row.content_hash).collect();
         transact!(self.store, |tx| {
             for row in &planned.contributions {
                 if tx.contribution(row.id).await?.is_some() {
                     return Err(stale());
                 }
-                for chunk in hashes.chunks(500) {
-                    if !tx.records_with_content(row.datanet, chunk).await?.is_empty() {
-                        return Err(stale());
-                    }
+            }
+            // Once for the file: all its batches enter one datanet.
+            for chunk in hashes.chunks(500) {
+                if !tx.records_with_content(datanet, chunk).await?.is_empty() {
+                    return Err(stale());
                 }
             }
-            for row in &planned.contributions {
-                tx.put_contribution(row).await?;
-            }
+            tx.put_contributions(&planned.contributions).await?;
             tx.put_records(&planned.records).await?;
             tx.put_record_bodies(&planned.bodies).await?;
             tx.commit_batches(signed.import).await?;

@@ -10,12 +10,30 @@ use openledger_datanet::intake;
 use openledger_protocol::{DatanetId, Domain, RecordRef};
 use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::records::RecordRow;
+use tokio::task::spawn_blocking;
 
-use super::{Intake, Planned};
+use super::{BATCHES_MAX, Intake, Planned};
 use crate::error::{Blame, NodeError, Result};
 
+/// Refuses a file with more than [`BATCHES_MAX`] lists of contributors: each becomes a batch.
+///
+/// # Errors
+///
+/// `too-many-batches`.
+pub(super) fn ensure_few_batches(parsed: &rules::Parsed) -> Result<()> {
+    let lists: BTreeSet<&[String]> = parsed.records.iter().map(|parsed| &*parsed.record.contributors).collect();
+    if lists.len() <= BATCHES_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "the file has {} different lists of contributors, at most {BATCHES_MAX} are taken; cut it into several files",
+        lists.len()
+    );
+    Err(NodeError::refused(Blame::Request, "too-many-batches", detail))
+}
+
 impl Intake {
-    /// Plans an import of parsed records.
+    /// Plans an import of parsed records. Texts are compared and hashed on blocking threads.
     ///
     /// # Errors
     ///
@@ -23,38 +41,17 @@ impl Intake {
     pub(crate) async fn plan(&self, id: DatanetId, import: B256, parsed: rules::Parsed) -> Result<Planned> {
         let known = self.known(id, &parsed).await?;
         let held = self.records.of_datanet(id).await?;
-        let held = held.into_iter().map(|(row, record)| (row.record_id, record.body.canonical_text()));
-        let mut plan = intake::plan(parsed, &|hash| known.get(&hash).cloned(), held);
-        let accepted = std::mem::take(&mut plan.accepted);
-        let taken = accepted.len() as u64;
-        let prepared = self.prepare(id, rules::batches(accepted)).await?;
-        let refused = plan.refused.iter().map(|refused| RefusedRecord {
-            line: refused.line,
-            id: refused.id.clone(),
-            reason: refused.reason.to_string(),
-        });
-        let near = plan.near.iter().map(|near| NearDuplicate { record: near.record.clone(), of: near.of.clone() });
+        let (plan, batches) = spawn_blocking(move || {
+            let held = held.into_iter().map(|(row, record)| (row.record_id, record.body.canonical_text()));
+            let mut plan = intake::plan(parsed, &|hash| known.get(&hash).cloned(), held);
+            let batches = rules::batches(std::mem::take(&mut plan.accepted));
+            (plan, batches)
+        })
+        .await?;
+        let taken: u64 = batches.iter().map(|batch| batch.records.len() as u64).sum();
+        let prepared = self.prepare(id, batches).await?;
         let domain = self.chain.domain();
-        let batches = prepared.iter().map(|prepared| BatchToSign {
-            contribution: prepared.contribution.id,
-            registrant: prepared.contribution.registrant,
-            contributors: prepared.contributors.clone(),
-            digest: domain.digest(prepared.contribution.registration().struct_hash()),
-            registered: prepared.contribution.clone(),
-        });
-        let report = ImportReport {
-            import,
-            lines: plan.lines,
-            accepted: taken,
-            refused: refused.collect(),
-            near_duplicates: near.collect(),
-            batches: batches.collect(),
-        };
-        let mut planned = Planned { report, contributions: Vec::new(), records: Vec::new(), bodies: Vec::new() };
-        for prepared in prepared {
-            planned.add(&plan, prepared)?;
-        }
-        Ok(planned)
+        spawn_blocking(move || Planned::new(import, domain, taken, &plan, prepared)).await?
     }
 
     /// The datanet's records with the same folded text as new ones, by that text's hash.
@@ -88,18 +85,53 @@ impl Intake {
             nonces.insert(registrant, on_chain.max(self.store.registrations_by(registrant).await?));
         }
         let Domain { chain_id, contract: contributions } = self.chain.domain();
-        let registry = intake::Registry {
-            chain_id,
-            contributions,
-            datanet: id,
-            terms: self.datanets.known(id).await?.1.terms_hash()?,
-            salting: rules::Salting::Public,
-        };
-        Ok(intake::contributions(batches, accounts, nonces, &registry)?)
+        let terms = self.datanets.known(id).await?.1.terms_hash()?;
+        let prepared = spawn_blocking(move || {
+            let salting = rules::Salting::Public;
+            let registry = intake::Registry { chain_id, contributions, datanet: id, terms, salting };
+            intake::contributions(batches, accounts, nonces, &registry)
+        });
+        Ok(prepared.await??)
     }
 }
 
 impl Planned {
+    /// The report and rows of prepared contributions with `taken` records.
+    fn new(
+        import: B256,
+        domain: Domain,
+        taken: u64,
+        plan: &intake::Plan,
+        prepared: Vec<rules::PreparedContribution>,
+    ) -> Result<Self> {
+        let refused = plan.refused.iter().map(|refused| RefusedRecord {
+            line: refused.line,
+            id: refused.id.clone(),
+            reason: refused.reason.to_string(),
+        });
+        let near = plan.near.iter().map(|near| NearDuplicate { record: near.record.clone(), of: near.of.clone() });
+        let batches = prepared.iter().map(|prepared| BatchToSign {
+            contribution: prepared.contribution.id,
+            registrant: prepared.contribution.registrant,
+            contributors: prepared.contributors.clone(),
+            digest: domain.digest(prepared.contribution.registration().struct_hash()),
+            registered: prepared.contribution.clone(),
+        });
+        let report = ImportReport {
+            import,
+            lines: plan.lines,
+            accepted: taken,
+            refused: refused.collect(),
+            near_duplicates: near.collect(),
+            batches: batches.collect(),
+        };
+        let mut planned = Planned { report, contributions: Vec::new(), records: Vec::new(), bodies: Vec::new() };
+        for prepared in prepared {
+            planned.add(plan, prepared)?;
+        }
+        Ok(planned)
+    }
+
     /// Adds the rows of one contribution.
     fn add(&mut self, plan: &intake::Plan, prepared: rules::PreparedContribution) -> Result<()> {
         let registered = prepared.contribution;

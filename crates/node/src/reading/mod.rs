@@ -1,8 +1,9 @@
 //! Reading: views of datanets, contributions, models, receipts, epochs and payouts, by page and by permission.
 //!
-//! **Invariant:** prompts, answers and record texts leave only through [`Viewer`]: to the payer, to the owner of the
-//! datanet, to the contributors of a record (that record), or to everybody where the datanet's terms allow passing
-//! records on. Ids, sums, roots and times are public.
+//! **Invariant:** prompts, answers and record texts leave only through [`Viewer`]. Prompts and answers
+//! are for the key of the channel that paid, and for the payer's account. Records are for the owner
+//! of the datanet and their contributors, or for everybody where the datanet's terms allow passing
+//! them on. Ids, sums, roots and times are public.
 
 mod receipts;
 
@@ -18,8 +19,9 @@ use openledger_store::Store;
 use openledger_store::chain_sums::ChainSum;
 use openledger_store::contributions::ContributionRow;
 use openledger_store::datanets::Datanet;
-use openledger_store::epochs::EpochRow;
+use openledger_store::epochs::{EpochRow, EpochState};
 use openledger_store::payouts::PayoutRow;
+use tokio::sync::Semaphore;
 
 use crate::auth::Viewer;
 use crate::base::Base;
@@ -35,6 +37,8 @@ use crate::records::Records;
 const OVERVIEW_ROWS: u32 = 50;
 /// Receipts on the first page.
 const OVERVIEW_RECEIPTS: u32 = 20;
+/// Lists of receipts that are read at a time: each reads whole bodies.
+const LISTS_AT_ONCE: usize = 8;
 
 /// Reads what others wrote.
 #[derive(Clone)]
@@ -49,6 +53,8 @@ pub struct Reading {
     keys: NodeKeys,
     platform: crate::config::PlatformAccounts,
     numeric_mode: String,
+    /// Turns of lists that read bodies.
+    lists: Arc<Semaphore>,
 }
 
 /// The parts of [`Reading`].
@@ -68,7 +74,8 @@ pub(crate) struct Parts {
 impl Reading {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode } = parts;
-        Self { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode }
+        let lists = Arc::new(Semaphore::new(LISTS_AT_ONCE));
+        Self { store, chain, handles, models, records, epochs, base, keys, platform, numeric_mode, lists }
     }
 
     /// The network, and the node's place in it.
@@ -232,8 +239,13 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// `not-found`.
+    /// `not-found`; `epoch-open` while its roots are not fixed.
     pub async fn epoch(&self, number: u64) -> Result<openledger_api::EpochExport> {
+        let row = self.epochs.row(number).await?;
+        if matches!(row.state, EpochState::Open | EpochState::Closing) {
+            let detail = format!("epoch {number} has no header yet: its roots are fixed when it is settled");
+            return Err(NodeError::refused(Blame::Missing, "epoch-open", detail));
+        }
         self.epochs.export(number).await
     }
 

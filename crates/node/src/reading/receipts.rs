@@ -1,4 +1,6 @@
 //! Receipts by permission, and what an answer rests on.
+//!
+//! **Invariant:** a list holds the bodies of few receipts at a time, and few lists are read at a time.
 
 use std::collections::{BTreeMap, btree_map};
 
@@ -16,24 +18,37 @@ use crate::auth::Viewer;
 use crate::error::{Blame, NodeError, Result};
 use crate::models::Offered;
 
+/// Receipts on a page of the list, at most.
+const LISTED_MAX: u32 = 100;
+/// Receipts whose bodies a list holds at a time.
+const BODIES_AT_ONCE: u32 = 10;
+
 impl Reading {
-    /// Receipts as everybody may see them, newest first.
+    /// Receipts as everybody may see them, newest first. A page has at most 100: it reads whole bodies.
     ///
     /// # Errors
     ///
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn receipts(&self, page: &PageQuery) -> Result<Page<ReceiptView>> {
-        let limit = page.limit();
-        let after = page.after.as_deref().map(cursor).transpose()?;
-        let rows = self.store.receipts(&ReceiptFilter::default(), after, limit + 1).await?;
+        let limit = page.limit().min(LISTED_MAX);
+        let mut after = page.after.as_deref().map(cursor).transpose()?;
+        // Never closed: without a turn, the list waits.
+        let _turn = self.lists.acquire().await;
         let mut names: BTreeMap<ModelId, Option<String>> = BTreeMap::new();
-        for row in &rows {
-            if let btree_map::Entry::Vacant(vacant) = names.entry(row.model) {
-                vacant.insert(self.model_name(row).await?);
+        let (mut views, mut left) = (Vec::new(), limit + 1);
+        while left > 0 {
+            let wanted = left.min(BODIES_AT_ONCE);
+            let rows = self.store.receipts(&ReceiptFilter::default(), after, wanted).await?;
+            for row in &rows {
+                if let btree_map::Entry::Vacant(vacant) = names.entry(row.model) {
+                    vacant.insert(self.model_name(row).await?);
+                }
+                views.push(Shown::of(row)?.view(row, names.get(&row.model).cloned().flatten())?);
             }
+            let Some(last) = rows.last().filter(|_| rows.len() == wanted as usize) else { break };
+            after = Some(ReceiptCursor { time: last.time, id: last.id });
+            left -= wanted;
         }
-        let view = |row: &ReceiptRow| Shown::of(row)?.view(row, names.get(&row.model).cloned().flatten());
-        let views = rows.iter().map(view).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(views, limit, |view| format!("{}-{}", view.time, view.id)))
     }
 
@@ -42,11 +57,12 @@ impl Reading {
         Ok(self.store.model(row.model).await?.map(|model| model.name))
     }
 
-    /// A receipt's row, where the viewer may read prompt and answer: the operator, and the payer.
+    /// A receipt's row, where the viewer may read prompt and answer: the operator, the payer's
+    /// account, and the key of the channel that paid.
     async fn own(&self, id: ReceiptId, viewer: &Viewer) -> Result<ReceiptRow> {
         let missing = || NodeError::missing("receipt", id);
         let row = self.store.receipt(id).await?.ok_or_else(missing)?;
-        if viewer.is_one_of(&[row.payer]) { Ok(row) } else { Err(missing()) }
+        if viewer.may_read_paid(row.channel, row.payer) { Ok(row) } else { Err(missing()) }
     }
 
     /// A receipt as everybody may see it.

@@ -11,9 +11,12 @@
 //!   receipt goes into the open epoch, and closing opens the next one in the same transaction.
 //! - Each proposal of an epoch has chain transactions of its own; the same step sends the same
 //!   transaction, and another one only once that reverted (`steps`).
+//! - A proposal that the redeemed money does not cover is not sent. Its channels are redeemed again
+//!   as far as their deposits reach, and the error names those that owe more than they hold.
 
 mod claims;
 mod closing;
+mod shortfall;
 mod standing;
 
 use std::time::{Duration, Instant};
@@ -199,6 +202,10 @@ impl Settlement {
     }
 
     /// Proposes an epoch whose roots are fixed, with the bond at stake.
+    ///
+    /// # Errors
+    ///
+    /// `underfunded` while the redeemed money does not cover the epoch, naming the channels that owe.
     pub(crate) async fn propose(&self, turn: &Turn, row: &EpochRow, header: &EpochHeader) -> Result<SettlementStep> {
         self.stake_bond(&step_name(row, "bond"), Some(turn.lease())).await?;
         let tops = EpochTops {
@@ -206,9 +213,23 @@ impl Settlement {
             entries: self.store.tree_top(row.number, openledger_store::trees::Tree::Entries).await?,
             payouts: self.store.tree_top(row.number, openledger_store::trees::Tree::Payouts).await?,
         };
-        let (step, lease) = (self.step(row, "propose").await?, turn.lease());
-        let sent = self.chain.flow().payouts().propose(step.key(), header, &tops, "").await;
-        let done = self.steps.sent(&step, Some(lease), sent).await?;
+        let lease = turn.lease();
+        let done = loop {
+            let step = self.step(row, "propose").await?;
+            let sent = self.chain.flow().payouts().propose(step.key(), header, &tops, "").await;
+            let underfunded = sent.as_ref().is_err_and(|error| is_revert(error, "Underfunded"));
+            let error = match self.steps.sent(&step, Some(lease), sent).await {
+                Ok(done) => break done,
+                Err(error) => error,
+            };
+            if !underfunded {
+                return Err(error);
+            }
+            // Where more could be redeemed, the proposal is sent once more.
+            if !self.redeem_rest(turn, row).await? {
+                return Err(self.underfunded(row).await?);
+            }
+        };
         let closes = self.chain.flow().payouts().pending().await?.map(|pending| pending.closes);
         transact_locked!(self.store, |tx| tx.epoch_proposed(lease, row.number, closes).await)?;
         Ok(done_step("propose".into(), &done.mined))
@@ -331,10 +352,15 @@ fn done_step(what: String, mined: &Mined) -> SettlementStep {
 
 /// Whether finalizing was refused, or reverted, because the proposal may still be refuted.
 fn is_open(error: &FlowError) -> bool {
+    is_revert(error, "WindowOpen")
+}
+
+/// Whether the contract refused a transaction, or reverted it, with the error of this name.
+fn is_revert(error: &FlowError, name: &str) -> bool {
     let FlowError::Send(SendError::Refused { revert, .. } | SendError::Reverted { revert, .. }) = error else {
         return false;
     };
-    revert.is("WindowOpen")
+    revert.is(name)
 }
 
 /// Distinguishes calls of one process.

@@ -172,3 +172,22 @@ fn an_anonymous_viewer_is_none_of_any_accounts_also_with_the_reach_of_its_own() 
     assert!(!anonymous.is_one_of(&[Address::ZERO, ACCOUNT]));
     assert_eq!(anonymous.account(), None);
 }
+
+#[test]
+fn the_key_of_a_channel_reaches_its_own_channel_only_and_none_of_its_payers_account() {
+    let other = ChannelId(B256::repeat_byte(0x77));
+    let key = Viewer::new(Principal::Payer { account: PAYER, channel: CHANNEL }, Reach::Own);
+    assert!(key.may_read_paid(CHANNEL, PAYER));
+    // Another channel of the same payer, which somebody else may have opened.
+    assert!(!key.may_read_paid(other, PAYER));
+    assert!(!key.is_one_of(&[PAYER]));
+    assert!(!key.may_read(&rights(&[Purpose::Infer]), &[PAYER]));
+    assert_eq!(key.account(), None);
+    let account = Viewer::new(Principal::Account(PAYER), Reach::Own);
+    assert!([CHANNEL, other].iter().all(|channel| account.may_read_paid(*channel, PAYER)));
+    assert!(!account.may_read_paid(CHANNEL, ACCOUNT));
+    let closed = Viewer::new(Principal::Payer { account: PAYER, channel: CHANNEL }, Reach::None);
+    assert!(!closed.may_read_paid(CHANNEL, PAYER));
+    assert!(Viewer::operator().may_read_paid(other, PAYER));
+    assert!(!Viewer::new(Principal::Anonymous, Reach::Public).may_read_paid(CHANNEL, PAYER));
+}

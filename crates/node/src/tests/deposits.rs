@@ -15,7 +15,7 @@ use openledger_store::{Result as Stored, Store, transact, transact_locked};
 
 use super::{ManualTime, amount, code, eventually, instance, store};
 use crate::auth::Auth;
-use crate::deposits::{Deposits, HOLD_MS};
+use crate::deposits::{Deposits, HOLD_MS, RunningAnswer};
 use crate::error::{Blame, Result};
 use crate::holds::Hold;
 use crate::keys::NodeKeys;
@@ -119,11 +119,16 @@ impl World {
 
     /// Charges 40 units of a reservation, as an answer does.
     async fn answer(&self, hold: Hold) {
+        self.answer_with(hold, 9).await;
+    }
+
+    /// As [`World::answer`], for the receipt of this number.
+    async fn answer_with(&self, hold: Hold, receipt: u8) {
         let node = self.keys.account();
         let opened: Stored<()> = transact!(self.store, |tx| tx.open_epoch(node).await.map(drop));
         opened.unwrap();
         let (reservation, price, now) = (hold.id().unwrap(), amount(40), self.time.now() / 1000);
-        let id = ReceiptId(B256::repeat_byte(9));
+        let id = ReceiptId(B256::repeat_byte(receipt));
         let receipt = NewReceipt { id, model: ModelId(1), tokens_in: 1, tokens_out: 1, body: "{}" };
         let charged: Stored<()> = transact_locked!(self.store, |tx| {
             let place = tx.charge(reservation, price, now).await?;
@@ -137,6 +142,7 @@ impl World {
 /// One round of the guard's duties.
 async fn look(deposits: &Deposits) {
     deposits.renew_reservations().await;
+    deposits.end_withdrawn_answers().await;
     deposits.redeem_pending_withdrawals().await.unwrap();
 }
 
@@ -261,4 +267,52 @@ async fn a_channel_that_is_withdrawn_is_redeemed_by_its_session_key_and_reserves
     assert_eq!((voucher.channel, voucher.cumulative), (channel, amount(40)));
     assert_eq!(*key, format!("channel/{channel}/redeem/1"));
     signature.verify(DOMAIN.digest(voucher.struct_hash()), world.config().authorizer).unwrap();
+}
+
+/// Whether a running answer is to end; it says so once.
+async fn is_ended(answer: &mut RunningAnswer) -> bool {
+    tokio::time::timeout(std::time::Duration::ZERO, answer.wait_for_end()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_withdrawal_ends_running_answers_and_what_they_cost_is_redeemed_after_they_are_charged() {
+    let world = World::new().await;
+    let (channel, deposits) = (world.channel().await, world.of("one"));
+    let hold = deposits.reserve(channel, amount(40), None).await.unwrap();
+    world.answer_with(hold, 1).await;
+    let hold = deposits.reserve(channel, amount(60), None).await.unwrap();
+    let mut running = deposits.begin_answer(channel);
+    look(&deposits).await;
+    assert!(!is_ended(&mut running).await);
+
+    world.contract.withdrawing.lock().unwrap().insert(channel);
+    look(&deposits).await;
+    assert!(is_ended(&mut running).await);
+    drop(running);
+    let cumulative = || {
+        let redeemed = world.contract.redeemed.lock().unwrap();
+        redeemed.iter().map(|(_, voucher, _)| voucher.cumulative).collect::<Vec<_>>()
+    };
+    assert_eq!(cumulative(), [amount(40)]);
+    // The answer ended early, and was charged after the first redemption.
+    world.answer_with(hold, 2).await;
+    look(&deposits).await;
+    assert_eq!(cumulative(), [amount(40), amount(80)]);
+}
+
+#[tokio::test]
+async fn a_first_answer_of_a_channel_ends_too_when_the_index_or_the_chain_has_the_withdrawal() {
+    let world = World::new().await;
+    let (channel, deposits) = (world.channel().await, world.of("one"));
+    // By the chain alone, before the index has the request; nothing was charged yet.
+    let mut first = deposits.begin_answer(channel);
+    world.contract.withdrawing.lock().unwrap().insert(channel);
+    look(&deposits).await;
+    assert!(is_ended(&mut first).await);
+    // By the row alone.
+    world.contract.withdrawing.lock().unwrap().clear();
+    let mut second = deposits.begin_answer(channel);
+    look(&deposits).await;
+    assert!(is_ended(&mut second).await);
+    assert!(world.contract.redeemed.lock().unwrap().is_empty());
 }

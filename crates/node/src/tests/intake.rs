@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use openledger_api::{Handle, ImportReport};
@@ -18,7 +19,7 @@ use super::datanets::{DATANET, World as Datanets, tides};
 use crate::config::PlatformAccounts;
 use crate::error::{NodeError, Result};
 use crate::handles::Handles;
-use crate::intake::Intake;
+use crate::intake::{BATCHES_MAX, Intake};
 use crate::keys::NodeKeys;
 use crate::on_chain::ContributionsOnChain;
 use crate::pipeline;
@@ -246,4 +247,45 @@ async fn a_damaged_file_or_an_unknown_contributor_leaves_nothing_behind() {
         let import = Intake::import_id(DATANET, file.as_bytes());
         assert_eq!(world.datanets.store.import(import).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn a_file_with_too_many_lists_of_contributors_is_refused_before_any_work() {
+    let world = World::new().await;
+    let gauge = |n: usize| {
+        let text = format!("Gauge {n} in the harbour reads {} decimetres when the wind is west.", n * 7);
+        line(&format!("gauge-{n}"), &format!("keeper-{n}"), &text)
+    };
+    let most: String = (0..BATCHES_MAX).map(gauge).collect();
+    // As many as the limit go on, to the question who these contributors are.
+    let refused = pipeline::contribute(&world.intake, DATANET, most.as_bytes()).await;
+    assert_eq!(code(refused), "unknown-contributor");
+    let more = most + &gauge(BATCHES_MAX);
+    let refused = pipeline::contribute(&world.intake, DATANET, more.as_bytes()).await;
+    let told = refused.as_ref().unwrap_err().to_string();
+    assert!(told.contains("1001 different lists") && told.contains("at most 1000"), "{told}");
+    assert_eq!(code(refused), "too-many-batches");
+    let import = Intake::import_id(DATANET, more.as_bytes());
+    assert_eq!(world.datanets.store.import(import).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn planning_a_large_file_does_not_hold_up_the_async_thread() {
+    let world = World::new().await;
+    let record = |n: usize| {
+        let text: String = (0..80).map(|word| format!("tide{} ", (n * 7919 + word * 104_729) % 50_000)).collect();
+        line(&format!("tide-{n}"), "ada", &text)
+    };
+    let file: String = (0..3_000).map(record).collect();
+    let mut contributed = Box::pin(pipeline::contribute(&world.intake, DATANET, file.as_bytes()));
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    let report = std::future::poll_fn(|context| {
+        let from = Instant::now();
+        let polled = contributed.as_mut().poll(context);
+        longest = longest.max(from.elapsed());
+        polled
+    });
+    assert_eq!(report.await.unwrap().accepted, 3_000);
+    let whole = began.elapsed();
+    assert!(longest < whole / 2, "one poll took {longest:?} of {whole:?}");
 }

@@ -54,6 +54,11 @@ impl ManualTime {
         START_MS + self.passed.load(Ordering::SeqCst)
     }
 
+    /// How often services have read the clock.
+    fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+
     /// Lets milliseconds pass.
     fn pass(&self, milliseconds: u64) {
         self.passed.fetch_add(milliseconds, Ordering::SeqCst);

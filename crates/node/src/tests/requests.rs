@@ -7,7 +7,7 @@ use openledger_store::{Error as StoreError, Store, transact_locked};
 use super::{ManualTime, code, eventually, instance, store};
 use crate::error::{Blame, Result};
 use crate::owned_task::OwnedTask;
-use crate::requests::{HOLD_MS, KEPT_MS, KeptResponse, RequestHold, Requests, Taken, WAIT_MAX_MS};
+use crate::requests::{HOLD_MS, KEPT_MS, KeptResponse, RequestHold, Requests, Taken, WAIT_MAX_MS, WAITERS_MAX};
 
 const PAYER: &str = "payer";
 const KEY: &str = "key";
@@ -164,7 +164,7 @@ async fn a_request_that_lost_its_key_cannot_extend_its_hold() {
 }
 
 #[tokio::test]
-async fn a_repeat_that_waited_ten_minutes_is_told_to_try_again() {
+async fn a_repeat_that_waited_nine_minutes_is_told_to_try_again() {
     let world = World::new().await;
     let one = world.of("one");
     let hold = fresh(one.take(PAYER, KEY, REQUEST).await);
@@ -178,6 +178,69 @@ async fn a_repeat_that_waited_ten_minutes_is_told_to_try_again() {
     }
     let refused = waiting.await.unwrap().err().unwrap();
     assert_eq!((refused.blame(), refused.code()), (Blame::Retry, "key-in-use"));
+}
+
+#[tokio::test]
+async fn a_repeat_looks_at_a_key_of_its_own_process_no_more_until_the_hold_ends() {
+    let world = World::new().await;
+    let one = world.of("one");
+    let hold = fresh(one.take(PAYER, KEY, REQUEST).await);
+    let other = one.clone();
+    let waiting = tokio::spawn(async move { other.take(PAYER, KEY, REQUEST).await });
+    // At its beginning, at its first look, and when it begins to wait.
+    world.time.is_read(3).await;
+    let before = world.time.reads();
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    assert!(world.time.reads() - before <= 1, "{} looks", world.time.reads() - before);
+    hold.finish(response("first")).await.unwrap();
+    assert_eq!(done(waiting.await.unwrap()), response("first"));
+}
+
+#[tokio::test]
+async fn waiting_repeats_of_one_process_are_bounded_and_all_get_the_response() {
+    let world = World::new().await;
+    let one = world.of("one");
+    let hold = fresh(one.take(PAYER, KEY, REQUEST).await);
+    let repeats: Vec<_> = (0..WAITERS_MAX + 40)
+        .map(|_| {
+            let one = one.clone();
+            tokio::spawn(async move { one.take(PAYER, KEY, REQUEST).await })
+        })
+        .collect();
+    let refused = async || repeats.iter().filter(|repeat| repeat.is_finished()).count() == 40;
+    eventually("those beyond the limit are refused", refused).await;
+    // Requests of another principal have places of their own.
+    fresh(one.take("another payer", KEY, REQUEST).await).finish(response("other")).await.unwrap();
+    hold.finish(response("first")).await.unwrap();
+    let mut outcomes = [0, 0];
+    for repeat in repeats {
+        match repeat.await.unwrap() {
+            Ok(taken) => {
+                assert_eq!(done(Ok(taken)), response("first"));
+                outcomes[0] += 1;
+            }
+            Err(error) => {
+                assert_eq!((error.blame(), error.code()), (Blame::Retry, "key-in-use"));
+                outcomes[1] += 1;
+            }
+        }
+    }
+    assert_eq!(outcomes, [WAITERS_MAX, 40]);
+    // The places are free again.
+    assert_eq!(done(one.take(PAYER, KEY, REQUEST).await), response("first"));
+}
+
+#[tokio::test]
+async fn a_look_comes_no_more_often_than_the_pauses_allow() {
+    let world = World::new().await;
+    crash(fresh(world.of("one").take(PAYER, KEY, REQUEST).await));
+    let (before, other) = (world.time.reads(), world.of("two"));
+    let waiting = tokio::spawn(async move { other.take(PAYER, KEY, REQUEST).await });
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    // Pauses of 20, 40, 80, 160 and 320 ms: six looks, where one every 20 ms made 35.
+    let looks = world.time.reads() - before;
+    assert!(looks <= 8, "{looks}");
+    waiting.abort();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use openledger_ledger::{ExportedEpoch, Fault, Verified, verify_bundle, verify_receipt};
-use openledger_protocol::{Amount, Layer, Manifest, PayeeRole, ReceiptBundle, ReceiptId};
+use openledger_protocol::{Amount, Layer, Manifest, PayeeRole, ReceiptBundle, ReceiptId, read_json};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -98,10 +98,10 @@ pub(crate) async fn run(verb: ReceiptVerb) -> Result<()> {
     }
 }
 
-/// Reads a JSON file.
+/// Reads a JSON file; an error names the member by its path.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T> {
     let bytes = std::fs::read(path).map_err(CliError::file(path))?;
-    serde_json::from_slice(&bytes).map_err(|source| CliError::Json { path: path.to_owned(), what, source })
+    read_json(&bytes).map_err(|source| CliError::Json { path: path.to_owned(), what, source })
 }
 
 fn verify(args: &VerifyArgs) -> Result<()> {

@@ -100,6 +100,31 @@ fn a_changed_header_manifest_answer_or_line_is_named() {
 }
 
 #[test]
+fn a_member_that_appears_twice_in_one_of_the_files_is_refused_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["receipt.json", "epoch.json", "manifest.json"];
+    let twice = [
+        ("receipt.json", r#""request":"#, r#""request":"another question","request":"#, "request"),
+        ("receipt.json", r#""holders":{"#, r#""holders":{},"holders":{"#, "terms"),
+        ("receipt.json", r#""request":{"#, r#""request":{"seed":1,"seed":2,"#, "request.seed"),
+        ("epoch.json", r#""cutoff":"#, r#""cutoff":1,"cutoff":"#, "header"),
+        ("manifest.json", r#""name":"#, r#""name":"another","name":"#, "name"),
+    ];
+    for (changed, from, to, path) in twice {
+        for name in files {
+            let whole = export(name).to_string();
+            let text = if name == changed { whole.replacen(from, to, 1) } else { whole.clone() };
+            assert_eq!(text != whole, name == changed, "{name} has no {from}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let [file, epoch, manifest] = files.map(|name| folder.path().join(name).display().to_string());
+        let said = openledger(["receipt", "verify", &file, "--epoch", &epoch, "--manifest", &manifest]).exits(65);
+        let repeated = said.err.contains("duplicate field") || said.err.contains("appears twice");
+        assert!(repeated && said.err.contains(path), "{changed} {path}: {}", said.err);
+    }
+}
+
+#[test]
 fn a_receipt_is_answered_again_and_another_text_is_found_out() {
     let models = undisturbed().dir.join("node/artifacts/folders");
     let adapter = std::fs::read_dir(&models).unwrap().flatten().map(|entry| adapter_in(&entry.path())).next().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openledger_engine::{Batch, KvCache, KvPrefixes, Lease, Lora, RunError, Slot};
+use openledger_engine::{Batch, KvCache, KvRoot, Lease, Lora, RunError, Slot};
 use openledger_protocol::{AdapterHash, FinishReason};
 
 use super::intake::Mailbox;
@@ -282,7 +282,7 @@ impl Core {
     /// Starts a request that holds its adapter, or gives it back when there is no memory for it.
     fn start(&mut self, waiting: Waiting<Job>) -> Result<(), Box<Waiting<Job>>> {
         let page = KvCache::page_bytes(&self.base.model);
-        let root = KvPrefixes::root(&self.base.hash.0.0, &waiting.item.hash().0.0);
+        let root = KvRoot::new(&self.base.hash.0.0, &waiting.item.hash().0.0, &waiting.tenant.0);
         let ids = &waiting.item.prompt.1;
         // The last token is always run: its logits are needed.
         let found = self.memory.prefixes().find(&root, &ids[..ids.len() - 1]);
@@ -322,8 +322,8 @@ impl Core {
     }
 
     fn insert(&mut self, running: Running) {
-        let place = (running.root, running.ticket);
-        let at = self.running.partition_point(|other| (other.root, other.ticket) < place);
+        let place = (running.job.hash(), running.ticket);
+        let at = self.running.partition_point(|other| (other.job.hash(), other.ticket) < place);
         self.running.insert(at, running);
     }
 

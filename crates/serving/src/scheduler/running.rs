@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openledger_engine::{KvCache, Lease, Lora};
+use openledger_engine::{KvCache, KvRoot, Lease, Lora};
 use openledger_protocol::{AdapterHash, B256, FinishReason};
 
 use crate::answer::{Answer, TokenLogprob};
@@ -94,8 +94,8 @@ pub(crate) struct Running {
     pub(crate) ticket: u64,
     /// What it was charged, in tokens.
     pub(crate) cost: u64,
-    /// Names what its keys and values were computed with.
-    pub(crate) root: [u8; 32],
+    /// Names what its keys and values were computed with, and for whom.
+    pub(crate) root: KvRoot,
     /// Prompt and answer.
     pub(crate) history: Vec<u32>,
     pub(crate) cache: KvCache,

@@ -533,6 +533,29 @@ fn a_prompt_that_was_computed_before_is_found_and_changes_no_bit() {
 }
 
 #[test]
+fn no_tenant_is_given_a_prefix_that_another_one_computed() {
+    let base = base();
+    let mut fixture = Fixture::new(&base, limits(&base));
+    let model = Arc::clone(&base.model);
+    let mut batch = Batch::new(&model);
+    let prompt = ids(1, 50);
+    let mut cached = Vec::new();
+    for tenant in ["a", "b", "a", "b", ""] {
+        let mut events = fixture.ask(tenant, None, &prompt, 3).unwrap();
+        fixture.drain(&mut batch);
+        let Some(Event::Started(started)) = events.try_next() else { panic!("it did not start") };
+        cached.push(started.cached_tokens);
+        assert_eq!(bits(&answer(events).unwrap()), fixture.alone(None, &prompt, 3));
+    }
+    assert_eq!(cached, [0, 0, 48, 48, 0], "each tenant finds its own prefix only");
+    let counts = fixture.metrics.snapshot().tenants;
+    assert_eq!((counts["a"].tokens_cached, counts["b"].tokens_cached), (48, 48));
+    // An adapter that is unloaded leaves no page of any tenant.
+    fixture.memory.prefixes().forget(&base.hash.0.0, &[0; 32]);
+    assert!(fixture.memory.prefixes().is_empty());
+}
+
+#[test]
 fn others_run_while_an_adapter_is_being_read() {
     let base = base();
     let mut fixture = Fixture::new(&base, Limits { idle_adapter_bytes: 0, ..limits(&base) });

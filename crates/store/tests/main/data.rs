@@ -120,6 +120,25 @@ fn contributions_are_ordered_by_acceptance_not_by_id() {
 }
 
 #[test]
+fn contributions_that_are_put_at_once_follow_one_another() {
+    for_each_engine(|store| async move {
+        let mut tx = store.begin().await.unwrap();
+        add_datanet(&mut tx).await;
+        assert_eq!(tx.put_contribution(&contribution(9, 0)).await.unwrap(), 1);
+        let many = [contribution(7, 0), contribution(3, 0), contribution(5, 0)];
+        assert_eq!(tx.put_contributions(&many).await.unwrap(), 2);
+        assert_eq!(tx.put_contribution(&contribution(1, 0)).await.unwrap(), 5);
+        tx.commit().await.unwrap();
+        let of = store.contributions_of(DATANET).await.unwrap();
+        let expected = [(9, 1), (7, 2), (3, 3), (5, 4), (1, 5)].map(|(id, seq)| (contribution(id, 0).id, seq));
+        assert_eq!(of.iter().map(|row| (row.id, row.seq)).collect::<Vec<_>>(), expected);
+        let mut tx = store.begin().await.unwrap();
+        let taken = tx.put_contributions(&[contribution(8, 0), contribution(3, 0)]).await;
+        assert!(matches!(taken, Err(Error::Exists { .. })), "{taken:?}");
+    });
+}
+
+#[test]
 fn registered_contributions_are_counted_once() {
     for_each_engine(|store| async move {
         let mut tx = store.begin().await.unwrap();

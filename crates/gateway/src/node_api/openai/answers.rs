@@ -1,13 +1,17 @@
 //! One way from a question to its answer and receipt, whole or as a stream.
 //!
-//! **Invariants:** what was produced is receipted before it is told to be over: the last chunk of a
-//! stream comes after its receipt is kept. Headers are sent when the answer has begun, so that
-//! whatever is known before has its status. A repeated answer is described by its receipt's bundle,
-//! not by what the node offers now.
+//! **Invariants:**
+//!
+//! - What was produced is charged, whether or not it is read. A task of its own writes each answer,
+//!   and it waits for no reader. The last chunk of a stream comes after its receipt is kept.
+//! - A stream whose reader is gone ends early and is charged for what was produced. A whole answer
+//!   is written to its end and charged, also when its client hangs up meanwhile.
+//! - Headers are sent when the answer has begun, so that whatever is known before has its status.
+//! - A repeated answer is described by its receipt's bundle, not by what the node offers now.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -15,21 +19,23 @@ use openledger_api::openai::{
     AnswerAttribution, AnswerNote, AttributionLevel, ChatResponse, CompletionResponse, Settlement, SettlementState,
     SplitShare,
 };
-use openledger_node::{Begin, Generation, Held, Node, NodeError, Step, Viewer, pipeline};
+use openledger_node::{Ask, Begin, Generation, Held, Node, NodeError, Step, Viewer, pipeline};
 use openledger_protocol::{PayeeRole, ReceiptBundle, keccak};
 use openledger_serving::Answer;
-use tokio::sync::mpsc;
 
+use super::buffer::{Writer, buffer};
 use super::question::{Form, Question};
 use crate::call::{describe, set};
 use crate::node_api::repeats::REPLAYED;
 use crate::node_api::shared::Shared;
 use crate::openai::{ChatStream, CompletionsStream, DONE, EchoToken, named_event, push_chat, push_completion};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, refusal};
 use crate::stream::{Chat, Chunks, Text, Written, respond};
 
 /// Records that an answer's note lists.
 const TOP: usize = 5;
+/// How long an event of a stream may stay unread before its reader is cut off.
+const READ_MAX: Duration = Duration::from_secs(60);
 
 /// The answer to a question, with its receipt.
 pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) -> Result<Response, Refusal> {
@@ -49,13 +55,13 @@ pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) ->
     Ok(response)
 }
 
-async fn whole(node: &Node, question: &Question, viewer: &Viewer, begun: Begin) -> Result<Response, Refusal> {
+async fn whole(node: &Shared, question: &Question, viewer: &Viewer, begun: Begin) -> Result<Response, Refusal> {
     let (answer, bundle) = match begun {
         Begin::Replayed(bundle) => (kept(&bundle), *bundle),
         Begin::Running(run, held) => {
-            let answer = run.whole().await?;
-            let bundle = receipted(node, question, held, &answer).await?;
-            (answer, bundle)
+            // A task of its own, which goes on when the client hangs up.
+            let charging = charged(Shared::clone(node), question.ask.clone(), run, held);
+            tokio::spawn(charging).await.map_err(NodeError::from)??
         }
     };
     let receipt = &bundle.signed.receipt;
@@ -112,8 +118,15 @@ fn kept(bundle: &ReceiptBundle) -> Answer {
     Answer { completion: bundle.completion.clone(), logprobs: Vec::new(), cancelled: false }
 }
 
-async fn receipted(node: &Node, question: &Question, held: Held, answer: &Answer) -> Result<ReceiptBundle, NodeError> {
-    pipeline::receipt(&node.answering, &*node.crediting, &question.ask, held, answer).await
+/// Writes an answer to its end and charges it.
+async fn charged(node: Shared, ask: Ask, run: Generation, held: Held) -> Result<(Answer, ReceiptBundle), NodeError> {
+    let answer = run.whole().await?;
+    let bundle = receipted(&node, &ask, held, &answer).await?;
+    Ok((answer, bundle))
+}
+
+async fn receipted(node: &Node, ask: &Ask, held: Held, answer: &Answer) -> Result<ReceiptBundle, NodeError> {
+    pipeline::receipt(&node.answering, &*node.crediting, ask, held, answer).await
 }
 
 /// The note about the receipt that an answer carries.
@@ -181,17 +194,28 @@ fn chunks(node: &Node, question: &Question, begun: &Begin) -> Box<dyn Chunks> {
     }
 }
 
-/// The answer as it is written; a client that hangs up cancels the rest and is charged for what was produced.
+/// The answer as it is written; a client that hangs up or does not read cancels the rest and is
+/// charged for what was produced.
 fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Response {
-    let (send, receive) = mpsc::channel::<String>(64);
     let chunks = chunks(&node, &question, &begun);
+    let (writer, events) = buffer(READ_MAX, chunks.error(&too_slow().error));
     tokio::spawn(async move {
-        if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &send)).await {
-            let _ = send.send(chunks.error(&error)).await;
+        if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &writer)).await {
+            writer.send(chunks.error(&error));
         }
+        writer.finish().await;
     });
-    let events = futures::stream::unfold(receive, |mut receive| async move { Some((receive.recv().await?, receive)) });
+    let events = futures::stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
     respond(events)
+}
+
+/// The end of a stream whose reader was cut off.
+fn too_slow() -> Refusal {
+    let message = format!(
+        "the stream was not read for {} s and was cut off; what was produced is charged. Read streams as they come",
+        READ_MAX.as_secs()
+    );
+    refusal(408, "invalid_request_error", None, "stream_not_read", message)
 }
 
 /// Writes a stream to its end.
@@ -201,27 +225,27 @@ async fn write(
     viewer: &Viewer,
     begun: Begin,
     chunks: &dyn Chunks,
-    to: &mpsc::Sender<String>,
+    to: &Writer,
 ) -> Result<(), Refusal> {
     let first = chunks.first(0);
     if !first.is_empty() {
-        let _ = to.send(first).await;
+        to.send(first);
     }
     let mut written = Written::new(0);
     let bundle = match begun {
         Begin::Replayed(bundle) => *bundle,
         Begin::Running(run, held) => {
             let answer = run_to_end(run, chunks, &mut written, to).await?;
-            receipted(node, question, held, &answer).await?
+            receipted(node, &question.ask, held, &answer).await?
         }
     };
     let completion = &bundle.completion;
-    let _ = to.send(written.end(chunks, completion) + &chunks.usage(completion.usage.into())).await;
+    to.send(written.end(chunks, completion) + &chunks.usage(completion.usage.into()));
     if question.extended {
         let note = note(node, question, viewer, &bundle).await?;
-        let _ = to.send(named_event("openledger.receipt", &note)).await;
+        to.send(named_event("openledger.receipt", &note));
     }
-    let _ = to.send(DONE.to_owned()).await;
+    to.send(DONE.to_owned());
     Ok(())
 }
 
@@ -230,13 +254,13 @@ async fn run_to_end(
     mut run: Generation,
     chunks: &dyn Chunks,
     written: &mut Written,
-    to: &mpsc::Sender<String>,
+    to: &Writer,
 ) -> Result<Answer, NodeError> {
     loop {
         match run.step().await? {
             Step::Done(answer) => return Ok(*answer),
             Step::Text(text) => {
-                if to.send(written.token(chunks, &text, None)).await.is_err() {
+                if !to.send(written.token(chunks, &text, None)) {
                     run.cancel();
                 }
             }

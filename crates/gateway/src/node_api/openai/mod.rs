@@ -5,13 +5,16 @@
 //! of `openledger serve`.
 
 mod answers;
+mod buffer;
 mod prompts;
 mod question;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, MatchedPath, Path, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +23,7 @@ use axum::{Extension, Json, Router};
 use openledger_api::openai::{ModelEntry, ModelList};
 use openledger_api::{Method, ModelView, find};
 use openledger_node::NodeError;
+use tokio::sync::Semaphore;
 
 use crate::node_api::input::Reader;
 use crate::node_api::shared::Shared;
@@ -30,8 +34,12 @@ use question::{Body, Question};
 
 /// Largest body of a request for an answer, in bytes.
 const ASKED_MAX: usize = 4 << 20;
-/// Largest body of what is tokenized free, for anyone, in bytes.
-const TOKENIZED_MAX: usize = 1 << 20;
+/// Largest body of what is tokenized free, for anyone, in bytes: 32 KiB.
+const TOKENIZED_MAX: usize = 32 << 10;
+/// Bodies that are tokenized at a time.
+const TOKENIZED_AT_ONCE: usize = 2;
+/// How long a body waits for its turn to be tokenized.
+const TOKENIZED_WAIT: Duration = Duration::from_secs(1);
 
 /// The routes.
 pub(super) fn router(node: &Shared) -> Router<Shared> {
@@ -54,7 +62,7 @@ pub(super) fn unknown() -> Router<Shared> {
     Router::new().route("/v1", unknown()).route("/v1/", unknown()).route("/v1/{*path}", unknown())
 }
 
-/// `/tokenize` and `/detokenize`, as `openledger serve` has them; free.
+/// `/tokenize` and `/detokenize`, as `openledger serve` has them; free, a few at a time.
 pub(super) fn tokenizing(node: &Shared) -> Router {
     let base = node.answering.base();
     let server = Server::new(Setup {
@@ -66,7 +74,42 @@ pub(super) fn tokenizing(node: &Shared) -> Router {
         metrics: None,
         now: unix_s,
     });
-    tokens(Arc::new(server), TOKENIZED_MAX).route_layer(middleware::from_fn(typed))
+    let turns = Arc::new(Semaphore::new(TOKENIZED_AT_ONCE));
+    tokens(Arc::new(server), TOKENIZED_MAX)
+        .route_layer(middleware::from_fn_with_state(turns, in_turn))
+        .route_layer(middleware::from_fn(typed))
+        .layer(DefaultBodyLimit::max(TOKENIZED_MAX))
+}
+
+/// Lets a few requests through at a time; one whose turn does not come soon is refused.
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    // Read before the turn is taken: a slow upload keeps nobody waiting.
+    let body = match Bytes::from_request(Request::from_parts(head.clone(), body), &()).await {
+        Ok(body) => body,
+        Err(rejected) => {
+            let status = rejected.status().as_u16();
+            return refusal(status, "invalid_request_error", None, "unreadable_body", rejected.body_text())
+                .into_response();
+        }
+    };
+    let Ok(Ok(turn)) = tokio::time::timeout(TOKENIZED_WAIT, turns.acquire_owned()).await else {
+        let message = "too many texts are being tokenized; send it again".to_owned();
+        let busy = refusal(503, "server_error", None, "overloaded", message);
+        return Refusal { retry_after: Some(1), ..busy }.into_response();
+    };
+    // A task of its own: the work goes on when the client hangs up, and its turn ends with it.
+    let request = Request::from_parts(head, body.into());
+    let working = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(turn);
+        response
+    });
+    working.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a text could not be tokenized");
+        refusal(500, "server_error", None, "broken_off", "the request broke off; send it again".to_owned())
+            .into_response()
+    })
 }
 
 /// Refuses a body of another media type than the route's row names.

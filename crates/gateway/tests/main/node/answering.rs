@@ -114,8 +114,20 @@ fn models_and_tokens_are_told_without_a_key() {
         assert_eq!(tokens(json!({ "messages": messages })).await, ids);
         let back = world.send(world.request("post", "/detokenize").json(&json!({ "tokens": ids }))).await.done();
         assert_eq!(back["prompt"], prompt.as_str());
+    });
+}
+
+#[test]
+fn the_counters_of_a_node_are_for_the_operator_alone() {
+    let world = &fixture().world;
+    on(async {
         let metrics = world.get("/metrics").await.text;
         assert!(metrics.contains("openledger_answers_total") && metrics.contains("openledger_serving_"), "{metrics}");
+        let anonymous = world.get_anonymously("/metrics").await;
+        assert_eq!((anonymous.status, anonymous.text.contains("openledger_")), (401, false), "{}", anonymous.text);
+        let payer = world.payer("reads-counters").await;
+        let refused = world.send(world.request("get", "/metrics").bearer_auth(&payer)).await;
+        assert_eq!((refused.status, refused.text.contains("openledger_")), (403, false), "{}", refused.text);
     });
 }
 
