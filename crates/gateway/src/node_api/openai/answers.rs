@@ -203,6 +203,8 @@ fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Res
         if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &writer)).await {
             writer.send(chunks.error(&error));
         }
+        // A slow reader keeps nothing of the node.
+        drop((node, question, viewer));
         writer.finish().await;
     });
     let events = futures::stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
