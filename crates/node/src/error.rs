@@ -75,8 +75,9 @@ pub enum NodeError {
         /// Line (from 1) and reason of each.
         problems: Vec<(u64, String)>,
     },
-    /// The database or blob store.
-    #[error(transparent)]
+    /// The database or blob store. Not transparent: a transaction's loop looks for a lost race among
+    /// the sources of its body's error.
+    #[error("{0}")]
     Store(#[from] openledger_store::Error),
     /// A chain call.
     #[error(transparent)]
@@ -248,6 +249,21 @@ mod tests {
         let large = NodeError::from(openledger_store::Error::TooLarge { value: u64::MAX });
         assert_eq!((large.blame(), large.code()), (Blame::Request, "bad-parameter"));
         assert_eq!(NodeError::lost("reservation", 3).blame().status(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_of_the_node_that_lost_a_race_is_run_again() {
+        let blobs = openledger_store::BlobsConfig::new("memory:");
+        let store = openledger_store::Store::open("sqlite::memory:", blobs).await.unwrap();
+        let mut runs = 0;
+        let done: Result<u32> = openledger_store::transact!(store, |_tx| {
+            runs += 1;
+            match runs {
+                1 => Err(openledger_store::Error::Conflict { source: sqlx::Error::RowNotFound })?,
+                _ => Ok(runs),
+            }
+        });
+        assert_eq!(done.unwrap(), 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::db::{Reads, Tx};
 use crate::error::{Error, Result};
 pub use crate::job_events::JobState;
 use crate::job_events::{JobEventKind, Level};
-use crate::sql::{FOR_UPDATE, Row, SKIP_LOCKED, Value, places, values, words};
+use crate::sql::{FOR_UPDATE, Row, SKIP_LOCKED, Value, places, values};
 use crate::store::Store;
 use crate::transact_locked;
 

@@ -7,6 +7,7 @@
 //! Not here: statements (`db`), the schema (`migrate`).
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Deref;
 use std::path::Path;
 use std::str::FromStr;
@@ -165,9 +166,15 @@ impl Attempts {
         self.0 += 1;
         let again = self.0 < RETRIES && outcome.as_ref().is_err_and(|error| is_conflict(error));
         if again {
-            tokio::time::sleep(Duration::from_millis(self.0)).await;
+            tokio::time::sleep(self.pause()).await;
         }
         again
+    }
+
+    /// A moment, by chance, of at most 128 ms: those who lost a race together do not meet again.
+    fn pause(&self) -> Duration {
+        let chance = RandomState::new().build_hasher().finish();
+        Duration::from_micros(chance % (1_000 << self.0.min(7)))
     }
 }
 

@@ -13,7 +13,7 @@
 mod plan;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy_primitives::B256;
@@ -69,6 +69,23 @@ pub(crate) struct OnChain {
     block: u64,
 }
 
+/// Refuses a file with more than [`BATCHES_MAX`] lists of contributors: each becomes a batch.
+///
+/// # Errors
+///
+/// `too-many-batches`.
+fn ensure_few_batches(parsed: &rules::Parsed) -> Result<()> {
+    let lists: BTreeSet<&[String]> = parsed.records.iter().map(|parsed| &*parsed.record.contributors).collect();
+    if lists.len() <= BATCHES_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "the file has {} different lists of contributors, at most {BATCHES_MAX} are taken; cut it into several files",
+        lists.len()
+    );
+    Err(NodeError::refused(Blame::Request, "too-many-batches", detail))
+}
+
 impl Intake {
     pub(crate) fn new(
         store: Store,
@@ -103,7 +120,7 @@ impl Intake {
             let parsed = read.map_err(|error| NodeError::Malformed {
                 problems: error.problems.iter().map(|problem| (problem.line, problem.to_string())).collect(),
             })?;
-            plan::ensure_few_batches(&parsed)?;
+            ensure_few_batches(&parsed)?;
             Ok(parsed)
         })
         .await?

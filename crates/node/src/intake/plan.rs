@@ -12,25 +12,8 @@ use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::records::RecordRow;
 use tokio::task::spawn_blocking;
 
-use super::{BATCHES_MAX, Intake, Planned};
+use super::{Intake, Planned};
 use crate::error::{Blame, NodeError, Result};
-
-/// Refuses a file with more than [`BATCHES_MAX`] lists of contributors: each becomes a batch.
-///
-/// # Errors
-///
-/// `too-many-batches`.
-pub(super) fn ensure_few_batches(parsed: &rules::Parsed) -> Result<()> {
-    let lists: BTreeSet<&[String]> = parsed.records.iter().map(|parsed| &*parsed.record.contributors).collect();
-    if lists.len() <= BATCHES_MAX {
-        return Ok(());
-    }
-    let detail = format!(
-        "the file has {} different lists of contributors, at most {BATCHES_MAX} are taken; cut it into several files",
-        lists.len()
-    );
-    Err(NodeError::refused(Blame::Request, "too-many-batches", detail))
-}
 
 impl Intake {
     /// Plans an import of parsed records. Texts are compared and hashed on blocking threads.

@@ -104,7 +104,7 @@ fn a_member_that_appears_twice_in_one_of_the_files_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let files = ["receipt.json", "epoch.json", "manifest.json"];
     let twice = [
-        ("receipt.json", r#""request":"#, r#""request":"another question","request":"#, "request"),
+        ("receipt.json", r#""request":{"#, r#""request":"another question","request":{"#, "request"),
         ("receipt.json", r#""holders":{"#, r#""holders":{},"holders":{"#, "terms"),
         ("receipt.json", r#""request":{"#, r#""request":{"seed":1,"seed":2,"#, "request.seed"),
         ("epoch.json", r#""cutoff":"#, r#""cutoff":1,"cutoff":"#, "header"),

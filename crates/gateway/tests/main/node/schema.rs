@@ -69,6 +69,8 @@ fn every_operation_answers_as_the_document_says() {
         .unwrap();
     let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{told}");
-    let tested = format!("Tested: {}", routes().len());
-    assert!(told.contains(&tested), "not every operation was tested: {told}");
+    // The route of the document itself is called to load it, and is not counted.
+    let count = routes().iter().filter(|route| route.path != "/openapi.json").count();
+    let (selected, tested) = (format!("Selected: {count}/{count}\n"), format!("Tested: {count}\n"));
+    assert!(told.contains(&selected) && told.contains(&tested), "not all {count} operations were tested: {told}");
 }
