@@ -9,7 +9,7 @@ use crate::setup;
 pub(crate) fn build() -> Result<(), Failed> {
     setup::for_build()?;
     studio()?;
-    eprintln!("building openledger (a first build compiles an EVM node and its database: about 15 minutes on 2 cores)");
+    eprintln!("building openledger (a first build compiles an EVM node and its database: about 20 minutes on 2 cores)");
     run(&mut command("cargo", &["build", "--locked", "--package", "openledger"]))
 }
 
