@@ -78,6 +78,8 @@ impl Offered {
     }
 }
 
+type Loading = BTreeMap<ModelId, Arc<OnceCell<Arc<Offered>>>>;
+
 /// The models of this node.
 #[derive(Clone)]
 pub struct Models {
@@ -89,7 +91,7 @@ pub struct Models {
     backend: Arc<dyn Backend>,
     loaded: Arc<RwLock<BTreeMap<ModelId, Arc<Offered>>>>,
     /// One cell for each model: of two requests that need it first, one loads it and both wait.
-    loading: Arc<Mutex<BTreeMap<ModelId, Arc<OnceCell<Arc<Offered>>>>>>,
+    loading: Arc<Mutex<Loading>>,
 }
 
 /// The parts of [`Models`].

@@ -135,6 +135,7 @@ pub struct KeptResponse {
 }
 
 /// What taking a key came to.
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Taken {
     /// The request is the first one: do it, then finish the hold.
     Fresh(RequestHold),

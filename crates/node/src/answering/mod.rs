@@ -94,6 +94,7 @@ pub enum Begin {
 }
 
 /// The idempotency key of a request.
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub(crate) enum Keyed {
     /// The request was answered before, under the same key.
     Replayed(Box<ReceiptBundle>),
