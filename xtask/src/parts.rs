@@ -69,7 +69,8 @@ fn check_parts(times: &mut Times) -> Result<(), Failed> {
     times.part("rules of the source tree", || {
         run(&mut command("cargo", &["test", "--locked", "--quiet", "--package", "xtask"]))
     })?;
-    times.part("rust: clippy", clippy)
+    times.part("rust: clippy", clippy)?;
+    times.part("rust: documentation", doc)
 }
 
 fn clippy() -> Result<(), Failed> {

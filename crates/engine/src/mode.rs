@@ -13,7 +13,7 @@ pub enum NumericMode {
     #[default]
     F32Fma,
     /// Weights, rows, keys and values rounded to bf16, products summed in f32 pair by pair
-    /// ([`pairs`](crate::kernels::pairs) defines the order), as processors with AVX512_BF16 do in
+    /// (`kernels::pairs` defines the order), as processors with AVX512_BF16 do in
     /// one instruction; others are slower and give the same bits. Answers only: no gradients.
     Bf16Dot,
     /// As `Bf16Dot`, but base weights, and the rows they multiply, in 8 bits with a scale for 32 of

@@ -5,7 +5,7 @@
 //!
 //! The floor below the binary. [`serve_node`] serves a [`openledger_node::Node`]; [`serve::router`]
 //! serves one [`openledger_serving::Backend`] without node and chain. Both speak [`openai`], refuse
-//! by one type, write one form of stream, and name every call ([`call`]).
+//! by one type, write one form of stream, and name every call (`call`).
 //!
 //! # Invariants
 //!

@@ -53,7 +53,7 @@ impl Default for Tenant {
 /// How tokens are chosen beyond what a receipt's [`Sampling`] says.
 ///
 /// The default changes nothing. An answer made with anything else is repeatable as well, but not
-/// from its [`Completion`] alone, which does not carry these settings: what goes into receipts must
+/// from its [`Completion`](openledger_protocol::Completion) alone, which does not carry these settings: what goes into receipts must
 /// leave them at their default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoding {

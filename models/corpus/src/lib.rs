@@ -8,9 +8,9 @@
 //!
 //! The text is simple and narrow on purpose, since a model of one or two million parameters writes
 //! grammatical text only then. It comes from a small made-up world whose facts never change:
-//! [`facts`] derives each from a hash of what it is about, so that two corpora with different seeds
-//! tell the same facts in other words and never contradict each other. [`shapes`] says a fact in
-//! one sentence, [`forms`] puts sentences together, [`words`] is the vocabulary.
+//! `facts` derives each from a hash of what it is about, so that two corpora with different seeds
+//! tell the same facts in other words and never contradict each other. `shapes` says a fact in
+//! one sentence, `forms` puts sentences together, `words` is the vocabulary.
 //!
 //! # Invariants
 //!
