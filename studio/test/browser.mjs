@@ -225,6 +225,10 @@ async function states(browser) {
 async function hidden(browser) {
   const server = await serve(fixture);
   try {
+    await onPage(browser, server.origin, { key: "of-another-node" }, async (page) => {
+      await page.locator("article.card").first().waitFor();
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0, "a key that is not known here is forgotten");
+    });
     await onPage(browser, server.origin, {}, async (page) => {
       await page.locator("article.card").first().waitFor();
       const hide = (hidden) =>
@@ -259,7 +263,7 @@ async function live(browser, url) {
       await page.locator(".answer").first().waitFor();
       await page.locator("details summary").first().click();
       await page.locator(".bundle").first().waitFor();
-      assert.match(await page.locator(".bundle").first().innerText(), /"format": "openledger\/receipt-bundle\/v1"/);
+      assert.match(await page.locator(".bundle").first().innerText(), /"format": "openledger\/receipt-bundle\/v2"/);
     }
     await accessible(page, "a live node");
     await page.screenshot({ path: `${out}live.png`, fullPage: true });

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { NodeUnreachable, type ReceiptDetail } from "../src/shared/api";
 import { type Failures, failedOnce, nextDetail } from "../src/shared/details";
-import { storedKey, takeKey } from "../src/shared/key";
+import { forgetKey, storedKey, takeKey } from "../src/shared/key";
 
 let kept: Map<string, string>;
 let address: string;
@@ -20,6 +20,7 @@ beforeEach(() => {
   vi.stubGlobal("sessionStorage", {
     getItem: (name: string) => kept.get(name) ?? null,
     setItem: (name: string, value: string) => kept.set(name, value),
+    removeItem: (name: string) => kept.delete(name),
   });
   vi.stubGlobal("history", {
     replaceState: (_state: unknown, _title: string, to: string) => {
@@ -44,6 +45,13 @@ test("what cannot be a key leaves the address too and is not kept", () => {
     expect(takeKey(), given).toBe(false);
     expect([storedKey(), address], given).toEqual([undefined, "/page?a=1"]);
   }
+});
+
+test("a key that is forgotten is sent no more", () => {
+  open("#key=wrong");
+  expect(takeKey()).toBe(true);
+  forgetKey();
+  expect(storedKey()).toBeUndefined();
 });
 
 test("another fragment stays in the address", () => {

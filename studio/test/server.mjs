@@ -9,7 +9,7 @@ const dist = new URL("../dist/", import.meta.url);
 const vectors = new URL("../../vectors/receipt/", import.meta.url);
 const details = JSON.parse(await readFile(new URL("fixtures/details.json", import.meta.url), "utf8"));
 /** The key that this server knows. */
-export const KEY = "the operator's token";
+export const KEY = "olop_the-operators-token";
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -36,6 +36,10 @@ export async function serve(first) {
     if (pathname === "/api/v1/overview") asked += 1;
     if (pathname.startsWith("/api/") && overview === undefined) {
       return answer(503, "application/problem+json", JSON.stringify({ status: 503, detail: "the store is locked" }));
+    }
+    const { authorization } = request.headers;
+    if (pathname.startsWith("/api/") && authorization !== undefined && authorization !== `Bearer ${KEY}`) {
+      return answer(401, "application/problem+json", JSON.stringify({ status: 401, detail: "this key is not known" }));
     }
     if (pathname === "/api/v1/overview") return answer(200, "application/json", JSON.stringify(overview));
     const [, id, part] = /^\/api\/v1\/receipts\/([^/]+)\/(detail|bundle)$/.exec(pathname) ?? [];

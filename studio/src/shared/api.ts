@@ -7,7 +7,7 @@
 import createClient, { type Middleware } from "openapi-fetch";
 
 import type { components, paths } from "../api/schema";
-import { storedKey } from "./key";
+import { forgetKey, storedKey } from "./key";
 
 type Schemas = components["schemas"];
 export type Overview = Schemas["Overview"];
@@ -65,6 +65,9 @@ const withKey: Middleware = {
     const key = storedKey();
     if (key !== undefined) request.headers.set("Authorization", `Bearer ${key}`);
     return request;
+  },
+  onResponse({ response }) {
+    if (response.status === 401) forgetKey();
   },
 };
 

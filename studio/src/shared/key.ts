@@ -27,6 +27,11 @@ export function storedKey(): string | undefined {
   return sessionStorage.getItem(NAME) ?? undefined;
 }
 
+/** Forgets the key: the node does not know it, and refuses with it what everybody may read. */
+export function forgetKey(): void {
+  sessionStorage.removeItem(NAME);
+}
+
 /** `text` without its escapes; nothing where one is malformed. */
 function decoded(text: string): string | undefined {
   try {

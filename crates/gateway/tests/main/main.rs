@@ -4,6 +4,7 @@
 #![allow(clippy::large_futures, clippy::print_stdout)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod exit;
 mod node;
 mod serve;
 #[path = "../../../store/tests/support/mod.rs"]

@@ -76,6 +76,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         let console = &driver.console;
         if pages {
             console.step(&format!("The node stays up: Studio at http://{}", keeper.address()));
+            console.line(
+                "With prompts and answers: the same address with /#key= and what operator.token of its folder holds.",
+            );
         } else {
             console.step(&format!("The node stays up at http://{}", keeper.address()));
             console.line(embedded::NO_STUDIO);

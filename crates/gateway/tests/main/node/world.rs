@@ -23,8 +23,10 @@ use tokio::task::JoinHandle;
 use super::database::Database;
 
 /// All nodes and clients of this program run here.
-pub(crate) static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap());
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    crate::exit::without_destructors();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+});
 
 /// How long a node may take to listen.
 const READY_MAX: Duration = Duration::from_secs(120);
