@@ -8,6 +8,7 @@ import { recompute } from "../src/features/receipt/recompute";
 import { readAmount } from "../src/shared/amount";
 import type { Bundle, Entry, Span } from "../src/shared/api";
 import { parseExact } from "../src/shared/json";
+import { SCALARS } from "../src/shared/params";
 import { ROLES } from "../src/shared/split";
 import { details, overview } from "./fixture";
 
@@ -130,30 +131,11 @@ function bundleOf(one: Record<string, any>): Bundle {
   const layers = ["spans", "influence", "retrieval", "rest"];
   const list = (name: string) => one[name] as string[];
   const governed: number[] = list("params").map(Number);
-  const names = [
-    "version",
-    "max_platform_bps",
-    "min_model_bps",
-    "max_model_bps",
-    "max_stakers_bps",
-    "min_contributors_bps",
-    "treasury_bps",
-    "validation_bps",
-    "node_bps",
-    "max_parent_bps",
-    "max_parents_bps",
-    "challenger_bps",
-    "harmed_bps",
-    "spans_numerator",
-    "spans_denominator",
-    "influence_threshold",
-    "retrieval_threshold",
-  ];
   const mixes = [0, 1, 2, 3].map((at) => {
     const [spans_bps, influence_bps, retrieval_bps] = governed.slice(17 + 3 * at, 20 + 3 * at);
     return { spans_bps, influence_bps, retrieval_bps };
   });
-  const params = { ...Object.fromEntries(names.map((name, at) => [name, governed[at]])), mixes };
+  const params = { ...Object.fromEntries(SCALARS.map((name, at) => [name, governed[at]])), mixes };
   const parents = list("parents").map((account, at) => [account, one["parentsBps"][at]]);
   const parties = {
     treasury: one["treasury"],

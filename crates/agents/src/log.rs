@@ -1,7 +1,7 @@
 //! The log of an agent's actions: each signed by its key and chained to the one before by hash.
 //!
-//! **Invariant:** a log that verifies is the one that was written, up to its end; whoever keeps the
-//! head's hash and length also knows that nothing was cut off. **Not here:** where it is stored.
+//! **Invariant:** a log that verifies is the one that was written, up to its end. With the
+//! head's hash and length, a reader also knows that nothing was cut off. **Not here:** where it is stored.
 
 use openledger_protocol::{
     Address, Amount, B256, CanonicalError, Domain, Key, ReceiptId, Signature, canonical_json, keccak, keccak_words,

@@ -23,7 +23,7 @@ pub fn text() -> &'static str {
     include_str!("../../../docs/openapi.json")
 }
 
-/// The document as text, generated anew.
+/// The document as text, generated from the routes.
 ///
 /// # Errors
 /// What serde_json says of a value that it cannot write; none of these types has one.
@@ -31,7 +31,7 @@ pub fn generated() -> serde_json::Result<String> {
     serde_json::to_string_pretty(&document()).map(|text| text + "\n")
 }
 
-/// The document, generated anew.
+/// The document, generated from the routes.
 #[must_use]
 pub fn document() -> Value {
     let mut requests = generator(Contract::Deserialize);

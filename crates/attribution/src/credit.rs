@@ -16,7 +16,7 @@
 //! # Not here
 //!
 //! How a layer's pot is cut by its scores (`ledger`), who holds a contribution (`chain`), retrieval
-//! (its drop is measured by whoever retrieves).
+//! (the retriever measures its drop).
 
 use std::collections::BTreeMap;
 
@@ -233,7 +233,7 @@ impl Attributor {
         Ok(to_weights(&scores, params)?.into_iter().map(|(place, weight)| (owners[place as usize], weight)).collect())
     }
 
-    /// The scores of clusters' owners. What a record only repeats scores for whoever said it first,
+    /// The scores of clusters' owners. Words that a record repeats score for their first owner,
     /// so an edited copy earns its own words and no more. The sum stays the same.
     fn scores(&self, layer: Layer, weights: &[(u32, u64)]) -> Vec<Score> {
         let mut scores: BTreeMap<u32, u64> = BTreeMap::new();

@@ -67,7 +67,8 @@ impl Reads {
             let sum = sums.entry(name.as_str()).or_default();
             *sum = sum.plus(value)?;
         }
-        let sum = |counter: Counter| sums.get(counter.as_str()).copied().unwrap_or_default();
+        // A counter has no row before its first count; a row that cannot be read is an error above.
+        let sum = |counter: Counter| sums.get(counter.as_str()).copied().unwrap_or(Amount::ZERO);
         let count = |counter: Counter| {
             u64::try_from(sum(counter).0).map_err(|_| Error::damaged("counter", counter, "beyond 64 bits"))
         };

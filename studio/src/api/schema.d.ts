@@ -3637,7 +3637,7 @@ export interface components {
             logprobs?: boolean | null;
             /**
              * Format: uint32
-             * @description Alternatives to tell for each token; needs `logprobs`.
+             * @description Alternatives to list for each token; needs `logprobs`.
              */
             top_logprobs?: number | null;
             /**
@@ -3729,12 +3729,12 @@ export interface components {
             stop?: components["schemas"]["Stop"] | null;
             /**
              * Format: uint32
-             * @description Alternatives to tell for each token; not in streams, nor with `echo` or an idempotency key.
+             * @description Alternatives to list for each token; not in streams, nor with `echo` or an idempotency key.
              */
             logprobs?: number | null;
-            /** @description Whether the prompt is told before the answer; neither in streams nor with `logprobs`. */
+            /** @description Whether the answer begins with the prompt; neither in streams nor with `logprobs`. */
             echo?: boolean | null;
-            /** @description Whether token ids are told; not in streams. */
+            /** @description Whether the response has token ids; not in streams. */
             return_token_ids?: boolean | null;
             /**
              * Format: uint32
@@ -3762,7 +3762,7 @@ export interface components {
             messages?: components["schemas"]["Message"][] | null;
             /** @description Whether special tokens are added to `prompt`; without it, true. */
             add_special_tokens?: boolean | null;
-            /** @description Whether the tokens' texts are told. */
+            /** @description Whether the response has the tokens' texts. */
             return_token_strs?: boolean | null;
         };
         /** @description 32 bytes: `0x` and 64 lower-case hexadecimal digits. */

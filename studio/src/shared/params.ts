@@ -9,7 +9,7 @@ import type { Mix, Params } from "./api";
 const MIXES = 4;
 
 /** The members before the mixes, in the order of the record's words. */
-const SCALARS = [
+export const SCALARS = [
   "version",
   "max_platform_bps",
   "min_model_bps",

@@ -108,7 +108,7 @@ pub struct ChatCompletionRequest {
     /// Whether to tell how likely the tokens were; neither in streams nor with an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<bool>,
-    /// Alternatives to tell for each token; needs `logprobs`.
+    /// Alternatives to list for each token; needs `logprobs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub top_logprobs: Option<u32>,
@@ -188,14 +188,14 @@ pub struct CompletionRequest {
     /// Texts that end the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
-    /// Alternatives to tell for each token; not in streams, nor with `echo` or an idempotency key.
+    /// Alternatives to list for each token; not in streams, nor with `echo` or an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub logprobs: Option<u32>,
-    /// Whether the prompt is told before the answer; neither in streams nor with `logprobs`.
+    /// Whether the answer begins with the prompt; neither in streams nor with `logprobs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<bool>,
-    /// Whether token ids are told; not in streams.
+    /// Whether the response has token ids; not in streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_token_ids: Option<bool>,
     /// Tokens of the prompt that are kept, its last ones.

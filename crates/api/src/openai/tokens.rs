@@ -20,7 +20,7 @@ pub struct TokenizeRequest {
     /// Whether special tokens are added to `prompt`; without it, true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_special_tokens: Option<bool>,
-    /// Whether the tokens' texts are told.
+    /// Whether the response has the tokens' texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_token_strs: Option<bool>,
 }

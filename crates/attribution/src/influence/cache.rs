@@ -1,6 +1,6 @@
-//! What a model's records were reduced to, so that an answer costs one backward pass and one scan.
+//! The reduced form of a model's records, so that an answer costs one backward pass and one scan.
 //!
-//! Place in the flow: built when a model is made, saved beside it, loaded by whoever scores. On
+//! Place in the flow: built when a model is made, saved beside it, loaded for scoring. On
 //! disk: `cache.json` ([`CacheInfo`]), `gradients.f32` (distinct records × parameters,
 //! little-endian, for audits) and `solved.f32` (the method's rows, one LoRA factor after the other,
 //! `[records, factor]` each). Invariant: a loaded cache has the bytes its `cache.json` names. Not

@@ -1,7 +1,7 @@
 //! Suffix arrays over integers, built by induced sorting, and searches in them.
 //!
 //! Place in the flow: under the span index (symbols are tokens) and under the prompt filter
-//! (symbols are bytes). Invariants: the suffix array of a string is unique, so whoever sorts gets
+//! (symbols are bytes). Invariants: the suffix array of a string is unique, so every sort gives
 //! the same bits; building is `O(n)` time and memory. Not here: what the symbols mean, and where a
 //! record ends (its separator is a symbol like others).
 
