@@ -153,7 +153,8 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// `bad-parameter` for a cursor that this list did not give.
+    /// `bad-parameter` for a cursor that this list did not give; `damaged-data` for a contribution
+    /// whose datanet is lost.
     pub async fn contributions(&self, page: &PageQuery) -> Result<Page<ContributionView>> {
         let limit = page.limit();
         let rows: Vec<ContributionRow> = self.store.latest_contributions(cursor(page)?, limit + 1).await?;
@@ -162,19 +163,23 @@ impl Reading {
         for row in &rows {
             if let btree_map::Entry::Vacant(vacant) = datanets.entry(row.datanet) {
                 let datanet = self.store.datanet(row.datanet).await?;
-                vacant.insert(datanet.map(|datanet| datanet.name).unwrap_or_default());
+                let datanet = datanet.ok_or_else(|| NodeError::lost("datanet", row.datanet))?;
+                vacant.insert(datanet.name);
             }
         }
-        let view = |row: &ContributionRow| ContributionView {
-            id: row.id,
-            datanet: row.datanet,
-            datanet_name: datanets.get(&row.datanet).cloned().unwrap_or_default(),
-            contributors: row.contributors.iter().map(|account| names.display(account)).collect(),
-            records: row.count,
-            root: row.root,
-            holder: row.payee,
+        let view = |row: &ContributionRow| {
+            let name = datanets.get(&row.datanet).ok_or_else(|| NodeError::lost("datanet", row.datanet))?;
+            Ok(ContributionView {
+                id: row.id,
+                datanet: row.datanet,
+                datanet_name: name.clone(),
+                contributors: row.contributors.iter().map(|account| names.display(account)).collect(),
+                records: row.count,
+                root: row.root,
+                holder: row.payee,
+            })
         };
-        let views = rows.iter().map(view).collect();
+        let views = rows.iter().map(view).collect::<Result<Vec<_>>>()?;
         let seqs: BTreeMap<ContributionId, u64> = rows.iter().map(|row| (row.id, row.seq)).collect();
         Ok(Page::of(views, limit, |view| seqs.get(&view.id).copied().unwrap_or_default().to_string()))
     }
