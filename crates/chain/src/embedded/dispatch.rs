@@ -119,23 +119,22 @@ impl Dispatch {
             _ => return Err(refuse(INVALID_PARAMS, "params must be an array")),
         };
         params::drop_nulls(&mut params);
-        let head = *self.head.borrow();
         match method {
             "eth_accounts" => return Ok(json!([])),
             "eth_syncing" => return Ok(json!(false)),
             "eth_mining" | "net_listening" => return Ok(json!(true)),
             "net_peerCount" => return Ok(json!("0x0")),
-            "eth_newBlockFilter" => return Ok(json!(self.filters.add(Wanted::Blocks, head))),
+            "eth_newBlockFilter" => return Ok(json!(self.filters.add(Wanted::Blocks, self.newest().await))),
             "eth_newFilter" => {
-                return Ok(json!(self.filters.add(Wanted::Logs(filter(&params)?), head)));
+                return Ok(json!(self.filters.add(Wanted::Logs(filter(&params)?), self.newest().await)));
             }
             "eth_uninstallFilter" => return Ok(json!(self.filters.remove(&params))),
-            "eth_getFilterChanges" => return self.filter_changes(&params, head).await,
+            "eth_getFilterChanges" => return self.filter_changes(&params).await,
             "eth_getFilterLogs" => match self.filters.wanted(&params) {
-                Some(Wanted::Logs(wanted)) => return self.logs(wanted, head).await,
+                Some(Wanted::Logs(wanted)) => return self.logs(wanted).await,
                 _ => return Err(refuse(REFUSED, "filter not found")),
             },
-            "eth_getLogs" => return self.logs(filter(&params)?, head).await,
+            "eth_getLogs" => return self.logs(filter(&params)?).await,
             "eth_sendRawTransaction" => {
                 return pool::send_raw(&self.context.blockchain, &self.admission, &params).await;
             }
@@ -151,6 +150,13 @@ impl Dispatch {
             return pool::pending_nonce(&self.context.blockchain, store, &self.admission, &params[0]).await;
         }
         self.handle(method, params).await
+    }
+
+    /// Number of the newest block. Any block that another method showed before is counted: while a
+    /// block becomes the head, the handlers show it already and `head` does not name it yet.
+    async fn newest(&self) -> u64 {
+        let _steady = self.admission.steady.read().await;
+        *self.head.borrow()
     }
 
     /// Answers by the ethrex handlers.
@@ -176,20 +182,21 @@ impl Dispatch {
     }
 
     /// Logs by a filter, as far as the blocks go.
-    async fn logs(&self, wanted: LogFilter, head: u64) -> Result<Value, RpcError> {
+    async fn logs(&self, wanted: LogFilter) -> Result<Value, RpcError> {
         if let Some(hash) = wanted.block_hash
             && state::by_hash(&self.context.storage, H256(hash.0)).await.map_err(internal)?.is_none()
         {
             return Err(state::not_found("block", &hash.to_string()));
         }
-        match wanted.until(head) {
+        match wanted.until(self.newest().await) {
             Some(wanted) => self.handle("eth_getLogs", vec![json!(wanted)]).await,
             None => Ok(json!([])),
         }
     }
 
     /// What came since the filter was last asked: hashes of blocks, or logs.
-    async fn filter_changes(&self, params: &[Value], head: u64) -> Result<Value, RpcError> {
+    async fn filter_changes(&self, params: &[Value]) -> Result<Value, RpcError> {
+        let head = self.newest().await;
         let Some((wanted, after)) = self.filters.advance(params, head) else {
             return Err(refuse(REFUSED, "filter not found"));
         };

@@ -137,9 +137,9 @@ impl Producer {
         self.store.wait_for_persistence_idle().await?;
         let steady = self.admission.steady.write().await;
         apply_fork_choice(&self.store, hash, hash, hash, None).await.map_err(|error| failed(error.to_string()))?;
+        self.head.send_replace(number);
         self.chain.remove_block_transactions_from_pool(&block)?;
         drop(steady);
-        self.head.send_replace(number);
         self.flusher.wrote(block.header.gas_used);
         tracing::debug!(number, transactions = block.body.transactions.len(), gas = block.header.gas_used, "block");
         Ok(Made::Block)

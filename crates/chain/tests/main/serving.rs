@@ -169,6 +169,33 @@ async fn state_that_is_gone_is_refused_by_name_and_recent_state_is_proven() {
     assert_eq!((&trace["type"], &trace["value"]), (&json!("CALL"), &json!("0x1")));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_block_that_is_visible_has_its_logs() {
+    let (network, flow) = deployed().await;
+    let client = Client::new(std::sync::Arc::new(network.chain.clone()));
+    let mut last = client.block_number().await.unwrap();
+    let (chain, wopen) = (network.chain.clone(), flow.addresses().wopen);
+    let sending = tokio::spawn(async move {
+        for step in 0..60 {
+            flow.token().wrap(&format!("wrap {step}"), openledger_protocol::Amount(5)).await.unwrap();
+        }
+    });
+    let mut seen = 0;
+    while !sending.is_finished() {
+        let newest = client.block_number().await.unwrap();
+        for number in last + 1..=newest {
+            let number = format!("{number:#x}");
+            let range = json!([{ "address": wopen, "fromBlock": number, "toBlock": number }]);
+            let logs = chain.call("eth_getLogs", range).await.unwrap();
+            assert!(!logs.as_array().unwrap().is_empty(), "block {number} was shown without its logs");
+            seen += 1;
+        }
+        last = newest;
+    }
+    sending.await.unwrap();
+    assert!(seen > 20, "only {seen} blocks were seen as they came");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn log_filters_report_each_log_once_and_the_oldest_makes_room() {
     let (network, flow) = deployed().await;
