@@ -29,7 +29,8 @@ usage: cargo xtask <command>
   demo [--exit] [--data F.jsonl] [--records N] [--seed S]
                     set up, build, and run the whole economy on real input; leaves the Studio
                     open on http://localhost:7070 unless --exit is given
-  check             format, lints, types and house rules: what each commit must pass, in minutes
+  check             format, lints, types, house rules and documentation: what each commit must
+                    pass, in minutes
   test [--long]     set up and run every test: Rust, Solidity, TypeScript, browser, end to end
   bench chain       measure the embedded chain beside anvil
   bench reads [URL]

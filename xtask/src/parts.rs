@@ -41,8 +41,8 @@ pub(crate) fn vectors() -> Result<(), Failed> {
     run(command("cargo", &splits).env("UPDATE_VECTORS", "1"))
 }
 
-/// What each commit must pass: formats, lints, types and the rules of the source tree. No product
-/// test runs.
+/// What each commit must pass: formats, lints, types, the rules of the source tree and the
+/// documentation. No product test runs.
 ///
 /// The quick steps come first, so that a slip ends the command within seconds.
 pub(crate) fn check() -> Result<(), Failed> {

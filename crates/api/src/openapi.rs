@@ -217,7 +217,8 @@ fn string() -> Value {
 
 /// One server-sent event whose `data` is `schema` in JSON.
 ///
-/// A stream in OpenAI's form also has the event `openledger.receipt`, and ends with `[DONE]` or an error.
+/// A stream in OpenAI's form also has the event `openledger.receipt`, and ends with `[DONE]` or an
+/// error.
 fn event(schema: &Value, form: Errors) -> Value {
     let data =
         |schema: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });

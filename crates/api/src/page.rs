@@ -72,12 +72,6 @@ impl<T> Page<T> {
         let next = if more { items.last().map(cursor) } else { None };
         Self { items, next }
     }
-
-    /// The page with every item turned into another.
-    #[must_use]
-    pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(item).collect(), next: self.next }
-    }
 }
 
 #[cfg(test)]

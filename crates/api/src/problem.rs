@@ -218,5 +218,11 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("registrations-pending", 503, "Earlier registrations are on their way", REPEAT),
     kind("step-reverted", 503, "A transaction on chain reverted", "Repeat it: another transaction is sent."),
     kind("settling", 503, "Another settlement runs", REPEAT),
-    kind("timeout", 504, "The request took too long", "Repeat it; a repeated step does nothing twice."),
+    kind(
+        "timeout",
+        504,
+        "The request took too long",
+        "Repeat it; a repeated step does nothing twice. An answer of /v1 may still be charged: repeat that under the same \
+         idempotency key, or stream.",
+    ),
 ];

@@ -102,8 +102,10 @@ pub struct SplitLine {
     pub amount: Amount,
 }
 
-/// Opens a receipt's `principal` word: `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)`, the
-/// principal in UTF-8 bytes. Who has it can show on whose behalf a receipt was made; nobody else can tell.
+/// Opens a receipt's `principal` word, which is
+/// `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)` with the principal in UTF-8
+/// bytes. Its holder can show on whose behalf a receipt was made; without it the word identifies no
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrincipalOpening {
     /// The principal: `operator`, `account:0x…`, `key:0x…`, `agent:N` or `anonymous`.

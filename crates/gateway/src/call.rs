@@ -24,6 +24,17 @@ pub(crate) fn current_id() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// Starts a task of its own for the call that is being answered; it goes on when the client hangs
+/// up. Its log lines and errors have the call's id.
+#[cfg(feature = "node")]
+pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    let work = work.in_current_span();
+    match current_id() {
+        Some(id) => tokio::spawn(CURRENT.scope(id, work)),
+        None => tokio::spawn(work),
+    }
+}
+
 /// Names a call, in requests and responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Milliseconds until a response began.
@@ -95,5 +106,13 @@ mod tests {
             let made = id(bad);
             assert!(made.as_bytes() != bad && made.contains('.') && made != id(bad), "{made}");
         }
+    }
+
+    #[cfg(feature = "node")]
+    #[tokio::test]
+    async fn a_task_of_a_call_has_its_id() {
+        let id = async || spawn(async { current_id() }).await.unwrap();
+        assert_eq!(CURRENT.scope("of-the-call".to_owned(), id()).await.as_deref(), Some("of-the-call"));
+        assert_eq!(id().await, None);
     }
 }

@@ -1,4 +1,4 @@
-//! Errors in OpenAI's envelope as responses, and the way work that blocks leaves the threads that serve I/O.
+//! Errors in OpenAI's envelope as responses, and blocking work beside the threads that serve I/O.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::openai::ApiError;
 
-/// Why a request was not answered, as the client is told.
+/// Why a request was not answered, as the client reads it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) error: Box<ApiError>,
     pub(crate) retry_after: Option<u64>,
-    /// What is wrong with files, which the client is told only if he named them.
+    /// The fault of files; sent to a client only if its request named them.
     pub(crate) cause: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl From<ServeError> for Refusal {
     fn from(error: ServeError) -> Self {
         let told = ApiError::from(&error);
         if told.status >= 500 && (error.retry_after().is_none() || matches!(error, ServeError::Remote { .. })) {
-            // What the client is not told stands in the log, with what caused it.
+            // The response has no cause of it; the log has them all.
             let mut causes = Vec::new();
             let mut cause = std::error::Error::source(&error);
             while let Some(inner) = cause {
@@ -78,14 +78,7 @@ pub(crate) fn media(headers: &axum::http::HeaderMap) -> &str {
 }
 
 /// Runs `work` off the threads that serve I/O.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ServeError> + Send + 'static,
-) -> Result<T, Refusal> {
-    off_io(work).await
-}
-
-/// As [`blocking`], for work that refuses in another form.
-pub(crate) async fn off_io<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
@@ -108,8 +101,8 @@ pub(crate) async fn no_method(method: Method, uri: Uri) -> Refusal {
 }
 
 impl Refusal {
-    /// Where the caller named the files himself, what is wrong with them is his business: 400 about `param` with the
-    /// reason, instead of a server's error without one.
+    /// The refusal of a request that named the files itself: 400 about `param` with the fault of
+    /// the files, instead of a server's error without it.
     pub(crate) fn or_unreadable(self, param: &str) -> Self {
         match self.cause {
             Some(reason) => refusal(400, "invalid_request_error", Some(param), "invalid_adapter", reason),

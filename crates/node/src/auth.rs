@@ -83,12 +83,6 @@ impl Viewer {
         Self { principal, reach }
     }
 
-    /// The operator, who reads everything.
-    #[must_use]
-    pub fn operator() -> Self {
-        Self::new(Principal::Operator, Reach::All)
-    }
-
     /// The principal.
     #[must_use]
     pub fn principal(&self) -> &Principal {
@@ -102,11 +96,6 @@ impl Viewer {
             Principal::Account(account) | Principal::Agent(account) => Some(*account),
             Principal::Operator | Principal::Payer { .. } | Principal::Anonymous => None,
         }
-    }
-
-    /// Whether the viewer may read everything.
-    pub(crate) fn reads_everything(&self) -> bool {
-        self.reach == Reach::All
     }
 
     /// Whether the viewer is one of `accounts`, or may read everything.

@@ -3,9 +3,9 @@
 //!
 //! # Place in the flow
 //!
-//! Services that send transactions go through [`ChainView::flow`]. Services that only need to know
-//! (who holds a title, what time it is) read the index in the store, which [`ChainView::follow`]
-//! keeps in step with the chain.
+//! Services that send transactions go through [`ChainView::flow`]. Services that only read, such as
+//! holders of titles, read the index in the store. [`ChainView::follow`] keeps it in step with the
+//! chain.
 //!
 //! # Invariants
 //!

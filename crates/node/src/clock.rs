@@ -10,7 +10,7 @@ use crate::config::NodeClock;
 /// Genesis time of a chain on the logical clock: 2026-01-01T00:00:00Z.
 pub(crate) const LOGICAL_START_S: u64 = 1_767_225_600;
 
-/// A clock. Clones tell the same time.
+/// A clock. Clones read the same source.
 #[derive(Clone)]
 pub struct Clock {
     kind: NodeClock,

@@ -85,8 +85,10 @@ pub struct Config {
     pub platform: PlatformAccounts,
     /// What the node puts at stake to propose epochs.
     pub bond: Amount,
-    /// How long a proposal may be refuted, in seconds, where the node deploys the contracts; none for the network's own: a
-    /// day, or on a local network a second that is hurried along. On a local network its day is a seventh of a longer window.
+    /// How long a proposal may be refuted, in seconds, where the node deploys the contracts.
+    ///
+    /// None for the network's own: a day, or on a local network a second that is hurried along. The
+    /// day of a local network is a seventh of a longer window.
     pub window_s: Option<u64>,
 }
 

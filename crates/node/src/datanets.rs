@@ -1,20 +1,25 @@
-//! Datanets and their versions: titles taken up from the chain, versions published with the owner's signature.
+//! Datanets and their versions: titles taken up from the chain, versions published with the owner's
+//! signature.
+//!
+//! **Invariant:** a version is planned in the database before it is sent. So one that the chain has
+//! and the database lacks, after a crash between the two, is kept as it was planned.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 use openledger_api::{NewDatanet, VersionPublished};
+use openledger_chain::flow::Done;
 use openledger_chain::sender::Mined;
 use openledger_datanet::{REQUIRED_PURPOSES, Title, next_publication, publication};
 use openledger_protocol::{DatanetId, Publication, Purposes, Rights, Signature, word};
-use openledger_store::Store;
 use openledger_store::contributions::{ContributionRow, ContributionState};
 use openledger_store::datanets::{Datanet, DatanetVersion};
 use openledger_store::transact;
+use openledger_store::{Error as StoreError, Store};
 
 use crate::error::{Blame, NodeError, Result};
-use crate::on_chain::DatanetsOnChain;
+use crate::on_chain::{DatanetsOnChain, PublishedVersion};
 
 /// The longest description of a datanet, in bytes.
 const DESCRIPTION_MAX: usize = 4_000;
@@ -129,7 +134,7 @@ impl Datanets {
     ///
     /// # Errors
     ///
-    /// `nothing-new` when the newest version holds all of them.
+    /// `nothing-new` when the newest version holds all of them; `conflict`.
     pub async fn next_version(&self, id: DatanetId) -> Result<(Publication, B256)> {
         let publication = self.plan(id).await?.publication;
         let digest = self.digest(&publication);
@@ -140,14 +145,18 @@ impl Datanets {
     ///
     /// # Errors
     ///
-    /// `nothing-new`.
+    /// `nothing-new`; `conflict`.
     pub(crate) async fn plan(&self, id: DatanetId) -> Result<Plan> {
         self.known(id).await?;
+        self.take_up_versions(id).await?;
         let rows = self.store.contributions_of(id).await?;
         let registered: Vec<_> = rows.into_iter().filter(|row| row.state == ContributionState::Registered).collect();
         let latest = self.store.latest_datanet_version(id).await?;
         let newest = latest.map(|version| (version.version, version.contributions.len()));
-        let publication = next_publication(id, newest, &titles(&registered)).ok_or_else(|| {
+        let titles = titles(&registered);
+        // The root hashes every title of the datanet.
+        let next = tokio::task::spawn_blocking(move || next_publication(id, newest, &titles)).await?;
+        let publication = next.ok_or_else(|| {
             let detail = format!("datanet {id} has no contribution that is not published");
             NodeError::refused(Blame::Conflict, "nothing-new", detail)
         })?;
@@ -156,13 +165,45 @@ impl Datanets {
         Ok(Plan { publication, version: DatanetVersion { datanet: id, version, root, contributions } })
     }
 
+    /// Keeps the versions that the chain has and the database lacks, as they were planned.
+    ///
+    /// # Errors
+    ///
+    /// `conflict` when one of them was not planned with this database.
+    async fn take_up_versions(&self, id: DatanetId) -> Result<()> {
+        let newest = self.chain.newest_version(id).await?;
+        let kept = self.store.latest_datanet_version(id).await?.map_or(0, |version| version.version);
+        for number in kept + 1..=newest {
+            let root = self.chain.version_root(id, number).await?;
+            let planned = self.store.planned_version(id, number, root).await?;
+            self.put(&planned.ok_or_else(|| another_version(id, number, root))?).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a version, unless it is kept already.
+    async fn put(&self, version: &DatanetVersion) -> Result<()> {
+        Ok(transact!(self.store, |tx| match tx.datanet_version(version.datanet, version.version).await? {
+            Some(_) => Ok(()),
+            None => tx.put_datanet_version(version).await,
+        })?)
+    }
+
     /// The newest version, when `signature` is its owner's for it: a repeat of what was published.
+    ///
+    /// # Errors
+    ///
+    /// `conflict`.
     pub(crate) async fn already_published(&self, id: DatanetId, signature: &Signature) -> Result<Option<Plan>> {
+        if self.store.datanet(id).await?.is_some() {
+            self.take_up_versions(id).await?;
+        }
         let Some(version) = self.store.latest_datanet_version(id).await? else { return Ok(None) };
         let rows = self.store.contributions_of(id).await?;
         let published: BTreeSet<_> = version.contributions.iter().copied().collect();
         let held: Vec<_> = rows.into_iter().filter(|row| published.contains(&row.id)).collect();
-        let publication = publication(id, version.version, &titles(&held));
+        let (number, titles) = (version.version, titles(&held));
+        let publication = tokio::task::spawn_blocking(move || publication(id, number, &titles)).await?;
         let plan = Plan { publication, version };
         match self.verify(&plan, signature).await {
             Ok(()) => Ok(Some(plan)),
@@ -182,18 +223,24 @@ impl Datanets {
     }
 
     /// Publishes a planned version on chain; a repeat finds the first transaction.
+    ///
+    /// # Errors
+    ///
+    /// `conflict` when the transaction has published something else.
     pub(crate) async fn send(&self, plan: &Plan, signature: &Signature) -> Result<Mined> {
-        let key = format!("datanet/{}/publish/{}", plan.publication.datanet, plan.publication.expected_version);
-        self.chain.publish(&key, &plan.publication, signature).await
+        let version = &plan.version;
+        let planned: Result<(), StoreError> = transact!(self.store, |tx| tx.plan_datanet_version(version).await);
+        planned?;
+        let wanted = PublishedVersion { datanet: version.datanet, version: version.version, root: version.root };
+        let key = format!("datanet/{}/publish/{}/{}", wanted.datanet, wanted.version, wanted.root);
+        let Done { value: found, mined } = self.chain.publish(&key, &plan.publication, signature).await?;
+        if found == wanted { Ok(mined) } else { Err(another_version(found.datanet, found.version, found.root)) }
     }
 
     /// Keeps a version that is on chain.
     pub(crate) async fn keep(&self, plan: &Plan, mined: &Mined) -> Result<VersionPublished> {
         let version = &plan.version;
-        transact!(self.store, |tx| match tx.datanet_version(version.datanet, version.version).await? {
-            Some(_) => Ok(()),
-            None => tx.put_datanet_version(version).await,
-        })?;
+        self.put(version).await?;
         self.chain.catch_up().await?;
         Ok(VersionPublished { version: version.version, root: version.root, tx: mined.hash, block: mined.block })
     }
@@ -201,6 +248,15 @@ impl Datanets {
     fn digest(&self, publication: &Publication) -> B256 {
         self.chain.domain().digest(publication.struct_hash())
     }
+}
+
+/// The refusal of a version on chain that this database did not plan.
+fn another_version(datanet: DatanetId, version: u64, root: B256) -> NodeError {
+    let detail = format!(
+        "the chain has version {version} of datanet {datanet} with root {root}, which this database did not plan: \
+         publish the datanet from the node that published this version"
+    );
+    NodeError::refused(Blame::Conflict, "conflict", detail)
 }
 
 fn titles(rows: &[ContributionRow]) -> Vec<Title> {

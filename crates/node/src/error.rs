@@ -28,7 +28,7 @@ pub enum Blame {
     TooLarge,
     /// The body's media type is not supported.
     Media,
-    /// Try again.
+    /// The same call may succeed later.
     Retry,
     /// The operator has to look.
     Operator,
@@ -59,7 +59,7 @@ impl Blame {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The request makes no sense; `detail` says what to change.
+    /// The node refuses the request; `detail` says what to change.
     #[error("{detail}")]
     Refused {
         /// Who can mend it.
@@ -191,6 +191,10 @@ impl NodeError {
             Self::Signature(_) => Blame::Permission,
             Self::Canonical(_) => Blame::Request,
             Self::Store(error) if error.is_retryable() => Blame::Retry,
+            // Another holder came first. A repeat takes the lease, or finds the key's response.
+            Self::Store(openledger_store::Error::StaleLease { .. } | openledger_store::Error::KeyLost { .. }) => {
+                Blame::Retry
+            }
             // Ids and cursors of a request; the node's own numbers are counted from rows and fit.
             Self::Store(openledger_store::Error::TooLarge { .. }) => Blame::Request,
             Self::Send(error) | Self::Flow(FlowError::Send(error)) | Self::Deploy(DeployError::Send(error))
@@ -249,6 +253,15 @@ mod tests {
         let large = NodeError::from(openledger_store::Error::TooLarge { value: u64::MAX });
         assert_eq!((large.blame(), large.code()), (Blame::Request, "bad-parameter"));
         assert_eq!(NodeError::lost("reservation", 3).blame().status(), 500);
+    }
+
+    #[test]
+    fn a_lease_or_key_that_another_holder_took_is_tried_again() {
+        let lease = openledger_store::Error::StaleLease { name: "settlement".to_owned(), given: 3 };
+        let key = openledger_store::Error::KeyLost { key: "key".to_owned() };
+        for error in [NodeError::from(lease), NodeError::from(key)] {
+            assert_eq!((error.blame(), error.code()), (Blame::Retry, "try-again"), "{error}");
+        }
     }
 
     #[tokio::test]

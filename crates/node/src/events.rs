@@ -52,15 +52,15 @@ impl StoreSink {
         let amount: Amount = openledger_ledger::base_units(amount);
         Some(ChainAmount { block: log.block_number, log_index: log_index(log), sum, account, amount })
     }
+}
 
-    /// The channel whose deposit an event asks back, and the event's block.
-    fn withdrawing(&self, log: &Log) -> Option<(ChannelId, u64)> {
-        match ChainEvent::decode(&self.addresses, log)? {
-            ChainEvent::Channels(ChannelsEvents::WithdrawalRequested(asked)) => {
-                Some((ChannelId(asked.channel), log.block_number))
-            }
-            _ => None,
+/// The channel whose deposit a log asks back, and the log's block number.
+pub(crate) fn withdrawal_request(addresses: &Addresses, log: &Log) -> Option<(ChannelId, u64)> {
+    match ChainEvent::decode(addresses, log)? {
+        ChainEvent::Channels(ChannelsEvents::WithdrawalRequested(asked)) => {
+            Some((ChannelId(asked.channel), log.block_number))
         }
+        _ => None,
     }
 }
 
@@ -84,7 +84,7 @@ impl EventSink for StoreSink {
         let events: Vec<_> = logs().map(stored).collect();
         let transfers: Vec<_> = logs().filter_map(|log| self.transfer(log)).collect();
         let amounts: Vec<_> = logs().filter_map(|log| self.amount(log)).collect();
-        let withdrawing: Vec<_> = logs().filter_map(|log| self.withdrawing(log)).collect();
+        let withdrawing: Vec<_> = logs().filter_map(|log| withdrawal_request(&self.addresses, log)).collect();
         let to = block_ref(range.to);
         let (after, from) = (range.after.map(block_ref), range.from);
         Box::pin(async move {

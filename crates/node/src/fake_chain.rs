@@ -1,15 +1,15 @@
-//! A chain for unit tests: blocks made by hand, and channels whose money tests set.
+//! A chain for unit tests: blocks made by hand, and requests to withdraw from channels.
 //!
+//! Each block burns one base unit of the supply; the account of [`FakeChain::key`] holds the rest.
 //! It takes no transactions. A view that no test has set is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openledger_chain::contracts::Addresses;
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{ChainRpc, Client, RpcError, RpcFuture};
 use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
-use openledger_protocol::{Address, Amount, B256, ChannelId, Key, Params, keccak, word};
+use openledger_protocol::{Address, Amount, ChannelId, Key, Params, keccak, word};
 use openledger_store::Store;
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ use crate::config::NodeClock;
 
 /// The EIP-155 chain id.
 const CHAIN_ID: u64 = 7;
+/// The contract of channels.
+const CHANNELS: Address = Address::repeat_byte(5);
 
 /// The chain. Clones share it.
 #[derive(Clone, Default)]
@@ -30,18 +32,12 @@ struct State {
     newest: u64,
     /// Looks at the newest block after which another one comes.
     looks_left: Option<u32>,
-    channels: BTreeMap<ChannelId, Money>,
-    /// Channels of which every view fails.
-    unreadable: BTreeSet<ChannelId>,
-}
-
-/// A channel's money on the chain.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Money {
-    /// Deposits minus withdrawals.
-    pub(crate) balance: Amount,
-    /// When a withdrawal is due, Unix seconds; 0 while none is pending.
-    pub(crate) ready_at: u64,
+    /// Requests to withdraw: the block and the channel of each.
+    requests: Vec<(u64, ChannelId)>,
+    /// Reads of a balance before each of which another block comes.
+    busy_reads: u32,
+    /// The ranges of blocks whose logs were read.
+    read: Vec<(u64, u64)>,
 }
 
 impl FakeChain {
@@ -66,24 +62,27 @@ impl FakeChain {
         self.state().newest
     }
 
-    /// Adds a block.
-    pub(crate) fn add_block(&self) {
-        self.state().newest += 1;
-    }
-
     /// Adds a block right after the newest one was read `looks` more times.
     pub(crate) fn add_block_after_looks(&self, looks: u32) {
         self.state().looks_left = Some(looks);
     }
 
-    /// Sets a channel's money.
-    pub(crate) fn set_channel(&self, channel: ChannelId, money: Money) {
-        self.state().channels.insert(channel, money);
+    /// Adds a block in which the payer of a channel asks the deposit back.
+    pub(crate) fn ask_back(&self, channel: ChannelId) {
+        let mut state = self.state();
+        state.newest += 1;
+        let block = state.newest;
+        state.requests.push((block, channel));
     }
 
-    /// Lets every view of a channel fail.
-    pub(crate) fn fail_channel(&self, channel: ChannelId) {
-        self.state().unreadable.insert(channel);
+    /// Adds a block before each of the next `reads` reads of a balance.
+    pub(crate) fn add_block_before_balances(&self, reads: u32) {
+        self.state().busy_reads = reads;
+    }
+
+    /// The ranges of blocks whose logs were read, first and last block of each.
+    pub(crate) fn logs_read(&self) -> Vec<(u64, u64)> {
+        self.state().read.clone()
     }
 
     /// The node's view of this chain, by the account of [`FakeChain::key`].
@@ -97,7 +96,7 @@ impl FakeChain {
             datanets: at(2),
             contributions: at(3),
             models: at(4),
-            channels: at(5),
+            channels: CHANNELS,
             payouts: at(6),
             verifier: at(7),
             params: at(8),
@@ -118,8 +117,38 @@ impl FakeChain {
         let hash = |number: u64| keccak(number.to_be_bytes());
         json!({
             "number": format!("{number:#x}"), "hash": hash(number), "parentHash": hash(number.wrapping_sub(1)),
-            "timestamp": format!("{:#x}", Self::time_of(number)),
+            "timestamp": format!("{:#x}", Self::time_of(number)), "miner": Self::key().address(),
+            "transactions": [], "baseFeePerGas": "0x1", "gasUsed": "0x1",
         })
+    }
+
+    /// The logs of some blocks.
+    fn logs(&self, from: u64, to: u64) -> Value {
+        let mut state = self.state();
+        state.read.push((from, to));
+        let topic = keccak("WithdrawalRequested(bytes32,uint128,uint64)");
+        let data = [word(1u64), word(2_000u64)].concat();
+        let asked = state.requests.iter().filter(|(block, _)| (from..=to).contains(block));
+        let logs = asked.map(|(block, channel)| {
+            json!({
+                "address": CHANNELS, "topics": [topic, channel.0], "data": format!("0x{}", hex::encode(&data)),
+                "blockNumber": format!("{block:#x}"), "blockHash": keccak(block.to_be_bytes()),
+                "transactionHash": keccak(channel.0), "logIndex": "0x0",
+            })
+        });
+        logs.collect()
+    }
+
+    /// What an account holds now, in base units.
+    fn balance(&self, account: &str) -> Value {
+        let mut state = self.state();
+        if state.busy_reads > 0 {
+            state.busy_reads -= 1;
+            state.newest += 1;
+        }
+        let rich = account.parse::<Address>().is_ok_and(|account| account == Self::key().address());
+        let held = if rich { Amount::SUPPLY.0 - u128::from(state.newest + 1) } else { 0 };
+        json!(format!("{held:#x}"))
     }
 
     /// The newest block; another one may come right after it was read.
@@ -136,21 +165,6 @@ impl FakeChain {
         block
     }
 
-    /// The words that a view returns, by its selector and first argument.
-    fn words(&self, data: &[u8]) -> Option<Vec<B256>> {
-        let is = |signature: &str| data.starts_with(&keccak(signature)[..4]);
-        if is("current()") {
-            return Some(Params::GENESIS.words().to_vec());
-        }
-        let channel = ChannelId(B256::from_slice(data.get(4..36)?));
-        let state = self.state();
-        let money = state.channels.get(&channel).copied().filter(|_| !state.unreadable.contains(&channel))?;
-        if is("channels(bytes32)") {
-            return Some(vec![word(money.balance.0), word(0u64)]);
-        }
-        is("withdrawals(bytes32)").then(|| vec![word(money.balance.0), word(money.ready_at)])
-    }
-
     fn answer(&self, method: &str, params: &Value) -> Option<Value> {
         let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
         Some(match method {
@@ -160,12 +174,16 @@ impl FakeChain {
                 "latest" | "finalized" => self.newest_block(),
                 number_of => self.block(number(number_of)?),
             },
-            "eth_getLogs" => json!([]),
+            "eth_getLogs" => {
+                let bound = |name: &str| number(params[0][name].as_str()?);
+                self.logs(bound("fromBlock")?, bound("toBlock")?)
+            }
+            "eth_getBalance" => self.balance(params[0].as_str()?),
             "eth_getTransactionCount" => json!("0x0"),
             "eth_call" => {
                 let data = hex::decode(params[0]["data"].as_str()?.trim_start_matches("0x")).ok()?;
-                let words = self.words(&data)?.concat();
-                json!(format!("0x{}", hex::encode(words)))
+                let current = data.starts_with(&keccak("current()")[..4]);
+                current.then(|| json!(format!("0x{}", hex::encode(Params::GENESIS.words().concat()))))?
             }
             _ => return None,
         })

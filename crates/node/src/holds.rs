@@ -86,8 +86,8 @@ impl Holds {
         lease_until: u64,
     ) -> Result<Hold> {
         let (holds, key) = (self.clone(), key.map(str::to_owned));
-        // A task of its own, which no caller that goes away interrupts between the commit and the
-        // hold: then the task's result is dropped, and with it what it holds is given back.
+        // A task of its own: a caller that goes away cannot interrupt it between the commit and the
+        // hold. Its result is dropped then, and the drop gives the money back.
         let reserving = tokio::spawn(async move {
             let holder = holds.instance.name();
             let new = NewReservation { channel, amount, holder, lease_until, key: key.as_deref() };

@@ -32,12 +32,6 @@ impl Instance {
         Ok(Self(name.into()))
     }
 
-    /// The instance of this name.
-    #[cfg(test)]
-    pub(crate) fn named(name: &str) -> Self {
-        Self(name.into())
-    }
-
     /// The name.
     pub(crate) fn name(&self) -> &str {
         &self.0

@@ -30,6 +30,7 @@ mod chain_view;
 mod clock;
 mod config;
 mod crediting;
+mod cursor;
 mod datanets;
 mod deposits;
 mod epochs;

@@ -1,10 +1,14 @@
 //! Models on offer: their titles, and in memory what answering and crediting needs.
 //!
-//! A model's folder is in the blob store, so that any node on the same database and blob store offers any model.
+//! A model's folder is in the blob store, so that any node on the same database and blob store
+//! offers any model.
+//!
+//! **Invariant:** the folder of a model that cannot be loaded is read once in [`AFTER_FAULT`], not
+//! at every request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -26,6 +30,8 @@ use openledger_store::transact;
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::base::Base;
+use crate::clock::Clock;
+use crate::cursor;
 use crate::datanets::checked_name;
 use crate::error::{Blame, NodeError, Result};
 use crate::jobs::Jobs;
@@ -33,8 +39,9 @@ use crate::on_chain::ModelsOnChain;
 
 /// How often a node looks for models that others put on offer.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long it waits after a model could not be loaded.
-const AFTER_FAULT: Duration = Duration::from_secs(60);
+/// How long it waits after a model could not be loaded. Requests for the model are refused
+/// meanwhile.
+pub(crate) const AFTER_FAULT: Duration = Duration::from_secs(60);
 
 /// A model that can be asked.
 pub struct Offered {
@@ -80,6 +87,15 @@ impl Offered {
 
 type Loading = BTreeMap<ModelId, Arc<OnceCell<Arc<Offered>>>>;
 
+/// Why a model could not be loaded.
+struct Fault {
+    blame: Blame,
+    code: &'static str,
+    detail: String,
+    /// Until when requests are refused with it, Unix milliseconds.
+    until: u64,
+}
+
 /// The models of this node.
 #[derive(Clone)]
 pub struct Models {
@@ -92,6 +108,9 @@ pub struct Models {
     loaded: Arc<RwLock<BTreeMap<ModelId, Arc<Offered>>>>,
     /// One cell for each model: of two requests that need it first, one loads it and both wait.
     loading: Arc<Mutex<Loading>>,
+    /// Models that could not be loaded: requests do not read their folders again and again.
+    faults: Arc<Mutex<BTreeMap<ModelId, Fault>>>,
+    clock: Clock,
 }
 
 /// The parts of [`Models`].
@@ -102,12 +121,24 @@ pub(crate) struct Parts {
     pub(crate) jobs: Jobs,
     pub(crate) base: Arc<Base>,
     pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) clock: Clock,
 }
 
 impl Models {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, artifacts, chain, jobs, base, backend } = parts;
-        Self { store, artifacts, chain, jobs, base, backend, loaded: Arc::default(), loading: Arc::default() }
+        let Parts { store, artifacts, chain, jobs, base, backend, clock } = parts;
+        Self {
+            store,
+            artifacts,
+            chain,
+            jobs,
+            base,
+            backend,
+            loaded: Arc::default(),
+            loading: Arc::default(),
+            faults: Arc::default(),
+            clock,
+        }
     }
 
     /// The row of a trained adapter under the title that its owner registered.
@@ -186,8 +217,8 @@ impl Models {
             if row.state != ModelState::Published || self.loaded.read().await.contains_key(&row.id) {
                 continue;
             }
-            let (id, name) = (row.id, row.name.clone());
-            if let Err(error) = self.load(row).await {
+            let (id, name, cell) = (row.id, row.name.clone(), self.cell(row.id));
+            if let Err(error) = cell.get_or_try_init(|| self.try_load(row)).await {
                 tracing::warn!(model = id.0, name, %error, "a model cannot be offered");
                 left_out += 1;
             }
@@ -228,6 +259,23 @@ impl Models {
         }
     }
 
+    /// Those of some models that are on offer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::by_id`], but for models that are not on offer.
+    pub(crate) async fn on_offer(&self, ids: BTreeSet<ModelId>) -> Result<BTreeMap<ModelId, Arc<Offered>>> {
+        let mut found = BTreeMap::new();
+        for id in ids {
+            match self.by_id(id).await {
+                Ok(model) => drop(found.insert(id, model)),
+                Err(error) if error.blame() == Blame::Missing => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     /// Loads what other nodes on the same database put on offer, until the task is dropped.
     pub(crate) async fn follow(self) {
         let mut pause = LOOK;
@@ -245,12 +293,54 @@ impl Models {
         }
     }
 
+    /// Loads a model for a request; one that could not be loaded a moment ago is refused at once.
     async fn load(&self, row: ModelRow) -> Result<Arc<Offered>> {
-        let cell = {
-            let mut loading = self.loading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            Arc::clone(loading.entry(row.id).or_default())
+        let cell = self.cell(row.id);
+        let load = move || async move {
+            self.check_fault(row.id)?;
+            self.try_load(row).await
         };
-        cell.get_or_try_init(|| self.load_once(row)).await.cloned()
+        cell.get_or_try_init(load).await.cloned()
+    }
+
+    /// Refuses a model that could not be loaded a moment ago.
+    fn check_fault(&self, id: ModelId) -> Result<()> {
+        let now = self.clock.unix_ms();
+        match self.faults().get(&id) {
+            Some(fault) if now < fault.until => {
+                let (detail, until) = (&fault.detail, fault.until);
+                let detail = format!("{detail}; model {id} is loaded again after {until} (Unix milliseconds)");
+                Err(NodeError::refused(fault.blame, fault.code, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Loads a model, and keeps the fault of one that cannot be loaded.
+    async fn try_load(&self, row: ModelRow) -> Result<Arc<Offered>> {
+        let id = row.id;
+        let loaded = self.load_once(row).await;
+        let fault = loaded.as_ref().err().filter(|error| error.blame() != Blame::Retry).map(|error| {
+            let until = self.clock.unix_ms() + AFTER_FAULT.as_millis() as u64;
+            Fault { blame: error.blame(), code: error.code(), detail: error.to_string(), until }
+        });
+        let mut faults = self.faults();
+        match fault {
+            Some(fault) => faults.insert(id, fault),
+            None => faults.remove(&id),
+        };
+        drop(faults);
+        loaded
+    }
+
+    /// The cell of a model: of those that load it at once, one does and the others wait.
+    fn cell(&self, id: ModelId) -> Arc<OnceCell<Arc<Offered>>> {
+        let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(loading.entry(id).or_default())
+    }
+
+    fn faults(&self) -> MutexGuard<'_, BTreeMap<ModelId, Fault>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load_once(&self, row: ModelRow) -> Result<Arc<Offered>> {
@@ -288,9 +378,7 @@ impl Models {
     ///
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn page(&self, page: &PageQuery) -> Result<Page<ModelView>> {
-        let bad = |_| NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list");
-        let after: Option<u64> = page.after.as_deref().map(|after| after.parse().map_err(bad)).transpose()?;
-        let limit = page.limit();
+        let (after, limit) = (cursor::number(page)?, page.limit());
         let views = self.views().await.into_iter().filter(|view| after.is_none_or(|after| view.id.0 > after));
         let few = views.take(limit as usize + 1).collect();
         Ok(Page::of(few, limit, |view| view.id.to_string()))

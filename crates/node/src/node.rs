@@ -161,6 +161,7 @@ impl Node {
             jobs: jobs.clone(),
             base: Arc::clone(&base),
             backend: Arc::clone(&backend),
+            clock: clock.clone(),
         });
         let on_chain = Arc::new(chain.clone());
         let deposits = Deposits::new(store.clone(), on_chain, keys.clone(), clock.clone(), instance.clone());

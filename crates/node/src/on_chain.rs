@@ -8,15 +8,19 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use openledger_chain::contracts::bindings::datanets::Datanets::DatanetsEvents;
 use openledger_chain::flow::{Done, FlowError, NewContribution, NewModel, Withdrawal};
+use openledger_chain::indexer::ChainEvent;
+use openledger_chain::rpc::{CallRequest, LogFilter};
 use openledger_chain::sender::Mined;
 use openledger_protocol::{
     Address, Amount, B256, ChannelConfig, ChannelId, ContributionId, DatanetId, Domain, Grant, ModelId, Params,
-    Publication, Purpose, Signature, Voucher,
+    Publication, Purpose, Signature, Voucher, keccak, word,
 };
 
 use crate::chain_view::ChainView;
 use crate::error::{NodeError, Result};
+use crate::events::withdrawal_request;
 
 /// The contract of channels, as deposits need it.
 pub(crate) trait ChannelsOnChain: Send + Sync {
@@ -31,6 +35,13 @@ pub(crate) trait ChannelsOnChain: Send + Sync {
 
     /// What the payer of a channel has asked back and did not take yet.
     fn withdrawal(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Withdrawal>>>;
+
+    /// What was redeemed from a channel, in base units.
+    fn redeemed(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>>;
+
+    /// The channels whose deposit was asked back in the blocks `from..=to`, each with the block of
+    /// the request.
+    fn withdrawal_requests(&self, from: u64, to: u64) -> BoxFuture<'_, Result<Vec<(ChannelId, u64)>>>;
 
     /// The number of the chain's newest block.
     fn newest_block(&self) -> BoxFuture<'_, Result<u64>>;
@@ -63,16 +74,34 @@ pub(crate) trait DatanetsOnChain: Send + Sync {
     /// Until when this node may use a datanet for a purpose, in Unix seconds; 0 when it may not.
     fn granted_until(&self, datanet: DatanetId, purpose: Purpose) -> BoxFuture<'_, Result<u64>>;
 
-    /// Publishes a version with its owner's signature, once for a key.
+    /// The number of a datanet's newest version; 0 before the first.
+    fn newest_version(&self, datanet: DatanetId) -> BoxFuture<'_, Result<u64>>;
+
+    /// The root of a version; zero when there is no such version.
+    fn version_root(&self, datanet: DatanetId, version: u64) -> BoxFuture<'_, Result<B256>>;
+
+    /// Publishes a version with its owner's signature, once for a key. The result names what the
+    /// transaction of this key has published.
     fn publish<'a>(
         &'a self,
         key: &'a str,
         publication: &'a Publication,
         signature: &'a Signature,
-    ) -> BoxFuture<'a, Result<Mined>>;
+    ) -> BoxFuture<'a, Result<Done<PublishedVersion>>>;
 
     /// Puts a grant on chain with its owner's signature, once for a key.
     fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>>;
+}
+
+/// A version as the chain has logged its publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PublishedVersion {
+    /// Its datanet.
+    pub(crate) datanet: DatanetId,
+    /// Its number, from 1.
+    pub(crate) version: u64,
+    /// Its root over the contribution leaves.
+    pub(crate) root: B256,
 }
 
 /// The contract of contributions and the index of their titles, as intake needs them.
@@ -164,6 +193,18 @@ impl ChannelsOnChain for ChainView {
         Box::pin(async move { Ok(self.flow().channels().withdrawal(channel).await?) })
     }
 
+    fn redeemed(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>> {
+        Box::pin(async move { Ok(self.flow().channels().state(channel).await?.redeemed) })
+    }
+
+    fn withdrawal_requests(&self, from: u64, to: u64) -> BoxFuture<'_, Result<Vec<(ChannelId, u64)>>> {
+        let filter = LogFilter { from, to, addresses: vec![self.at().channels] };
+        Box::pin(async move {
+            let logs = self.flow().client().logs(&filter).await?;
+            Ok(logs.iter().filter_map(|log| withdrawal_request(self.at(), log)).collect())
+        })
+    }
+
     fn newest_block(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move { Ok(self.flow().client().block_number().await?) })
     }
@@ -203,13 +244,42 @@ impl DatanetsOnChain for ChainView {
         Box::pin(async move { Ok(self.flow().datanets().granted_until(datanet, node, purpose).await?) })
     }
 
+    fn newest_version(&self, datanet: DatanetId) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.flow().datanets().state(datanet).await?.version) })
+    }
+
+    fn version_root(&self, datanet: DatanetId, version: u64) -> BoxFuture<'_, Result<B256>> {
+        // `flow` has no view of it, so its call is encoded here.
+        let selector = keccak("rootOf(uint64,uint64)");
+        let data = [&selector[..4], word(datanet.0).as_slice(), word(version).as_slice()].concat();
+        let to = self.at().datanets;
+        let request = CallRequest { to, data: data.into(), ..CallRequest::default() };
+        Box::pin(async move {
+            let root = self.flow().client().call(&request).await?;
+            let other = |_| FlowError::NotOurs { address: to, call: "rootOf(uint64,uint64)" };
+            Ok(B256::try_from(&root[..]).map_err(other)?)
+        })
+    }
+
     fn publish<'a>(
         &'a self,
         key: &'a str,
         publication: &'a Publication,
         signature: &'a Signature,
-    ) -> BoxFuture<'a, Result<Mined>> {
-        Box::pin(async move { Ok(self.flow().datanets().publish_signed(key, publication, signature).await?.mined) })
+    ) -> BoxFuture<'a, Result<Done<PublishedVersion>>> {
+        Box::pin(async move {
+            let mined = self.flow().datanets().publish_signed(key, publication, signature).await?.mined;
+            let published = mined.logs.iter().find_map(|log| match ChainEvent::decode(self.at(), log)? {
+                ChainEvent::Datanets(DatanetsEvents::VersionPublished(event)) => Some(PublishedVersion {
+                    datanet: DatanetId(event.datanet),
+                    version: event.version,
+                    root: event.root,
+                }),
+                _ => None,
+            });
+            let missing = FlowError::NoEvent { hash: mined.hash, event: "VersionPublished" };
+            Ok(Done { value: published.ok_or(missing)?, mined })
+        })
     }
 
     fn grant<'a>(&'a self, key: &'a str, grant: &'a Grant, signature: &'a Signature) -> BoxFuture<'a, Result<Mined>> {

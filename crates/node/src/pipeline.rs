@@ -91,7 +91,7 @@ pub async fn publish(datanets: &Datanets, datanet: DatanetId, signature: &Signat
 /// `datanet` checks signature and terms, `chain` sets the slot, `store` keeps the grant.
 ///
 /// # Errors
-/// A signature that is not the owner's, or other terms.
+/// A version that is not published, a signature that is not the owner's, or other terms.
 pub async fn grant(grants: &Grants, grant: &Grant, signature: &Signature) -> Result<GrantPublished> {
     let hash = grants.checked(grant, signature).await?;
     let mined = grants.send(grant, signature).await?;
@@ -99,7 +99,8 @@ pub async fn grant(grants: &Grants, grant: &Grant, signature: &Signature) -> Res
     Ok(GrantPublished { grant: hash, tx: mined.hash, block: mined.block })
 }
 
-/// An adapter is ordered; the number of its job. The same order again gives the same job, unless that failed.
+/// An adapter is ordered; the number of its job. The same order again gives the same job, unless
+/// that failed or was cancelled.
 ///
 /// # Errors
 /// A recipe, mix or version that cannot be, or no live grant.

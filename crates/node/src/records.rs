@@ -19,7 +19,7 @@ impl Records {
         Self { store }
     }
 
-    /// What a record says.
+    /// The record of a row, with its text.
     pub(crate) async fn body(&self, row: &RecordRow) -> Result<Record> {
         Ok(serde_json::from_slice(&self.store.record_body(row.at).await?)?)
     }

@@ -1,12 +1,12 @@
-//! Requests with an idempotency key: a repeat gets the first response. The key is a row, so that it holds for every
-//! process on the database.
+//! Requests with an idempotency key: a repeat gets the first response. The key is a row, so that it
+//! holds for every process on the database.
 //!
-//! **Invariant:** a running request extends its hold, so that only the key of a process that is gone
-//! is taken over. Responses are forgotten a week after they were kept.
+//! **Invariant:** a running request extends its hold, so that only the key of a process that is
+//! gone is taken over. Responses are forgotten a week after they were kept.
 //!
-//! A repeat waits without a look at the database while the first request runs in this process. Where
-//! it runs in another one, the repeat looks again after pauses that double. Few requests of a
-//! principal may wait at a time.
+//! A repeat waits without a look at the database while the first request runs in this process.
+//! Where it runs in another one, the repeat looks again after pauses that double. Few requests of a
+//! caller may wait at a time, whatever their keys belong to.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How long a request waits for another one under the same key, in milliseconds. The gateway ends
 /// requests after ten minutes, so that this comes first.
 pub(crate) const WAIT_MAX_MS: u64 = 540_000;
-/// Requests of one principal that may wait for others at a time.
+/// Requests of one caller that may wait for others at a time.
 pub(crate) const WAITERS_MAX: usize = 16;
 /// How long the first pause between two looks is; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -58,7 +58,7 @@ struct Local(Arc<Mutex<LocalState>>);
 struct LocalState {
     /// Keys that are held here; the channel closes when the hold ends.
     held: BTreeMap<RequestKey, watch::Receiver<()>>,
-    /// Requests that wait, by principal.
+    /// Requests that wait, by caller.
     waiting: BTreeMap<String, usize>,
 }
 
@@ -71,7 +71,7 @@ struct HeldHere {
 
 /// A request that waits for another one.
 struct Waiter {
-    principal: String,
+    caller: String,
     local: Local,
 }
 
@@ -91,15 +91,15 @@ impl Local {
         self.state().held.get(key).cloned()
     }
 
-    /// A place among the waiting requests of a principal; `None` when all are taken.
-    fn wait(&self, principal: &str) -> Option<Waiter> {
+    /// A place among the waiting requests of a caller; `None` when all are taken.
+    fn wait(&self, caller: &str) -> Option<Waiter> {
         let mut state = self.state();
-        let waiting = state.waiting.entry(principal.to_owned()).or_default();
+        let waiting = state.waiting.entry(caller.to_owned()).or_default();
         if *waiting >= WAITERS_MAX {
             return None;
         }
         *waiting += 1;
-        Some(Waiter { principal: principal.to_owned(), local: self.clone() })
+        Some(Waiter { caller: caller.to_owned(), local: self.clone() })
     }
 }
 
@@ -117,10 +117,10 @@ impl Drop for HeldHere {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.local.state();
-        let Some(waiting) = state.waiting.get_mut(&self.principal) else { return };
+        let Some(waiting) = state.waiting.get_mut(&self.caller) else { return };
         *waiting -= 1;
         if *waiting == 0 {
-            state.waiting.remove(&self.principal);
+            state.waiting.remove(&self.caller);
         }
     }
 }
@@ -251,13 +251,15 @@ impl Requests {
         Ok(())
     }
 
-    /// Takes a key of `principal` for a request with the hash `request`; waits while another request holds it.
+    /// Takes a key of `principal` for a request with the hash `request`; waits while another
+    /// request holds it. `caller` is who waits: one caller may have keys under several names of
+    /// principals, such as one for each path.
     ///
     /// # Errors
     ///
-    /// `key-reused` when the key was used for another request; `key-in-use` when the other request takes too long, or
-    /// too many requests of the principal wait already.
-    pub async fn take(&self, principal: &str, key: &str, request: B256) -> Result<Taken> {
+    /// `key-reused` when the key was used for another request; `key-in-use` when the other request
+    /// takes too long, or too many requests of the caller wait already.
+    pub async fn take(&self, caller: &str, principal: &str, key: &str, request: B256) -> Result<Taken> {
         let name = RequestKey { principal: principal.to_owned(), key: key.to_owned() };
         let began = self.clock.unix_ms();
         let (mut place, mut pause) = (None, PAUSE_MIN);
@@ -278,7 +280,7 @@ impl Requests {
                 }
                 Begun::InProgress { .. } if now.saturating_sub(began) < WAIT_MAX_MS => {
                     if place.is_none() {
-                        place = Some(self.local.wait(principal).ok_or_else(too_many_wait)?);
+                        place = Some(self.local.wait(caller).ok_or_else(too_many_wait)?);
                     }
                     self.pause(&name, began, pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);

@@ -1,17 +1,18 @@
-//! Steps on chain that are tried again under another key when their transaction reverted.
+//! Steps on chain that are tried again under another key when their transaction failed for good.
 //!
 //! The outbox sends one transaction for a key, ever, so that a repeat after a crash finds what was
-//! sent. A transaction that reverted in a block has used its key up: without another key the step
-//! would fail for good.
+//! sent. A transaction that reverted in a block has used its key up, and so has one whose nonce
+//! another transaction used. Without another key the step would fail for good.
 //!
 //! # Invariants
 //!
-//! - A step comes to its next key only by a transaction that reverted: at most one of its
-//!   transactions succeeds.
+//! - A step comes to its next key only by a transaction that reverted or can never be mined. So at
+//!   most one of its transactions succeeds.
 //! - Retries are bounded: one for each call, and after [`FREE_RETRIES`] of them one for a time that
 //!   doubles up to [`WAIT_MAX_MS`].
 
 use openledger_chain::flow::FlowError;
+use openledger_chain::sender::SendError;
 use openledger_store::leases::Lease;
 use openledger_store::steps::FailedStep;
 use openledger_store::{Error as StoreError, Store, transact_locked};
@@ -65,7 +66,7 @@ impl Steps {
         let FailedStep { failures, retry_at, reason } = failed;
         if self.clock.unix_ms() < retry_at {
             let detail = format!(
-                "{name} reverted {failures} times, the last time: {reason}. It is sent again at {retry_at} (Unix \
+                "{name} failed {failures} times, the last time: {reason}. It is sent again at {retry_at} (Unix \
                  milliseconds) at the earliest"
             );
             return Err(NodeError::refused(Blame::Retry, "step-reverted", detail));
@@ -73,22 +74,22 @@ impl Steps {
         Ok(Step { key: format!("{name}/again/{failures}"), failures, name })
     }
 
-    /// What sending a step came to. A transaction that reverted is noted, in a transaction that
-    /// checks the lease under which the step is done, so that the next call sends another one.
+    /// The result of sending a step. A transaction that reverted, or can never be mined, is noted:
+    /// the next call sends another one. The noting transaction checks the lease of the step.
     ///
     /// # Errors
     ///
-    /// `step-reverted` with the contract's reason; every other error as it is.
+    /// `step-reverted` with the contract's reason, or with the nonce that was taken; every other
+    /// error as it is.
     pub(crate) async fn sent<T>(&self, step: &Step, lease: Option<&Lease>, sent: Result<T, FlowError>) -> Result<T> {
         let error = match sent {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let reverted = match &error {
-            FlowError::Send(send) => send.reverted().map(|_| send.to_string()),
-            _ => None,
+        let reason = match &error {
+            FlowError::Send(failed @ (SendError::Reverted { .. } | SendError::NonceTaken { .. })) => failed.to_string(),
+            _ => return Err(error.into()),
         };
-        let Some(reason) = reverted else { return Err(error.into()) };
         self.failed(step, lease, &reason).await?;
         let detail = format!("{reason}. A repeat sends another transaction");
         Err(NodeError::refused(Blame::Retry, "step-reverted", detail))
@@ -129,7 +130,6 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use alloy_primitives::B256;
-    use openledger_chain::sender::SendError;
     use openledger_store::BlobsConfig;
 
     use super::*;
@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_transaction_whose_nonce_was_taken_gives_way_to_another_key() {
+        let (steps, _) = steps().await;
+        let step = steps.next("epoch/7/propose".to_owned()).await.unwrap();
+        let taken = SendError::NonceTaken { key: step.key().to_owned(), nonce: 4 };
+        let error = steps.sent(&step, None, Err::<(), _>(taken.into())).await.unwrap_err();
+        assert_eq!((error.blame(), error.code()), (Blame::Retry, "step-reverted"));
+        assert!(error.to_string().contains("nonce 4 of epoch/7/propose"), "{error}");
+        assert_eq!(key(&steps).await.unwrap(), "epoch/7/propose/again/1");
+    }
+
+    #[tokio::test]
     async fn a_transaction_that_was_not_mined_keeps_its_key() {
         let (steps, _) = steps().await;
         let step = steps.next("epoch/7/propose".to_owned()).await.unwrap();
@@ -183,7 +194,7 @@ mod tests {
         }
         let error = key(&steps).await.unwrap_err();
         assert_eq!(error.code(), "step-reverted");
-        assert!(error.to_string().contains("reverted 4 times") && error.to_string().contains("61000"), "{error}");
+        assert!(error.to_string().contains("failed 4 times") && error.to_string().contains("61000"), "{error}");
         now.store(61_000, Ordering::Relaxed);
         assert_eq!(key(&steps).await.unwrap(), "epoch/7/propose/again/4");
         let waits: Vec<u64> = (3..12).map(|failures| wait_ms(failures) / 60_000).collect();

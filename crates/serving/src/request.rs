@@ -50,11 +50,11 @@ impl Default for Tenant {
     }
 }
 
-/// How tokens are chosen beyond what a receipt's [`Sampling`] says.
+/// How tokens are chosen beyond a receipt's [`Sampling`].
 ///
 /// The default changes nothing. An answer made with anything else is repeatable as well, but not
-/// from its [`Completion`](openledger_protocol::Completion) alone, which does not carry these settings: what goes into receipts must
-/// leave them at their default.
+/// from its [`Completion`](openledger_protocol::Completion) alone, which does not carry these
+/// settings: an answer with a receipt must leave them at their default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoding {
     /// Keeps only the likeliest tokens; 0 keeps all.

@@ -70,15 +70,6 @@ impl Reads {
     pub async fn api_key(&self, hash: B256) -> Result<Option<ApiKeyRow>> {
         self.one(format!("{SELECT} WHERE hash = ?"), values![hash], read).await
     }
-
-    /// A principal's keys, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::api_key`].
-    pub async fn api_keys(&self, principal: &str) -> Result<Vec<ApiKeyRow>> {
-        self.list(format!("{SELECT} WHERE principal = ? ORDER BY created, hash"), values![principal], read).await
-    }
 }
 
 impl Tx {

@@ -73,16 +73,6 @@ impl Reads {
         self.one(sql, values![number], block).await
     }
 
-    /// A contract's events of one kind from block `from` on, in chain order, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::chain_cursor`].
-    pub async fn chain_events(&self, address: Address, topic0: B256, from: u64, limit: u32) -> Result<Vec<ChainEvent>> {
-        let sql = format!("{SELECT} WHERE address = ? AND topic0 = ? AND block >= ? ORDER BY block, log_index LIMIT ?");
-        self.list(sql, values![address, topic0, from, limit], event).await
-    }
-
     /// All events from block `from` on, in chain order, at most `limit`.
     ///
     /// # Errors

@@ -18,10 +18,6 @@ words! {
         Redeemed = "redeemed",
         /// Deposits into channels, by payer.
         Deposited = "deposited",
-        /// Deposits that were withdrawn, by payer.
-        Withdrawn = "withdrawn",
-        /// Bonds that were slashed, by operator.
-        Slashed = "slashed",
     }
 }
 

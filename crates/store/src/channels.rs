@@ -26,8 +26,6 @@ words! {
         Open = "open",
         /// The payer asked for the rest back: nothing more is reserved, what is reserved is still charged.
         Closing = "closing",
-        /// Settled: it pays nothing any more.
-        Closed = "closed",
     }
 }
 
@@ -158,11 +156,9 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::ChannelClosed`] when it was settled for good.
+    /// [`Error::Missing`].
     pub async fn open_channel(&mut self, id: ChannelId, deposited: Amount, block: u64) -> Result<bool> {
-        if self.locked_channel(id).await?.state == ChannelState::Closed {
-            return Err(Error::ChannelClosed { channel: id });
-        }
+        self.locked_channel(id).await?;
         let sql = "UPDATE channels SET deposited = ?, state = 'open', checked_at = ? \
                    WHERE id = ? AND asked_at <= ? AND checked_at <= ?";
         Ok(self.execute(sql, values![deposited, block, id, block, block]).await? > 0)
@@ -176,20 +172,8 @@ impl Tx {
     /// [`Error::Database`].
     pub async fn withdrawal_requested(&mut self, id: ChannelId, block: u64) -> Result<()> {
         let sql = "UPDATE channels SET state = 'closing', asked_at = CASE WHEN asked_at < ? THEN ? ELSE asked_at END \
-                   WHERE id = ? AND checked_at < ? AND state <> 'closed'";
+                   WHERE id = ? AND checked_at < ?";
         self.execute(sql, values![block, block, id, block]).await.map(drop)
-    }
-
-    /// Sets whether the channel takes payments.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`] when there is none with this id.
-    pub async fn set_channel_state(&mut self, id: ChannelId, state: ChannelState) -> Result<()> {
-        match self.execute("UPDATE channels SET state = ? WHERE id = ?", values![state, id]).await? {
-            0 => Err(Error::missing("channel", id)),
-            _ => Ok(()),
-        }
     }
 
     /// The channel as it is; nobody else changes it before this transaction ends.

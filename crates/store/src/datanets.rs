@@ -1,4 +1,4 @@
-//! Datanets and their published versions.
+//! Datanets, their published versions, and the versions that were planned.
 //!
 //! Not here: the contributions a version lists (`contributions`).
 
@@ -127,9 +127,31 @@ impl Reads {
     pub async fn latest_datanet_version(&self, of: DatanetId) -> Result<Option<DatanetVersion>> {
         self.one(format!("{VERSION} WHERE datanet = ? ORDER BY version DESC LIMIT 1"), values![of], version).await
     }
+
+    /// The version of this number and root as it was planned, whether it was published or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reads::datanet`].
+    pub async fn planned_version(&self, of: DatanetId, number: u64, root: B256) -> Result<Option<DatanetVersion>> {
+        let sql = "SELECT datanet, version, root, contributions FROM planned_versions \
+                   WHERE datanet = ? AND version = ? AND root = ?";
+        self.one(sql, values![of, number, root], version).await
+    }
 }
 
 impl Tx {
+    /// Keeps a version that is about to be published; nothing happens when it is kept already.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`].
+    pub async fn plan_datanet_version(&mut self, version: &DatanetVersion) -> Result<()> {
+        let row = values![version.datanet, version.version, version.root, version.contributions.as_slice()];
+        let head = "planned_versions (datanet, version, root, contributions)";
+        self.insert_all_or(head, "ON CONFLICT DO NOTHING", vec![row]).await.map(drop)
+    }
+
     /// Adds a datanet without contributions; the counts given are not looked at.
     ///
     /// # Errors

@@ -212,7 +212,7 @@ impl Tx {
         }
     }
 
-    /// Whether the transaction runs on Postgres; only migrations may ask.
+    /// Whether the transaction runs on Postgres. For migrations only.
     pub(crate) async fn is_postgres(&self) -> bool {
         let Source::Transaction(running) = &self.0.0 else { return false };
         matches!(running.lock().await.connection, Connection::Postgres(_))
@@ -229,7 +229,7 @@ impl Connection {
     }
 }
 
-/// Starts a transaction that writes.
+/// Starts a transaction that writes. Dropped at whatever moment, it leaves no transaction behind.
 pub(crate) async fn begin(db: &Db, isolation: Isolation) -> Result<Tx> {
     let connection = match (db, isolation) {
         (Db::Sqlite { writer, .. }, _) => {
@@ -242,7 +242,12 @@ pub(crate) async fn begin(db: &Db, isolation: Isolation) -> Result<Tx> {
                 Isolation::Serializable => "BEGIN ISOLATION LEVEL SERIALIZABLE",
                 Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
             };
-            let begun = pool.begin_with(begin).await;
+            // The driver counts a transaction only once `BEGIN` was answered. A caller that goes
+            // away before would return a connection to the pool inside an open transaction. A task
+            // of its own is not interrupted: its result is dropped, which rolls back.
+            let pool = pool.clone();
+            let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+            let begun = begun.unwrap_or_else(|ended| Err(sqlx::Error::Io(std::io::Error::other(ended))));
             Connection::Postgres(begun.map_err(|source| Error::from_sqlx(begin, source))?)
         }
     };

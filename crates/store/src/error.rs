@@ -208,7 +208,7 @@ pub enum Error {
         /// The operator of the open epoch.
         operator: Address,
     },
-    /// The channel is closing or closed; open another.
+    /// The payer has asked the channel's deposit back; open another channel.
     #[error("channel {channel} is no longer open")]
     ChannelClosed {
         /// The channel.

@@ -17,22 +17,6 @@ impl Reads {
         self.one("SELECT address FROM handles WHERE name = ?", values![name], |row| row.get(0)).await
     }
 
-    /// All handles with their accounts, by the handles' bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::handle`].
-    pub async fn handles(&self) -> Result<Vec<(String, Address)>> {
-        let sql = "SELECT name, address FROM handles";
-        let mut handles: Vec<(String, Address)> =
-            self.list(sql, values![], |row| Ok((row.get(0)?, row.get(1)?))).await?;
-        // Engines differ in how they order text.
-        handles.sort();
-        Ok(handles)
-    }
-}
-
-impl Reads {
     /// Handles with their accounts by the handles' bytes, at most `limit` of those after `after`.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ words! {
 }
 
 words! {
-    /// What an event tells.
+    /// The kind of an event.
     pub enum JobEventKind {
         /// The job's new state.
         State = "state",
@@ -57,7 +57,7 @@ pub struct JobEvent {
     pub at: u64,
     /// How much it matters.
     pub level: Level,
-    /// What it tells.
+    /// Its kind.
     pub kind: JobEventKind,
     /// The state ([`JobEvent::state`]), the progress or the line.
     pub body: String,

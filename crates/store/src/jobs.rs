@@ -80,22 +80,13 @@ pub struct Job {
     pub updated: u64,
 }
 
-/// What a worker is told when it holds on to a job.
+/// The result of a worker's heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
     /// Go on.
     Go,
     /// A person asked to end the job: stop, then [`Tx::cancelled`].
     Cancel,
-}
-
-/// Which jobs are listed: those that agree with every member that is given.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct JobFilter {
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// In this state.
-    pub state: Option<JobState>,
 }
 
 const COLUMNS: &str = "id, kind, key, work, state, attempts, max_attempts, not_before, lease_until, fence, worker, \
@@ -140,19 +131,16 @@ impl Reads {
         self.one(format!("SELECT {COLUMNS} FROM jobs WHERE id = ?"), values![id], read).await
     }
 
-    /// A page of jobs, newest first: at most `limit` of them, with ids below `before`.
+    /// A page of jobs, newest first: at most `limit` of them, with ids below `before`; in `state`
+    /// where one is given.
     ///
     /// # Errors
     ///
     /// As [`Reads::job`].
-    pub async fn jobs(&self, filter: &JobFilter, before: Option<u64>, limit: u32) -> Result<Vec<Job>> {
+    pub async fn jobs(&self, state: Option<JobState>, before: Option<u64>, limit: u32) -> Result<Vec<Job>> {
         let mut sql = format!("SELECT {COLUMNS} FROM jobs WHERE id < ?");
         let mut wanted = values![before.unwrap_or(u64::MAX >> 1)];
-        if let Some(kind) = &filter.kind {
-            sql.push_str(" AND kind = ?");
-            wanted.push(kind.as_str().into());
-        }
-        if let Some(state) = filter.state {
+        if let Some(state) = state {
             sql.push_str(" AND state = ?");
             wanted.push(state.into());
         }

@@ -17,7 +17,7 @@
 //! | [`epochs`], [`payouts`], [`trees`] | money out |
 //! | [`outbox`], [`steps`], [`chain_events`], [`chain_sums`], [`titles`] | what was sent to the chain, and what it said |
 //! | [`jobs`], [`job_events`], [`requests`], [`leases`] | work to do once |
-//! | [`api_keys`] | who may ask |
+//! | [`api_keys`] | API keys and their principals |
 //! | [`counters`], [`audits`] | what would be slow to count again |
 //! | [`blobs`] | bytes by their SHA-256 |
 //!

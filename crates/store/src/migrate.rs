@@ -12,13 +12,14 @@ use crate::sql::values;
 const FIRST: u64 = 5;
 
 /// All migrations in order; the first has version [`FIRST`]. Released ones are never edited.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_data.sql"),
     include_str!("../migrations/0006_money.sql"),
     include_str!("../migrations/0007_chain.sql"),
     include_str!("../migrations/0008_work.sql"),
     include_str!("../migrations/0009_withdrawals.sql"),
     include_str!("../migrations/0010_steps.sql"),
+    include_str!("../migrations/0011_versions.sql"),
 ];
 
 /// Any number, the same for all nodes, so that two that start at once migrate one after the other.

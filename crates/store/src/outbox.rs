@@ -17,7 +17,7 @@ words! {
         Signed = "signed",
         /// In a block, and it worked.
         Mined = "mined",
-        /// In a block, and it reverted; or it can never be in one.
+        /// In a block, and it reverted. One whose nonce another transaction used stays `signed`.
         Failed = "failed",
     }
 }

@@ -8,12 +8,8 @@ use crate::sql::{ROWS_PER_INSERT, Row, Value, places, values, words};
 words! {
     /// What became of a claim.
     pub enum ClaimState {
-        /// Its transaction is on the way.
-        Sent = "sent",
         /// The chain paid.
         Paid = "paid",
-        /// The chain refused.
-        Failed = "failed",
     }
 }
 

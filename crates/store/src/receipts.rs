@@ -195,18 +195,6 @@ impl Reads {
         self.one(sql, values![receipt], read_note).await
     }
 
-    /// The credit notes of an epoch's receipts, by receipt. For deferred credits, which the node does
-    /// not write yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reads::receipt`].
-    pub async fn credit_notes_of_epoch(&self, epoch: u64) -> Result<Vec<CreditNoteRow>> {
-        let sql = "SELECT n.receipt, n.time, n.body FROM receipts r JOIN credit_notes n ON n.receipt = r.id \
-                   WHERE r.epoch = ? ORDER BY n.receipt";
-        self.list(sql, values![epoch], read_note).await
-    }
-
     /// The receipts of an epoch that have no entry, by id: their credits are not known yet, or they
     /// cost nothing.
     ///

@@ -174,14 +174,11 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::State`] when it is not held any more, [`Error::OutOfBounds`] when the price is more
-    /// than is reserved, [`Error::ChannelClosed`], [`Error::OtherOperator`] when the open epoch is another's. Nothing is
-    /// changed then.
+    /// [`Error::Missing`]; [`Error::State`] when it is not held any more; [`Error::OutOfBounds`]
+    /// when the price is more than is reserved; [`Error::OtherOperator`] when the open epoch is
+    /// another's. Nothing is changed then.
     pub async fn charge(&mut self, id: ReservationId, price: Amount, now: u64) -> Result<ReceiptPlace> {
         let (channel, reservation) = self.locked_reservation(id).await?;
-        if channel.state == ChannelState::Closed {
-            return Err(Error::ChannelClosed { channel: channel.id });
-        }
         if reservation.state != ReservationState::Held {
             return Err(Error::state("reservation", id, reservation.state, ReservationState::Charged));
         }
@@ -272,8 +269,8 @@ fn freed(channel: &Channel, amount: Amount) -> Result<Amount> {
 }
 
 impl Store {
-    /// Extends those of `ids` that a node instance still holds until `lease_until`, and says how
-    /// many there are. Reservations that it does not name run out, whoever made them.
+    /// Extends those of `ids` that a node instance still holds until `lease_until`, and returns how
+    /// many there are. Reservations outside `ids` run out, whoever made them.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ pub(crate) const FOR_SHARE: &str = "{for share}";
 const LOCKS: [(&str, &str); 3] =
     [(SKIP_LOCKED, "FOR UPDATE SKIP LOCKED"), (FOR_UPDATE, "FOR UPDATE"), (FOR_SHARE, "FOR SHARE")];
 
-/// A value bound to a statement. Each kind knows its null, since Postgres wants a type for it.
+/// A value bound to a statement. Each kind has a null of its own, since Postgres needs its type.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     /// A `BIGINT`; all our integers are non-negative.

@@ -62,8 +62,11 @@ impl Deref for Store {
 impl Store {
     /// Opens the database and the blob store, and brings the schema up to date.
     ///
-    /// `url` is `sqlite://<file>` (made when missing, with its folders), `postgres://…` or `sqlite::memory:`, which is
-    /// a file in a temporary folder that goes away with the last clone; so it behaves as a file does.
+    /// `url` is one of:
+    ///
+    /// - `sqlite://<file>`, made when missing, with its folders;
+    /// - `postgres://…`;
+    /// - `sqlite::memory:`, a file in a temporary folder that is removed with the last clone.
     ///
     /// # Errors
     ///
@@ -171,7 +174,8 @@ impl Attempts {
         again
     }
 
-    /// A moment, by chance, of at most 128 ms: those who lost a race together do not meet again.
+    /// A random pause of at most 128 ms, so that transactions that lost a race together do not
+    /// collide again.
     fn pause(&self) -> Duration {
         let chance = RandomState::new().build_hasher().finish();
         Duration::from_micros(chance % (1_000 << self.0.min(7)))

@@ -220,7 +220,7 @@ export interface paths {
         /** The jobs. */
         get: operations["listJobs"];
         put?: never;
-        /** Orders a job; the same order gives the same job, unless that failed. */
+        /** Orders a job; the same order gives the same job, unless that failed or was cancelled. */
         post: operations["orderJob"];
         delete?: never;
         options?: never;
@@ -1975,8 +1975,10 @@ export interface components {
             entries: components["schemas"]["SplitLine"][];
         };
         /**
-         * @description Opens a receipt's `principal` word: `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)`, the
-         *     principal in UTF-8 bytes. Who has it can show on whose behalf a receipt was made; nobody else can tell.
+         * @description Opens a receipt's `principal` word, which is
+         *     `keccak256(keccak256("openledger/principal/v1") ‖ salt ‖ principal)` with the principal in UTF-8
+         *     bytes. Its holder can show on whose behalf a receipt was made; without it the word identifies no
+         *     one.
          */
         PrincipalOpening: {
             /** @description The principal: `operator`, `account:0x…`, `key:0x…`, `agent:N` or `anonymous`. */
@@ -2901,20 +2903,11 @@ export interface components {
              * @description Lines of the split for contributors.
              */
             contributor_lines: number;
-            /** @description The settlement. */
-            settlement: components["schemas"]["Settlement"];
             /** @description The split, with `summary` and `full`. */
             splits?: components["schemas"]["SplitShare"][] | null;
             /** @description The attribution, with `summary` and `full`. */
             attribution?: components["schemas"]["AnswerAttribution"] | null;
         };
-        /** @description The settlement of an answer. */
-        Settlement: {
-            /** @description Its state. */
-            state: components["schemas"]["SettlementState"];
-        };
-        /** @description The state of an answer's settlement. */
-        SettlementState: "open";
         /** @description A line of an answer's split. */
         SplitShare: {
             /** @description What the line is paid for. */
@@ -4359,6 +4352,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             409: components["responses"]["Problem409"];
             500: components["responses"]["Problem500"];
@@ -4883,6 +4878,7 @@ export interface operations {
             401: components["responses"]["Problem401"];
             402: components["responses"]["Problem402"];
             403: components["responses"]["Problem403"];
+            409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             500: components["responses"]["Problem500"];

@@ -1,14 +1,11 @@
-//! The methods of the client, one a route, in the order of the table.
+//! The methods of the client, at most one a route, in the order of the table.
 
 use openledger_protocol::{B256, ContributionId, DatanetId, ReceiptId};
 use reqwest::Method;
 use serde_json::json;
 
 use super::{Client, HEALTH_TIMEOUT, JobEvents, Pages, Result, segment};
-use crate::openai::{
-    ChatCompletionRequest, ChatResponse, CompletionRequest, CompletionResponse, DetokenizeRequest, Detokenized,
-    ModelEntry, ModelList, TokenizeRequest, Tokenized,
-};
+use crate::openai::{ChatCompletionRequest, ChatResponse};
 use crate::*;
 
 /// The network and its datanets.
@@ -19,14 +16,6 @@ impl Client {
     /// [`super::ClientError`].
     pub async fn network(&self) -> Result<Network> {
         self.get("/api/v1/network").await
-    }
-
-    /// The document behind the Studio's first page.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn overview(&self) -> Result<Overview> {
-        self.get("/api/v1/overview").await
     }
 
     /// Audits the node's books, from the last audited epoch on, or the `whole` history; needs the
@@ -231,13 +220,14 @@ impl Client {
         self.post("/api/v1/channels/keys", request, key).await
     }
 
-    /// Opens a funded channel.
+    /// Opens a funded channel. The node keeps no response of it, so that it takes no key.
     ///
     /// # Errors
-    /// [`super::ClientError`]; `not-funded` without a deposit, `withdrawal-pending` while the payer has
-    /// asked it back.
-    pub async fn open_channel(&self, channel: &NewChannel, key: &str) -> Result<OpenedChannel> {
-        self.post("/api/v1/channels", channel, key).await
+    /// [`super::ClientError`]; `not-funded` without a deposit, `withdrawal-pending` while the payer
+    /// has asked it back.
+    pub async fn open_channel(&self, channel: &NewChannel) -> Result<OpenedChannel> {
+        let path = "/api/v1/channels";
+        self.read(self.request(Method::POST, path).json(channel), path).await
     }
 
     /// The records that a given answer rests on.
@@ -262,14 +252,6 @@ impl Client {
         self.get(&format!("/api/v1/receipts/{id}")).await
     }
 
-    /// A receipt with prompt, answer, evidence and split.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn receipt_detail(&self, id: ReceiptId) -> Result<ReceiptDetail> {
-        self.get(&format!("/api/v1/receipts/{id}/detail")).await
-    }
-
     /// A receipt's bundle.
     ///
     /// # Errors
@@ -284,49 +266,6 @@ impl Client {
     /// [`super::ClientError`].
     pub async fn chat(&self, request: &ChatCompletionRequest, key: &str) -> Result<ChatResponse> {
         self.post("/v1/chat/completions", request, key).await
-    }
-
-    /// Has a model continue a text; the channel of the client's API key pays. The request must not
-    /// be a stream.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn complete(&self, request: &CompletionRequest, key: &str) -> Result<CompletionResponse> {
-        self.post("/v1/completions", request, key).await
-    }
-
-    /// The models on offer, in OpenAI's form.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn openai_models(&self) -> Result<ModelList> {
-        self.get("/v1/models").await
-    }
-
-    /// A model on offer, in OpenAI's form.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn openai_model(&self, name: &str) -> Result<ModelEntry> {
-        self.get(&format!("/v1/models/{}", segment(name))).await
-    }
-
-    /// The token ids of a text or conversation.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn tokenize(&self, request: &TokenizeRequest) -> Result<Tokenized> {
-        let path = "/tokenize";
-        self.read(self.request(Method::POST, path).json(request), path).await
-    }
-
-    /// The text of token ids.
-    ///
-    /// # Errors
-    /// [`super::ClientError`].
-    pub async fn detokenize(&self, request: &DetokenizeRequest) -> Result<Detokenized> {
-        let path = "/detokenize";
-        self.read(self.request(Method::POST, path).json(request), path).await
     }
 }
 
@@ -399,12 +338,14 @@ impl Client {
         self.read(request, path).await
     }
 
-    /// Claims earnings of finalized epochs for accounts.
+    /// Claims earnings of finalized epochs for accounts. The node keeps no response of it, so that
+    /// it takes no key; a repeat pays nothing again.
     ///
     /// # Errors
     /// [`super::ClientError`]; `not-finalized` before the first epoch is.
-    pub async fn claim(&self, request: &ClaimsRequest, key: &str) -> Result<ClaimsMade> {
-        self.post("/api/v1/claims", request, key).await
+    pub async fn claim(&self, request: &ClaimsRequest) -> Result<ClaimsMade> {
+        let path = "/api/v1/claims";
+        self.read(self.request(Method::POST, path).json(request), path).await
     }
 
     /// Whether the node says that it can serve requests, within five seconds.

@@ -1,7 +1,7 @@
-//! The client of a node: one typed method for each route.
+//! The client of a node: one typed method for each route that the command line calls.
 //!
 //! **Invariant:** a call is one request. A caller that repeats a call gives the same idempotency
-//! key, so that a repeat does nothing twice.
+//! key where the method takes one, so that a repeat does nothing twice.
 
 mod error;
 mod events;
@@ -84,7 +84,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|source| ClientError::Unexpected { path: path.to_owned(), source })
     }
 
-    /// Sends a request; a status of error is the error that its body tells.
+    /// Sends a request; a status of error is the error in its body.
     async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response> {
         let url = self.url(path);
         let response = request.send().await.map_err(ClientError::unreachable(&url))?;

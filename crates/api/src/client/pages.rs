@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use super::{Client, Result, segment};
 use crate::Page;
 
-/// A list that is read page by page. It begins with the first page; [`Pages::from`] begins later.
+/// A list that is read page by page, from the first page on.
 #[derive(Debug)]
 pub struct Pages<'a, T> {
     client: &'a Client,
@@ -27,13 +27,6 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
-        self
-    }
-
-    /// Begins after `cursor`, the `next` of an earlier page.
-    #[must_use]
-    pub fn from(mut self, cursor: impl Into<String>) -> Self {
-        self.after = Some(cursor.into());
         self
     }
 

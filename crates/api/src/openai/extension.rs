@@ -37,21 +37,6 @@ pub struct Extension {
     pub idempotency_key: Option<String>,
 }
 
-/// The state of an answer's settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SettlementState {
-    /// Its epoch is open.
-    Open,
-}
-
-/// The settlement of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Settlement {
-    /// Its state.
-    pub state: SettlementState,
-}
-
 /// A line of an answer's split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SplitShare {
@@ -93,8 +78,6 @@ pub struct AnswerNote {
     pub payer: Address,
     /// Lines of the split for contributors.
     pub contributor_lines: u64,
-    /// The settlement.
-    pub settlement: Settlement,
     /// The split, with `summary` and `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splits: Option<Vec<SplitShare>>,

@@ -16,9 +16,7 @@ pub use adapters::{
     EnsembleEntry, EnsembleMember, EnsembleShare, LoadLoraAdapter, LoraAdapter, NewEnsemble, ObjectList,
     UnloadLoraAdapter,
 };
-pub use extension::{
-    AnswerAttribution, AnswerNote, AttributionLevel, Extension, Settlement, SettlementState, SplitShare,
-};
+pub use extension::{AnswerAttribution, AnswerNote, AttributionLevel, Extension, SplitShare};
 pub use request::{
     ChatCompletionRequest, CompletionRequest, Content, ContentPart, Message, MessageRole, Prompt, Stop, StreamOptions,
 };

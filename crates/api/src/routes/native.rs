@@ -84,7 +84,7 @@ fn data() -> Vec<Route> {
         Route::get(
             "/api/v1/datanets/{id}/next-version",
             "getNextVersion",
-            Access::OPEN,
+            Access::OPERATOR,
             "The message that the owner signs to publish the next version.",
         )
         .at::<DatanetId>("id", "The datanet.")
@@ -123,7 +123,7 @@ fn work() -> Vec<Route> {
             "/api/v1/jobs",
             "orderJob",
             Access::OPERATOR,
-            "Orders a job; the same order gives the same job, unless that failed.",
+            "Orders a job; the same order gives the same job, unless that failed or was cancelled.",
         )
         .takes::<JobOrder>()
         .gives_with::<JobQueued>(202, "The job is queued")
@@ -200,7 +200,7 @@ fn answers() -> Vec<Route> {
         )
         .takes::<NewChannel>()
         .gives::<OpenedChannel>("The channel and its API key")
-        .fails(&[402]),
+        .fails(&[402, 409]),
         Route::post(
             "/api/v1/attributions",
             "attribute",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use openledger_api::policy::{PrincipalKind, Reach};
+use openledger_api::policy::{Access, PrincipalKind, Reach};
 use openledger_api::{Method, PROBLEMS, Place, find, routes};
 
 #[test]
@@ -29,6 +29,26 @@ fn nothing_is_changed_by_an_anonymous_caller() {
         let free = ["/tokenize", "/detokenize"].contains(&route.path) || route.outcomes.is_empty();
         let reach = route.access.of(PrincipalKind::Anonymous);
         assert!(free || reach == Reach::None, "{} admits anonymous callers", route.path);
+    }
+}
+
+#[test]
+fn work_that_grows_with_a_datanet_is_the_operators_alone() {
+    let route = find(Method::Get, "/api/v1/datanets/{id}/next-version").unwrap();
+    assert_eq!(route.access, Access::OPERATOR);
+}
+
+#[test]
+fn the_api_page_names_each_post_whose_response_is_not_kept() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).unwrap();
+    let (_, rest) = page.split_once("## Repeating a call").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let posts = routes().iter().filter(|route| route.method == Method::Post);
+    for route in posts.filter(|route| route.path.starts_with("/api/v1/")) {
+        let name = format!("`POST {}`", route.path.trim_start_matches("/api/v1/"));
+        // A settlement is named there for a node that is killed.
+        let named = section.contains(&name) && route.path != "/api/v1/epochs";
+        assert_eq!(named, !route.repeatable, "{name}");
     }
 }
 

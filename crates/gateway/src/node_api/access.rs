@@ -35,7 +35,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, NodeError> {
     }
 }
 
-/// Authenticates a request, checks the policy of its route, and hands on who reads.
+/// Authenticates a request, checks the policy of its route, and hands the viewer on.
 pub(super) async fn check(State(node): State<Shared>, mut request: Request, next: Next) -> Response {
     let route = row(&request);
     let form = route.map_or(Errors::Problem, |route| route.form);
@@ -71,7 +71,8 @@ fn viewer(route: Option<&Route>, principal: Principal) -> Result<Viewer, NodeErr
     if reach != Reach::None {
         return Ok(Viewer::new(principal, reach));
     }
-    let open_to_others = route.is_some_and(|route| route.access.operator != Reach::None);
+    let of_operator = route.is_some_and(|route| route.access.operator != Reach::None);
+    let of_payer = route.is_some_and(|route| route.access.payer != Reach::None);
     let (blame, code, detail) = match principal {
         Principal::Anonymous if route.is_some_and(|route| route.form == Errors::OpenAi) => {
             (Blame::Unauthenticated, "invalid-api-key", "give an API key: `Authorization: Bearer ol_…`")
@@ -82,7 +83,12 @@ fn viewer(route: Option<&Route>, principal: Principal) -> Result<Viewer, NodeErr
             "this call needs `Authorization: Bearer` with the operator's token (the node keeps it in operator.token) or an \
              API key",
         ),
-        _ if open_to_others => (
+        Principal::Operator if of_payer => (
+            Blame::Permission,
+            "forbidden",
+            "this call needs the API key of a channel (`ol_...`), not the operator's token",
+        ),
+        _ if of_operator => (
             Blame::Permission,
             "operator-only",
             "this call needs `Authorization: Bearer <operator token>`; the node keeps it in operator.token",
@@ -104,6 +110,23 @@ mod tests {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn a_caller_whom_a_route_refuses_reads_which_credentials_it_needs() {
+        let refused = |method, path, principal| {
+            let error = viewer(find(method, path), principal).err().unwrap();
+            (error.code(), error.to_string())
+        };
+        let (code, detail) = refused(Method::Post, "/v1/chat/completions", Principal::Operator);
+        assert_eq!(code, "forbidden");
+        assert_eq!(detail, "this call needs the API key of a channel (`ol_...`), not the operator's token");
+        let account = Principal::Account(openledger_protocol::Address::ZERO);
+        let (code, detail) = refused(Method::Post, "/api/v1/epochs", account.clone());
+        assert!(code == "operator-only" && detail.contains("<operator token>"), "{detail}");
+        assert_eq!(refused(Method::Post, "/v1/chat/completions", account).0, "forbidden");
+        assert_eq!(refused(Method::Post, "/v1/chat/completions", Principal::Anonymous).0, "invalid-api-key");
+        assert_eq!(refused(Method::Post, "/no/such/route", Principal::Operator).0, "forbidden");
     }
 
     #[test]

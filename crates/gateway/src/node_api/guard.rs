@@ -48,7 +48,12 @@ pub(super) async fn guarded(limit: Duration, request: Request, next: Next) -> Re
         Err(_) => {
             tracing::warn!(seconds = limit.as_secs(), "request took too long");
             let id = current_id().unwrap_or_default();
-            response(form, 504, "timeout", format!("request {id} took longer than {} s; repeat it", limit.as_secs()))
+            let then = match form {
+                Errors::Problem => "repeat it",
+                // An answer has a task of its own, which goes on.
+                Errors::OpenAi => "the answer may still be charged; repeat under the same idempotency key, or stream",
+            };
+            response(form, 504, "timeout", format!("request {id} took longer than {} s; {then}", limit.as_secs()))
         }
     }
 }
@@ -116,6 +121,8 @@ mod tests {
             let media = response.headers()["content-type"].to_str().unwrap().to_owned();
             let text = response.text().await.unwrap();
             assert!(!text.contains("of a test") && text.contains("of-the-test"), "{path}: {text}");
+            let charged = "the answer may still be charged; repeat under the same idempotency key, or stream";
+            assert_eq!(text.contains(charged), path == "/v1/slow", "{path}: {text}");
             let body: Value = serde_json::from_str(&text).unwrap();
             if path.starts_with("/v1") {
                 assert_eq!((body["error"]["code"].as_str(), media.as_str()), (Some(code), "application/json"));

@@ -1,4 +1,5 @@
-//! A node's HTTP faces over its services: native API, OpenAI dialect, chain RPC, health, metrics, Studio.
+//! A node's HTTP faces over its services: native API, OpenAI dialect, chain RPC, health, metrics,
+//! Studio.
 
 mod access;
 mod guard;
@@ -32,8 +33,8 @@ use shutdown::{DRAIN_MAX, ShutdownNotice};
 /// engine and the chain.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Serves `node` over HTTP and lets it work on jobs until `shutdown` is done, then stops it in order. Pages of `origins`
-/// may call its OpenAI dialect.
+/// Serves `node` over HTTP and lets it work on jobs until `shutdown` is done, then stops it in
+/// order. Pages of `origins` may call its OpenAI dialect.
 ///
 /// When `shutdown` is done, streams of job events break off and no request is accepted. Requests
 /// that are open may go on for 30 seconds; then the node stops without them.

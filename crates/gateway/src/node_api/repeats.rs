@@ -1,11 +1,12 @@
-//! `Idempotency-Key` on the native API's posts: a repeat gets the first answer, another body under the key is refused.
+//! `Idempotency-Key` on the native API's posts: a repeat gets the first answer, another body under
+//! the key is refused.
 //!
-//! **Invariant:** only answers of success are kept. A request that was refused or cut off is done again under the same
-//! key, which is safe because every step recognises what it has done; so a crash between a step's effect and its kept
-//! answer costs nothing but the work of finding out.
+//! **Invariant:** only answers of success are kept. A request that was refused or cut off is done
+//! again under the same key. That is safe because every step recognises its own effects; a crash
+//! between a step's effect and its kept answer costs only the repeated work.
 //!
-//! Not here: answers of `/v1`, whose key is charged once and is kept with its receipt. Keys have the
-//! same form in both APIs ([`checked_key`]).
+//! Not here: answers of `/v1`, whose key is charged once and is kept with its receipt. Keys have
+//! the same form in both APIs ([`checked_key`]).
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -53,7 +54,7 @@ pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<&str>, NodeError>
     headers.get(IDEMPOTENCY_KEY).map(|key| checked_key(key.to_str().unwrap_or_default())).transpose()
 }
 
-/// The name under which keys of a principal are kept; it never changes its spelling.
+/// The name of a caller, under which its keys are kept; its spelling never changes.
 fn keeper(principal: &Principal) -> String {
     match principal {
         Principal::Operator => PrincipalId::Operator.to_string(),
@@ -82,9 +83,9 @@ async fn once(node: &Shared, request: Request, next: Next) -> Result<Response> {
     let key = header_key(request.headers())?.unwrap_or_default().to_owned();
     let (parts, body) = request.into_parts();
     let body = bytes(Request::from_parts(parts.clone(), body)).await?;
-    let caller = parts.extensions.get::<Viewer>().map(|viewer| keeper(viewer.principal()));
-    let principal = format!("{} {}", caller.unwrap_or_default(), parts.uri.path());
-    let hold = match node.requests.take(&principal, &key, keccak(&body)).await? {
+    let caller = parts.extensions.get::<Viewer>().map(|viewer| keeper(viewer.principal())).unwrap_or_default();
+    let principal = format!("{caller} {}", parts.uri.path());
+    let hold = match node.requests.take(&caller, &principal, &key, keccak(&body)).await? {
         Taken::Done(kept) => return Ok(replayed(kept)),
         Taken::Fresh(hold) => hold,
     };

@@ -1,5 +1,5 @@
-//! The end of a node's server: the notice that ends endless streams, and the time that open requests
-//! have. **Invariant:** a notice that was given stays given.
+//! The end of a node's server: the notice that ends endless streams, and the time that open
+//! requests have. **Invariant:** a notice that was given stays given.
 
 use std::time::Duration;
 

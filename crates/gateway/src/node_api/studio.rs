@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::shared::Shared;
 
-/// Serves a file of the Studio, or its first page for a path without a file (pages route themselves).
+/// Serves a file of the Studio, or its first page for a path without a file (pages route
+/// themselves).
 pub(crate) async fn page(State(node): State<Shared>, uri: Uri) -> Response {
     let Some(root) = node.config().studio.clone() else {
         return (StatusCode::NOT_FOUND, "this node serves no Studio; start it with --studio DIR\n").into_response();

@@ -2,7 +2,7 @@
 
 use openledger_api::openai::{ErrorBody, ErrorDetail};
 use openledger_serving::{Blame, ServeError};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// An error as clients of OpenAI's API read it, with its HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +47,6 @@ impl ApiError {
     }
 
     /// The body: `{"error": {…}}`.
-    #[must_use]
-    pub fn body(&self) -> Value {
-        json!(self.wire())
-    }
-
-    /// The body as its wire type.
     #[must_use]
     pub fn wire(&self) -> ErrorBody {
         let Self { message, kind, param, code, .. } = self.clone();

@@ -18,7 +18,8 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
     }
 }
 
-/// A token of an echoed prompt: its bytes and how likely it was; the first one has nothing before it.
+/// A token of an echoed prompt: its bytes and how likely it was; the first one has nothing before
+/// it.
 pub type EchoToken = (Vec<u8>, Option<TokenLogprob>);
 
 /// How likely the tokens of a chat answer were, from what a backend measured.
@@ -36,7 +37,7 @@ pub fn chat_logprobs(logprobs: &[TokenLogprob]) -> ChatLogprobs {
     ChatLogprobs { content: content.collect(), refusal: None }
 }
 
-/// Adds the next answer to the same prompt, with what it used; `logprobs` says whether to report them.
+/// Adds the next answer to the same prompt, with its usage; `logprobs` says whether to report them.
 pub fn push_chat<N>(response: &mut ChatResponse<N>, answer: &Answer, logprobs: bool, usage: Usage) {
     let completion = &answer.completion;
     let index = u32::try_from(response.choices.len()).unwrap_or(u32::MAX);
@@ -49,8 +50,9 @@ pub fn push_chat<N>(response: &mut ChatResponse<N>, answer: &Answer, logprobs: b
     });
 }
 
-/// Adds the next answer, with what it used. `logprobs` says whether to report them; `echo` holds the prompt's tokens when
-/// the prompt is told before the answer; `same_prompt` says whether the answer before had the same prompt.
+/// Adds the next answer, with its usage. `logprobs` says whether to report them; `echo` holds the
+/// prompt's tokens when the prompt comes before the answer; `same_prompt` says whether the answer
+/// before had the same prompt.
 pub fn push_completion<N>(
     response: &mut CompletionResponse<N>,
     answer: &Answer,
@@ -120,7 +122,8 @@ fn push(
     columns.text_offset.push(offset);
 }
 
-/// The likeliest tokens in the place of one, by text; where any are reported, it is among them itself.
+/// The likeliest tokens in the place of one, by text; where any are reported, it is among them
+/// itself.
 fn alternatives(token: &TokenLogprob) -> BTreeMap<String, f32> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut all: BTreeMap<String, f32> = token.top.iter().map(|(_, bytes, l)| (text(bytes), *l)).collect();

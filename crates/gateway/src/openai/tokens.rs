@@ -5,13 +5,14 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::request::Parsed;
 
 /// Reads a body of `/tokenize`. Its `messages` are left to [`super::ChatRequest::parse`], which
-/// also reads tools; without them there is a `prompt`.
+/// also reads tools and further members that are ignored here; without them there is a `prompt`.
 ///
 /// # Errors
 /// [`ApiError`] with the member that is wrong.
-pub(crate) fn tokenize_request(body: &Value) -> Result<TokenizeRequest, ApiError> {
+pub(crate) fn tokenize_request(body: &Value) -> Result<Parsed<TokenizeRequest>, ApiError> {
     let mut fields = Fields::new(body)?;
     let conversation = fields.take("messages").is_some();
     let request = TokenizeRequest {
@@ -24,20 +25,22 @@ pub(crate) fn tokenize_request(body: &Value) -> Result<TokenizeRequest, ApiError
     if request.prompt.is_none() && !conversation {
         return Err(ApiError::invalid("prompt", "`prompt` must be a text, or give `messages`"));
     }
-    Ok(request)
+    Ok(Parsed { request, ignored: fields.left() })
 }
 
 /// Reads a body of `/detokenize`.
 ///
 /// # Errors
 /// [`ApiError`] about `tokens`.
-pub(crate) fn detokenize_request(body: &Value) -> Result<DetokenizeRequest, ApiError> {
+pub(crate) fn detokenize_request(body: &Value) -> Result<Parsed<DetokenizeRequest>, ApiError> {
     let mut fields = Fields::new(body)?;
     let tokens = fields.ids("tokens")?;
     if body["tokens"].is_null() {
         return Err(ApiError::invalid("tokens", "`tokens` must be an array of token ids"));
     }
-    Ok(DetokenizeRequest { tokens })
+    // All models share the base's tokenizer.
+    fields.take("model");
+    Ok(Parsed { request: DetokenizeRequest { tokens }, ignored: fields.left() })
 }
 
 #[cfg(test)]
@@ -60,6 +63,15 @@ mod tests {
         for body in [json!({}), json!({ "tokens": "a" }), json!({ "tokens": [-1] })] {
             assert_eq!(detokenize_request(&body).unwrap_err().param.as_deref(), Some("tokens"), "{body}");
         }
-        assert_eq!(detokenize_request(&json!({ "tokens": [] })).unwrap().tokens, Vec::<u32>::new());
+        assert_eq!(detokenize_request(&json!({ "tokens": [] })).unwrap().request.tokens, Vec::<u32>::new());
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_named() {
+        let read =
+            tokenize_request(&json!({ "prompt": "a", "zebra": 1, "owl": 2, "model": "m", "gone": null })).unwrap();
+        assert_eq!(read.ignored, ["owl", "zebra"]);
+        let read = detokenize_request(&json!({ "tokens": [1], "zebra": 1, "model": "m" })).unwrap();
+        assert_eq!(read.ignored, ["zebra"]);
     }
 }

@@ -18,8 +18,8 @@ use openledger_serving::{LoadAdapter, ServeError, Served};
 use serde::Serialize;
 
 use super::server::Server;
-use crate::call::ADAPTER;
-use crate::openai::{ApiError, load_request, unload_request};
+use crate::call::describe;
+use crate::openai::{ApiError, Parsed, load_request, unload_request};
 use crate::refusal::{Refusal, blocking, json as read_json, refusal};
 
 type Body = Result<Bytes, BytesRejection>;
@@ -89,7 +89,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>) -> Json<ObjectList<L
 }
 
 pub(super) async fn load(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
-    let asked = load_request(&read_json(body)?)?;
+    let Parsed { request: asked, ignored } = load_request(&read_json(body)?)?;
     let (name, path) = (asked.lora_name, asked.lora_path);
     let hash = |text: String| {
         let bad = |_| ApiError::invalid("adapter_hash", "`adapter_hash` must be `0x` or `sha256:` and 64 digits");
@@ -111,7 +111,7 @@ pub(super) async fn load(State(server): State<Arc<Server>>, body: Body) -> Resul
     })
     .await;
     match loaded {
-        Ok(Some(adapter)) => Ok(done(adapter, format!("Success: LoRA adapter '{name}' added successfully."))),
+        Ok(Some(adapter)) => Ok(done(adapter, &ignored, format!("Success: LoRA adapter '{name}' added successfully."))),
         Ok(None) => {
             let message = format!("no adapter lies at `{path}` below the folder that this server loads adapters from");
             Err(refusal(404, "invalid_request_error", Some("lora_path"), "adapter_not_found", message))
@@ -129,14 +129,17 @@ fn within(root: Option<&Path>, path: &str) -> Option<PathBuf> {
 }
 
 pub(super) async fn unload(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
-    let name = unload_request(&read_json(body)?)?.lora_name;
+    let Parsed { request, ignored } = unload_request(&read_json(body)?)?;
+    let name = request.lora_name;
     let (own, unloaded) = (Arc::clone(&server), name.clone());
     let adapter = blocking(move || own.backend().unload_adapter(&unloaded)).await?;
-    Ok(done(adapter, format!("Success: LoRA adapter '{name}' removed successfully.")))
+    Ok(done(adapter, &ignored, format!("Success: LoRA adapter '{name}' removed successfully.")))
 }
 
-fn done(adapter: AdapterHash, message: String) -> Response {
-    ([(ADAPTER, adapter.to_string())], message).into_response()
+fn done(adapter: AdapterHash, ignored: &[String], message: String) -> Response {
+    let mut response = message.into_response();
+    describe(&mut response, &adapter.to_string(), ignored);
+    response
 }
 
 pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {

@@ -40,7 +40,7 @@ pub(super) async fn chat(
         check_copies(std::slice::from_ref(&request), asked.n)?;
         let requests = choices(&request, asked.n);
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
-        Ok((asked, runs))
+        Ok::<_, ServeError>((asked, runs))
     })
     .await?;
     let (id, created) = server.stamp();
@@ -79,7 +79,7 @@ pub(super) async fn completions(
         prompts.iter_mut().for_each(|one| one.prompt = own.truncated(one.prompt.clone(), asked.truncate));
         let requests: Vec<CompletionRequest> = prompts.iter().flat_map(|request| choices(request, asked.n)).collect();
         let runs = own.start(requests, &asked.decoding, &asked.response_format, &tenant)?;
-        Ok((asked, runs))
+        Ok::<_, ServeError>((asked, runs))
     })
     .await?;
     let (id, created) = server.stamp();
@@ -133,7 +133,7 @@ async fn echoed(server: &Arc<Server>, asked: &CompletionsRequest, answer: &Answe
         let _turn = turn;
         let scored = server.backend().prompt_logprobs(&model, &ids, top)?;
         let pieces = ids.iter().map(|id| server.setup.tokenizer.piece(*id).to_vec());
-        Ok(pieces.zip(scored).collect())
+        Ok::<_, ServeError>(pieces.zip(scored).collect())
     })
     .await
 }

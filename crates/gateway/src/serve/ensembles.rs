@@ -13,8 +13,8 @@ use openledger_protocol::AdapterHash;
 use openledger_serving::{Ensemble, Member, ServeError, Served, Weight};
 
 use super::server::Server;
-use crate::call::ADAPTER;
-use crate::openai::{ApiError, ensemble_request};
+use crate::call::describe;
+use crate::openai::{ApiError, Parsed, ensemble_request};
 use crate::refusal::{Refusal, blocking, json as read_json, refusal};
 
 /// The ensemble `adapter` under the name that `served` has.
@@ -57,7 +57,8 @@ pub(super) async fn load(
     State(server): State<Arc<Server>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let NewEnsemble { name, members: shares, load_inplace } = ensemble_request(&read_json(body)?)?;
+    let Parsed { request, ignored } = ensemble_request(&read_json(body)?)?;
+    let NewEnsemble { name, members: shares, load_inplace } = request;
     let members = members(shares)?;
     if server.backend().find(&name).is_some() && load_inplace != Some(true) {
         let message = format!("`{name}` exists already; set `load_inplace` to true to point it to this ensemble");
@@ -71,5 +72,7 @@ pub(super) async fn load(
     // It was unloaded meanwhile.
     let gone = || ServeError::NotFound { model: served.name.clone() };
     let ensemble = server.backend().ensemble(adapter).ok_or_else(gone)?;
-    Ok(([(ADAPTER, adapter.to_string())], Json(entry(served, adapter, &ensemble))).into_response())
+    let mut response = Json(entry(served, adapter, &ensemble)).into_response();
+    describe(&mut response, &adapter.to_string(), &ignored);
+    Ok(response)
 }

@@ -9,11 +9,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use openledger_api::openai::{Detokenized, Tokenized};
 use openledger_serving::{Prompt, ServeError};
+use serde::Serialize;
 
 use super::server::Server;
 use crate::call::{IGNORED, set};
-use crate::openai::{ChatRequest, EmbeddingsRequest, EmbeddingsResponse, detokenize_request, tokenize_request};
-use crate::refusal::{Refusal, blocking, json as read_json, off_io};
+use crate::openai::{ChatRequest, EmbeddingsRequest, EmbeddingsResponse, Parsed, detokenize_request, tokenize_request};
+use crate::refusal::{Refusal, blocking, json as read_json};
 
 type Body = Result<Bytes, BytesRejection>;
 
@@ -27,11 +28,11 @@ impl Server {
     }
 }
 
-pub(super) async fn tokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Tokenized>, Refusal> {
+pub(super) async fn tokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
     let body = read_json(body)?;
-    off_io(move || {
+    let (tokenized, ignored) = blocking(move || {
         let tokenizer = &server.setup.tokenizer;
-        let asked = tokenize_request(&body)?;
+        let Parsed { request: asked, mut ignored } = tokenize_request(&body)?;
         let ids = match asked.prompt {
             Some(text) if body["messages"].is_null() => {
                 tokenizer.encode(&text, asked.add_special_tokens.unwrap_or(true))
@@ -41,22 +42,31 @@ pub(super) async fn tokenize(State(server): State<Arc<Server>>, body: Body) -> R
                 if chat["model"].is_null() {
                     chat["model"] = server.backend().capabilities().base_name.into();
                 }
-                let chat = ChatRequest::parse(&chat)?.request;
-                server.ids(&chat.ask(&server.setup.form, tokenizer, (server.setup.now)())?.prompt)
+                let chat = ChatRequest::parse(&chat)?;
+                ignored.retain(|name| chat.ignored.contains(name));
+                server.ids(&chat.request.ask(&server.setup.form, tokenizer, (server.setup.now)())?.prompt)
             }
         };
         let texts = ids.iter().map(|id| String::from_utf8_lossy(tokenizer.piece(*id)).into_owned());
         let token_strs = (asked.return_token_strs == Some(true)).then(|| texts.collect());
         let max_model_len = server.backend().capabilities().max_tokens as u64;
-        Ok::<_, Refusal>(Tokenized { count: ids.len() as u64, max_model_len, tokens: ids, token_strs })
+        let tokenized = Tokenized { count: ids.len() as u64, max_model_len, tokens: ids, token_strs };
+        Ok::<_, Refusal>((tokenized, ignored))
     })
-    .await
-    .map(Json)
+    .await?;
+    Ok(answer(tokenized, &ignored))
 }
 
-pub(super) async fn detokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Detokenized>, Refusal> {
-    let asked = detokenize_request(&read_json(body)?)?;
-    Ok(Json(Detokenized { prompt: server.setup.tokenizer.decode(&asked.tokens) }))
+pub(super) async fn detokenize(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
+    let Parsed { request: asked, ignored } = detokenize_request(&read_json(body)?)?;
+    Ok(answer(Detokenized { prompt: server.setup.tokenizer.decode(&asked.tokens) }, &ignored))
+}
+
+/// A response that names the members of its request that were ignored.
+fn answer(body: impl Serialize, ignored: &[String]) -> Response {
+    let mut response = Json(body).into_response();
+    set(&mut response, IGNORED, &ignored.join(","));
+    response
 }
 
 pub(super) async fn embeddings(State(server): State<Arc<Server>>, body: Body) -> Result<Response, Refusal> {
@@ -79,7 +89,5 @@ pub(super) async fn embeddings(State(server): State<Arc<Server>>, body: Body) ->
         Ok(EmbeddingsResponse::new(&asked.model, vectors, tokens, asked.encoding))
     })
     .await?;
-    let mut response = Json(response).into_response();
-    set(&mut response, IGNORED, &parsed.ignored.join(","));
-    Ok(response)
+    Ok(answer(response, &parsed.ignored))
 }

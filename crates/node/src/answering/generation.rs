@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use openledger_serving::{Answer, Event, Events, ServeError};
+use openledger_serving::{Answer, Event, Events, ServeError, Started};
 
 use crate::deposits::{RunningAnswer, deposit_withdrawn};
 use crate::error::Result;
 use crate::metrics::{Metrics, micros_since};
 
-/// A running generation; dropping it ends the run. It ends early, with what was produced so far, when
-/// the payer asks the deposit back.
+/// A running generation; dropping it ends the run. It ends early, with the tokens produced so far,
+/// when the payer asks the deposit back.
 pub struct Generation {
     events: Events,
     running: RunningAnswer,
     metrics: Arc<Metrics>,
     started: Instant,
+    cached_tokens: u32,
 }
 
 /// What a [`Generation`] comes to next.
@@ -30,7 +31,7 @@ impl Generation {
     /// Waits until the run that sends `events` has begun.
     ///
     /// # Errors
-    /// [`crate::NodeError::Serve`]; `deposit-withdrawn` when the payer asks the deposit back before.
+    /// [`crate::NodeError::Serve`]; `deposit-withdrawn` when the payer asks the deposit back first.
     pub(super) async fn begun(
         mut events: Events,
         mut running: RunningAnswer,
@@ -43,11 +44,19 @@ impl Generation {
             () = running.wait_for_end() => return Err(deposit_withdrawn()),
         };
         match first {
-            Some(Event::Started(_)) => Ok(Self { events, running, metrics, started }),
+            Some(Event::Started(Started { cached_tokens, .. })) => {
+                Ok(Self { events, running, metrics, started, cached_tokens })
+            }
             Some(Event::Failed(error)) => Err(error.into()),
-            // A run tells nothing else before it begins.
+            // A run sends no other event before it begins.
             _ => Err(ServeError::Stopped.into()),
         }
+    }
+
+    /// Tokens of the prompt that were computed for an earlier answer of the channel.
+    #[must_use]
+    pub fn cached_tokens(&self) -> u32 {
+        self.cached_tokens
     }
 
     /// Waits for the next step.
@@ -98,7 +107,7 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use openledger_protocol::{AdapterHash, B256, ChannelId};
-    use openledger_serving::{Sender, Started, events};
+    use openledger_serving::{Sender, events};
 
     use super::*;
     use crate::deposits::RunningAnswers;
@@ -108,7 +117,7 @@ mod tests {
 
     fn started() -> Event {
         let adapter = AdapterHash(B256::repeat_byte(3));
-        Event::Started(Started { adapter, prompt_tokens: 1, cached_tokens: 0 })
+        Event::Started(Started { adapter, prompt_tokens: 40, cached_tokens: 32 })
     }
 
     async fn begun(events: Events, running: RunningAnswer) -> Result<Generation> {
@@ -140,6 +149,12 @@ mod tests {
         // What the engine sends after that still arrives: here the answer breaks off.
         drop(sender);
         assert!(stepping.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_the_cached_part_of_its_prompt_from_its_beginning() {
+        let (_sender, generation) = running(&RunningAnswers::default(), CHANNEL).await;
+        assert_eq!(generation.cached_tokens(), 32);
     }
 
     #[tokio::test]

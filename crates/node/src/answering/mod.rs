@@ -8,7 +8,7 @@
 //!
 //! - The largest price an answer can have is reserved before a token is generated; the charge never exceeds it.
 //! - Receipt, charge and the record of an idempotency key are one transaction: a key is charged once.
-//! - An answer ends with what was produced so far once its payer asks the deposit back.
+//! - An answer ends with the tokens produced so far once its payer asks the deposit back.
 //! - Nothing here waits for the chain, nor for an epoch that is being settled.
 
 mod generation;
@@ -181,7 +181,8 @@ impl Answering {
     pub(crate) async fn take_key(&self, ask: &Ask) -> Result<Keyed> {
         let Some(key) = &ask.key else { return Ok(Keyed::New(None)) };
         let request = openledger_protocol::request_hash(&ask.canonical)?;
-        match self.requests.take(&format!("channel {}", ask.channel), key, request).await? {
+        let (caller, principal) = (format!("channel:{}", ask.channel), format!("channel {}", ask.channel));
+        match self.requests.take(&caller, &principal, key, request).await? {
             Taken::Fresh(hold) => Ok(Keyed::New(Some(hold))),
             Taken::Done(response) => {
                 let id = B256::try_from(response.body.as_slice()).map_err(|_| damaged_key(key))?;

@@ -28,7 +28,8 @@ struct Draft {
 }
 
 impl Answering {
-    /// Charges an answer that was credited by `params`, and keeps its receipt. A key that was given with the request finds this receipt from now on.
+    /// Charges an answer that was credited by `params`, and keeps its receipt. A repeat under the
+    /// request's key finds this receipt from now on.
     ///
     /// # Errors
     ///
@@ -180,14 +181,17 @@ impl Answering {
     }
 
     /// The accounts behind the lines of a split, holders as of `block`.
+    ///
+    /// # Errors
+    ///
+    /// `damaged-data` when the index lacks the title of the model or of a credited contribution.
     async fn terms(&self, model: &Offered, credits: &Credits, block: u64) -> Result<Terms> {
         let titles = self.chain.contributions();
         let scored: BTreeSet<ContributionId> = credits.scores.iter().map(|score| score.contribution()).collect();
         let mut holders: BTreeMap<ContributionId, Address> = BTreeMap::new();
         for contribution in scored {
-            if let Some(holder) = self.store.owner_at(titles, contribution.0, block).await? {
-                holders.insert(contribution, holder);
-            }
+            let holder = self.store.owner_at(titles, contribution.0, block).await?;
+            holders.insert(contribution, holder.ok_or_else(|| NodeError::lost("title of contribution", contribution))?);
         }
         let owner = self.store.owner_at(self.chain.models(), word(model.id.0), block).await?;
         let parties = Parties {

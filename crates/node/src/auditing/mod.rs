@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 use openledger_api::{Audit, AuditCheck, AuditScope};
+use openledger_chain::rpc::Client;
 use openledger_ledger::{ExportedEpoch, Supply, SupplyError};
 use openledger_protocol::{Amount, B256};
 use openledger_store::Store;
@@ -31,11 +32,13 @@ use serde_json::{Value, json};
 use self::receipts::{Sealed, verified};
 use crate::chain_view::ChainView;
 use crate::epochs::Epochs;
-use crate::error::Result;
+use crate::error::{Blame, NodeError, Result};
 use crate::models::Models;
 
 /// Faults that a check names at most.
 const FAULTS_MAX: usize = 20;
+/// Times that balances are read at most, where blocks come meanwhile.
+const SUPPLY_TRIES: u32 = 10;
 
 /// Audits the node's books.
 #[derive(Clone)]
@@ -89,6 +92,56 @@ fn accounts_of(number: u64, block: &Value) -> Result<BTreeSet<Address>, SupplyEr
     Ok(found)
 }
 
+/// The native supply as of one block.
+#[derive(Debug)]
+struct SupplyAt {
+    /// The block's number.
+    head: u64,
+    supply: Supply,
+    /// Accounts whose balances were read.
+    accounts: usize,
+}
+
+/// Sums what the blocks after a mark burned, and what every account holds that ever appeared.
+/// `known` are accounts that need not appear in a block.
+///
+/// Balances can be read at the head only. Where a block came meanwhile and the sums differ from the
+/// supply, they are of several blocks: then the new blocks and all balances are read again.
+///
+/// # Errors
+///
+/// `try-again` when blocks came during each of [`SUPPLY_TRIES`] tries.
+async fn supply_at_head(
+    client: &Client,
+    store: &Store,
+    mark: &AuditMark,
+    mut known: BTreeSet<Address>,
+) -> Result<SupplyAt> {
+    let (mut burned, mut next) = (Supply::after(mark.burned), mark.block);
+    for _ in 0..SUPPLY_TRIES {
+        let head = client.block_number().await?;
+        for number in next..=head {
+            let params = json!([format!("0x{number:x}"), true]);
+            let block = client.rpc().call("eth_getBlockByNumber", params).await?;
+            burned.burn(number, block["baseFeePerGas"].as_str(), block["gasUsed"].as_str())?;
+            known.extend(accounts_of(number, &block)?);
+        }
+        next = next.max(head + 1);
+        let listed: Vec<Address> = std::mem::take(&mut known).into_iter().collect();
+        transact!(store, |tx| tx.add_audit_accounts(&listed).await)?;
+        let accounts = store.audit_accounts().await?;
+        let mut supply = burned;
+        for &account in &accounts {
+            supply.hold(client.balance(account).await?)?;
+        }
+        if supply.is_conserved()? || client.block_number().await? == head {
+            return Ok(SupplyAt { head, supply, accounts: accounts.len() });
+        }
+    }
+    let detail = "blocks came each time while the balances were read; audit again when the network is quieter";
+    Err(NodeError::refused(Blame::Retry, "try-again", detail))
+}
+
 impl Auditing {
     /// `genesis`: the accounts that hold OPEN from genesis on, where the chain is in this process.
     pub(crate) fn new(
@@ -133,32 +186,18 @@ impl Auditing {
         if self.chain.embedded().is_none() {
             return Ok(());
         }
-        let client = self.chain.flow().client();
-        let head = client.block_number().await?;
-        let mut supply = Supply::after(run.mark.burned);
-        let mut new: BTreeSet<Address> = BTreeSet::new();
-        for number in run.mark.block..=head {
-            let params = json!([format!("0x{number:x}"), true]);
-            let block = client.rpc().call("eth_getBlockByNumber", params).await?;
-            supply.burn(number, block["baseFeePerGas"].as_str(), block["gasUsed"].as_str())?;
-            new.extend(accounts_of(number, &block)?);
-        }
         let at = self.chain.at();
-        new.extend([at.wopen, at.channels, at.payouts]);
-        new.extend(self.genesis.iter().copied());
-        let listed: Vec<Address> = new.into_iter().collect();
-        transact!(self.store, |tx| tx.add_audit_accounts(&listed).await)?;
-        let accounts = self.store.audit_accounts().await?;
-        for &account in &accounts {
-            supply.hold(client.balance(account).await?)?;
-        }
+        let mut known = BTreeSet::from([at.wopen, at.channels, at.payouts]);
+        known.extend(self.genesis.iter().copied());
+        let read = supply_at_head(self.chain.flow().client(), &self.store, &run.mark, known).await?;
+        let SupplyAt { head, supply, accounts } = read;
         let (held, burned, all) = (supply.held(), supply.burned(), Amount::SUPPLY);
         let conserved = supply.is_conserved()?;
         run.check(
             AuditScope::Supply,
             "native OPEN: genesis supply = burned + held",
             conserved,
-            format!("{} blocks, {} accounts: {held} held + {burned} burned of {all}", head + 1, accounts.len()),
+            format!("{} blocks, {accounts} accounts: {held} held + {burned} burned of {all}", head + 1),
         );
         if conserved {
             run.mark.block = head + 1;
@@ -293,7 +332,33 @@ impl Auditing {
 
 #[cfg(test)]
 mod tests {
+    use openledger_store::BlobsConfig;
+
     use super::*;
+    use crate::fake_chain::FakeChain;
+
+    /// The supply of a chain to which a block is added before each of the first `reads` reads of a
+    /// balance.
+    async fn supply_while(reads: u32) -> Result<SupplyAt> {
+        let chain = FakeChain::with_blocks(5);
+        chain.add_block_before_balances(reads);
+        let store = Store::open("sqlite::memory:", BlobsConfig::new("memory:")).await.unwrap();
+        let known = [1, 2, 3].map(Address::repeat_byte);
+        supply_at_head(&Client::new(Arc::new(chain)), &store, &beginning(), BTreeSet::from(known)).await
+    }
+
+    #[tokio::test]
+    async fn burns_and_balances_are_summed_at_one_block_whatever_blocks_come_meanwhile() {
+        let quiet = supply_while(0).await.unwrap();
+        assert!(quiet.supply.is_conserved().unwrap());
+        assert_eq!((quiet.head, quiet.accounts, quiet.supply.burned()), (5, 4, Amount(6)));
+        // Four balances a try: two tries read balances of other blocks than the burns.
+        let busy = supply_while(8).await.unwrap();
+        assert!(busy.supply.is_conserved().unwrap(), "{busy:?}");
+        assert_eq!((busy.head, busy.supply.burned()), (13, Amount(14)));
+        let error = supply_while(u32::MAX).await.unwrap_err();
+        assert_eq!((error.blame(), error.code()), (Blame::Retry, "try-again"));
+    }
 
     #[test]
     fn a_block_whose_accounts_cannot_be_read_is_named() {

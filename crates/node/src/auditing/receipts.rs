@@ -30,6 +30,10 @@ struct Against {
 
 /// Verifies the receipts of epoch `number`, called `of`: each against its model's manifest and, once
 /// that is closed, against the epoch. Returns how many there are, and the faults.
+///
+/// # Errors
+///
+/// [`crate::NodeError`] when rows cannot be read, or a model on offer cannot be loaded.
 pub(super) async fn verified(
     epochs: &Epochs,
     models: &Models,
@@ -41,24 +45,10 @@ pub(super) async fn verified(
     let mut pages = epochs.pages(number);
     while let Some(rows) = pages.next().await? {
         count += rows.len();
-        let models = models_of(models, &rows).await?;
+        let models = models.on_offer(rows.iter().map(|row| row.model).collect()).await?;
         faults.extend(faults_of(rows, Against { of: of.to_owned(), models, sealed: sealed.clone() }).await?);
     }
     Ok((count, faults))
-}
-
-/// The models on offer that receipts name.
-async fn models_of(models: &Models, rows: &[ReceiptRow]) -> Result<BTreeMap<ModelId, Arc<Offered>>> {
-    let mut found = BTreeMap::new();
-    for row in rows {
-        if found.contains_key(&row.model) {
-            continue;
-        }
-        if let Ok(model) = models.by_id(row.model).await {
-            found.insert(row.model, model);
-        }
-    }
-    Ok(found)
 }
 
 /// The faults of receipts, found in as many parts at a time as the machine has processors.

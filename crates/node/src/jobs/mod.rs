@@ -16,12 +16,13 @@ use futures::future::BoxFuture;
 use openledger_api::{
     Job, JobEvent, JobEventKind, JobKind, JobProgress, JobResult, JobState, LogLevel, Page, PageQuery,
 };
-use openledger_store::Store;
 use openledger_store::job_events::{self, Level};
-use openledger_store::jobs::{JobFilter, NewJob};
+use openledger_store::jobs::NewJob;
 use openledger_store::transact_locked;
+use openledger_store::{Error as StoreError, Store};
 
 use crate::clock::Clock;
+use crate::cursor;
 use crate::error::{Blame, NodeError, Result};
 
 pub(crate) use self::worker::Worker;
@@ -61,7 +62,7 @@ impl JobHandle {
         self.id
     }
 
-    /// Whether somebody asked for its end, or another worker holds it now.
+    /// Whether its end was requested, or another worker holds it now.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -98,7 +99,8 @@ impl Jobs {
         Self { store, clock }
     }
 
-    /// Puts an order in the queue; the same order again gives the same job, unless that failed or was cancelled.
+    /// Puts an order in the queue; the same order again gives the same job, unless that failed or
+    /// was cancelled.
     pub(crate) async fn enqueue(&self, kind: JobKind, order: String) -> Result<u64> {
         let new = NewJob {
             kind: kind_name(kind).into(),
@@ -111,7 +113,7 @@ impl Jobs {
         let add = async || transact_locked!(self.store, |tx| tx.enqueue(&new).await);
         let added = match add().await {
             // The same order was added at the same moment: now it is found.
-            Err(openledger_store::Error::Exists { .. }) => add().await,
+            Err(StoreError::Exists { .. }) => add().await,
             added => added,
         };
         Ok(added?.0)
@@ -133,10 +135,8 @@ impl Jobs {
     ///
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn list(&self, state: Option<JobState>, page: &PageQuery) -> Result<Page<Job>> {
-        let before = page.after.as_deref().map(cursor).transpose()?;
-        let filter = JobFilter { kind: None, state: state.map(stored_state) };
-        let limit = page.limit();
-        let rows = self.store.jobs(&filter, before, limit + 1).await?;
+        let (before, limit) = (cursor::number(page)?, page.limit());
+        let rows = self.store.jobs(state.map(stored_state), before, limit + 1).await?;
         let jobs = rows.into_iter().map(view).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(jobs, limit, |job| job.job.to_string()))
     }
@@ -158,11 +158,14 @@ impl Jobs {
     ///
     /// `job-ended`.
     pub async fn cancel(&self, id: u64) -> Result<Job> {
-        if self.get(id).await?.state.is_final() {
-            return Err(NodeError::refused(Blame::Conflict, "job-ended", format!("job {id} has ended")));
-        }
+        self.get(id).await?;
         let now = self.clock.unix_ms();
-        transact_locked!(self.store, |tx| tx.request_cancel(id, now).await.map(drop))?;
+        match transact_locked!(self.store, |tx| tx.request_cancel(id, now).await.map(drop)) {
+            Err(StoreError::State { .. }) => {
+                Err(NodeError::refused(Blame::Conflict, "job-ended", format!("job {id} has ended")))
+            }
+            done => Ok(done?),
+        }?;
         self.get(id).await
     }
 
@@ -172,14 +175,14 @@ impl Jobs {
     ///
     /// `job-not-ended`; `job-replaced` when the same order was given again meanwhile.
     pub async fn retry(&self, id: u64) -> Result<Job> {
-        let state = self.get(id).await?.state;
-        if !matches!(state, JobState::Failed | JobState::Cancelled) {
-            let detail = format!("job {id} is neither failed nor cancelled");
-            return Err(NodeError::refused(Blame::Conflict, "job-not-ended", detail));
-        }
+        self.get(id).await?;
         let now = self.clock.unix_ms();
         match transact_locked!(self.store, |tx| tx.retry(id, now).await) {
-            Err(openledger_store::Error::Exists { .. }) => {
+            Err(StoreError::State { .. }) => {
+                let detail = format!("job {id} is neither failed nor cancelled");
+                Err(NodeError::refused(Blame::Conflict, "job-not-ended", detail))
+            }
+            Err(StoreError::Exists { .. }) => {
                 let detail = format!("a job of the same order as {id} is queued, runs or is done");
                 Err(NodeError::refused(Blame::Conflict, "job-replaced", detail))
             }
@@ -187,12 +190,6 @@ impl Jobs {
         }?;
         self.get(id).await
     }
-}
-
-fn cursor(after: &str) -> Result<u64> {
-    after
-        .parse()
-        .map_err(|_| NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list"))
 }
 
 /// The name of a kind in the store.

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Viewer;
 use crate::base::Base;
 use crate::chain_view::ChainView;
+use crate::cursor;
 use crate::epochs::{Epochs, api_state};
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::{Handles, Names};
@@ -113,7 +114,7 @@ impl Reading {
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn datanets(&self, page: &PageQuery) -> Result<Page<DatanetView>> {
         let limit = page.limit();
-        let after = cursor(page)?.map(DatanetId);
+        let after = cursor::number(page)?.map(DatanetId);
         let rows: Vec<Datanet> = self.store.datanets_page(after, limit + 1).await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
@@ -157,7 +158,7 @@ impl Reading {
     /// whose datanet is lost.
     pub async fn contributions(&self, page: &PageQuery) -> Result<Page<ContributionView>> {
         let limit = page.limit();
-        let rows: Vec<ContributionRow> = self.store.latest_contributions(cursor(page)?, limit + 1).await?;
+        let rows: Vec<ContributionRow> = self.store.latest_contributions(cursor::number(page)?, limit + 1).await?;
         let names = self.handles.names(rows.iter().flat_map(|row| row.contributors.iter().copied())).await?;
         let mut datanets: BTreeMap<DatanetId, String> = BTreeMap::new();
         for row in &rows {
@@ -235,7 +236,7 @@ impl Reading {
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn epochs(&self, page: &PageQuery) -> Result<Page<EpochView>> {
         let limit = page.limit();
-        let rows = self.store.fixed_epochs(cursor(page)?, limit + 1).await?;
+        let rows = self.store.fixed_epochs(cursor::number(page)?, limit + 1).await?;
         let views = rows.iter().map(epoch_view).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(views, limit, |view| view.number.to_string()))
     }
@@ -334,7 +335,7 @@ impl Reading {
         page: &PageQuery,
         viewer: &Viewer,
     ) -> Result<Page<TrainedRecord>> {
-        let (limit, skipped) = (page.limit(), cursor(page)?.unwrap_or_default());
+        let (limit, skipped) = (page.limit(), cursor::number(page)?.unwrap_or_default());
         let from = usize::try_from(skipped).unwrap_or(usize::MAX);
         let mut views = Vec::new();
         let mut readable: BTreeSet<ContributionId> = BTreeSet::new();
@@ -378,18 +379,8 @@ fn epoch_view(row: &EpochRow) -> Result<EpochView> {
     })
 }
 
-fn bad_cursor() -> NodeError {
-    NodeError::refused(Blame::Request, "bad-parameter", "`after` is not a cursor of this list")
-}
-
-/// The number after which a page begins.
-fn cursor(page: &PageQuery) -> Result<Option<u64>> {
-    page.after.as_deref().map(|after| after.parse().map_err(|_| bad_cursor())).transpose()
-}
-
 /// The payout after which a page begins: amount and account.
 fn payout_cursor(after: &str) -> Result<PayoutRow> {
-    let (cumulative, account) = after.split_once('-').ok_or_else(bad_cursor)?;
-    let cumulative = cumulative.parse().map(openledger_ledger::base_units).map_err(|_| bad_cursor())?;
-    Ok(PayoutRow { account: account.parse().map_err(|_| bad_cursor())?, cumulative })
+    let (cumulative, account) = cursor::pair(after)?;
+    Ok(PayoutRow { account, cumulative: openledger_ledger::base_units(cumulative) })
 }

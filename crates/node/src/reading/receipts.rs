@@ -13,8 +13,9 @@ use openledger_store::receipts::{ReceiptCursor, ReceiptFilter, ReceiptRow};
 use openledger_store::trees::Tree;
 use serde::Deserialize;
 
-use super::{Reading, bad_cursor};
+use super::Reading;
 use crate::auth::Viewer;
+use crate::cursor;
 use crate::error::{Blame, NodeError, Result};
 use crate::models::Offered;
 
@@ -31,7 +32,7 @@ impl Reading {
     /// `bad-parameter` for a cursor that this list did not give.
     pub async fn receipts(&self, page: &PageQuery) -> Result<Page<ReceiptView>> {
         let limit = page.limit().min(LISTED_MAX);
-        let mut after = page.after.as_deref().map(cursor).transpose()?;
+        let mut after = page.after.as_deref().map(receipt_cursor).transpose()?;
         // Never closed: without a turn, the list waits.
         let _turn = self.lists.acquire().await;
         let mut names: BTreeMap<ModelId, Option<String>> = BTreeMap::new();
@@ -87,7 +88,9 @@ impl Reading {
         let mut spans = Vec::with_capacity(bundle.credits.spans.len());
         for span in &bundle.credits.spans {
             let record = self.store.record(span.record).await?;
-            let record = record.ok_or_else(|| NodeError::missing("record", span.record.index))?;
+            let record = record.ok_or_else(|| {
+                NodeError::lost("record", format!("{}/{}", span.record.contribution, span.record.index))
+            })?;
             let readable = self.may_read(viewer, span.record.contribution).await?;
             let text = if readable { Some(self.records.body(&record).await?.body.canonical_text()) } else { None };
             spans.push(ReceiptSpan {
@@ -254,8 +257,7 @@ fn asked(bundle: &ReceiptBundle) -> Option<String> {
     text.and_then(|text| text.as_str()).map(str::to_owned)
 }
 
-fn cursor(after: &str) -> Result<ReceiptCursor> {
-    let (time, id) = after.split_once('-').ok_or_else(bad_cursor)?;
-    let (time, id) = (time.parse().map_err(|_| bad_cursor())?, id.parse().map_err(|_| bad_cursor())?);
-    Ok(ReceiptCursor { time, id: ReceiptId(id) })
+fn receipt_cursor(after: &str) -> Result<ReceiptCursor> {
+    let (time, id) = cursor::pair(after)?;
+    Ok(ReceiptCursor { time, id })
 }

@@ -1,7 +1,7 @@
 //! Claims: earnings of finalized epochs, paid out by anyone for anyone.
 //!
-//! **Invariant:** a claim is noted as paid only when the chain says so: by the claim's event, or by
-//! the account's claims in all.
+//! **Invariant:** a claim is noted as paid only by what the chain holds: the claim's event, or the
+//! sum that the account has claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ pub(crate) struct Due {
 pub(crate) struct Paid {
     /// The transaction.
     tx: B256,
-    /// What the account has had with it since genesis.
+    /// The sum that the account has claimed since genesis, this claim included.
     cumulative: Amount,
 }
 
@@ -164,7 +164,7 @@ impl Settlement {
         claimed.collect()
     }
 
-    /// Whether an account has had so much since genesis, whoever claimed it.
+    /// Whether an account was paid so much since genesis, whoever sent the claims.
     async fn has_had(&self, account: Address, cumulative: Amount) -> Result<bool> {
         Ok(self.chain.flow().payouts().claimed(account).await? >= cumulative)
     }
@@ -174,7 +174,7 @@ impl Settlement {
     ///
     /// # Errors
     ///
-    /// `claim-lost` when the chain does not know of a claim that was noted as paid.
+    /// `claim-lost` when a claim that was noted as paid is not on the chain.
     pub(crate) async fn claimed(&self, paid: BTreeMap<Address, Paid>) -> Result<Vec<Claimed>> {
         let names = self.handles.names(paid.keys().copied()).await?;
         let mut moved: BTreeMap<B256, BTreeMap<Address, Amount>> = BTreeMap::new();

@@ -33,11 +33,12 @@ use openledger_store::transact_locked;
 
 use crate::chain_view::ChainView;
 use crate::clock::Clock;
-use crate::deposits::Deposits;
+use crate::deposits::{Deposits, REDEEM_CHUNK};
 use crate::epochs::Epochs;
 use crate::error::{Blame, NodeError, Result};
 use crate::handles::Handles;
 use crate::instance::Instance;
+use crate::owned_task::OwnedTask;
 use crate::steps::{Step, Steps};
 use crate::watching::Watching;
 
@@ -45,8 +46,6 @@ pub(crate) use self::standing::Standing;
 
 /// How long the node makes blocks to end a window of its own network.
 const WINDOW_MAX: Duration = Duration::from_secs(60);
-/// Vouchers in one redeeming transaction.
-const REDEEM_CHUNK: usize = 60;
 /// How long the lease lasts without a sign of life, in milliseconds; after a crash another process
 /// waits this long.
 const LEASE_MS: u64 = 15_000;
@@ -92,11 +91,11 @@ pub(crate) struct Parts {
     pub(crate) terms: Terms,
 }
 
-/// The lease of whoever settles; kept alive until it is dropped.
+/// The lease of the call that settles; extended until this is dropped.
 pub(crate) struct Turn {
     lease: Lease,
     store: Store,
-    beat: tokio::task::JoinHandle<()>,
+    _beat: OwnedTask,
 }
 
 impl Turn {
@@ -107,10 +106,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.beat.abort();
         let (lease, store) = (self.lease.clone(), self.store.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // A lease that cannot be given back now runs out by itself.
+            // A lease that cannot be given back now expires.
             runtime.spawn(async move { transact_locked!(store, |tx| tx.release_lease(&lease).await).ok() });
         }
     }
@@ -150,17 +148,8 @@ impl Settlement {
     }
 
     fn keep(&self, lease: Lease) -> Turn {
-        let (store, clock, kept) = (self.store.clone(), self.clock.clone(), lease.clone());
-        let beat = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_millis(LEASE_MS / 3)).await;
-                let until = clock.unix_ms() + LEASE_MS;
-                if let Err(error) = transact_locked!(store, |tx| tx.extend_lease(&kept, until).await) {
-                    tracing::warn!(%error, "the lease of settlement could not be extended");
-                }
-            }
-        });
-        Turn { lease, store: self.store.clone(), beat }
+        let beat = OwnedTask::spawn(extend(self.store.clone(), self.clock.clone(), lease.clone()));
+        Turn { lease, store: self.store.clone(), _beat: beat }
     }
 
     /// The epoch to settle now: one that was begun, else the open one, closed to further receipts.
@@ -321,8 +310,10 @@ impl Settlement {
         self.steps.next(step_name(row, what)).await
     }
 
-    /// Whether blocks may be made to end a window: on a chain of this process whose time passes in no other way, whose
-    /// window is for show, or whose head only lags behind the clock.
+    /// Whether blocks may be made to end a window on a chain of this process.
+    ///
+    /// They may where its time passes in no other way, where the window is for show, and where its
+    /// head lags behind the clock.
     fn may_hurry(&self, closes: u64) -> bool {
         let for_show = self.clock.is_logical() || self.terms.window_is_for_show;
         self.chain.embedded().is_some() && (for_show || self.clock.signing_time(0) >= closes)
@@ -335,6 +326,17 @@ impl Settlement {
         let nothing = (alloy_primitives::Bytes::new(), alloy_primitives::U256::ZERO);
         sender.send(&format!("tick/{head}"), sender.address(), nothing.0, nothing.1).await?;
         Ok(())
+    }
+}
+
+/// Extends a lease until the task is dropped.
+async fn extend(store: Store, clock: Clock, lease: Lease) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(LEASE_MS / 3)).await;
+        let until = clock.unix_ms() + LEASE_MS;
+        if let Err(error) = transact_locked!(store, |tx| tx.extend_lease(&lease, until).await) {
+            tracing::warn!(%error, "the lease of settlement could not be extended");
+        }
     }
 }
 

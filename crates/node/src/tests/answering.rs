@@ -1,5 +1,6 @@
 //! Answers: reserved for, generated, credited and charged once, with a receipt that verifies.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -25,10 +26,20 @@ use crate::on_chain::AnswersOnChain;
 use crate::pipeline;
 use crate::requests::{HOLD_MS, Requests};
 
-/// The block in which all titles were minted.
+/// The block in which all titles were minted, and the newest one that answers see.
 const BLOCK: u64 = 2;
 const CONTRIBUTIONS: Address = Address::repeat_byte(0xcb);
 const MODELS: Address = Address::repeat_byte(0xad);
+
+/// The contribution of this number.
+fn contribution(number: u8) -> ContributionId {
+    ContributionId(B256::repeat_byte(number))
+}
+
+/// The first holder of a title: 0 for the model's, else the number of the contribution.
+fn holder(number: u32) -> Address {
+    Address::repeat_byte(0x50 + number as u8)
+}
 
 /// The index of a chain that stands still.
 struct Index {
@@ -77,20 +88,27 @@ struct World {
 }
 
 impl World {
-    /// A model on offer, and a channel of 100 units.
+    /// A model on offer, and a channel of 100 units. The titles of the model and of the
+    /// contributions have holders of their own.
     async fn new() -> Self {
+        Self::with_titles(&[(CONTRIBUTIONS, contribution(1).0), (CONTRIBUTIONS, contribution(2).0)]).await
+    }
+
+    /// As [`World::new`], with the title of the model and these others.
+    async fn with_titles(others: &[(Address, B256)]) -> Self {
         let models = Models::new().await;
         pipeline::offer(&models.models, MODEL, "tides", models.job).await.unwrap();
         let store = models.training.store();
         let deposits = Deposits::over(store.clone(), models.training.time().clone());
         let channel = deposits.channel().await;
-        let titles =
-            [(CONTRIBUTIONS, B256::repeat_byte(1)), (CONTRIBUTIONS, B256::repeat_byte(2)), (MODELS, word(MODEL.0))];
-        let mints = [0, 1, 2].map(|log_index: u32| {
-            let (contract, token) = titles[log_index as usize];
-            let to = Address::repeat_byte(0x51);
-            Transfer { block: BLOCK, log_index, contract, token, from: Address::ZERO, to }
-        });
+        let titles = [(MODELS, word(MODEL.0))].into_iter().chain(others.iter().copied());
+        let mints: Vec<Transfer> = (0..)
+            .zip(titles)
+            .map(|(log_index, (contract, token))| {
+                let (from, to) = (Address::ZERO, holder(log_index));
+                Transfer { block: BLOCK, log_index, contract, token, from, to }
+            })
+            .collect();
         let at = BlockRef { number: BLOCK, hash: keccak("block") };
         let node = deposits.keys.account();
         let begun: Stored<()> = transact!(store, |tx| {
@@ -248,9 +266,36 @@ async fn an_answer_whose_key_was_taken_over_is_not_charged_and_leaves_no_receipt
 #[tokio::test]
 async fn a_receipt_pays_the_holders_of_the_titles_at_the_indexed_block() {
     let world = World::new().await;
+    // Sold in a later block, which the index holds and answers do not see yet.
+    let sold = [(MODELS, word(MODEL.0)), (CONTRIBUTIONS, contribution(1).0), (CONTRIBUTIONS, contribution(2).0)];
+    let sales: Vec<Transfer> = (0..)
+        .zip(sold)
+        .map(|(log_index, (contract, token))| {
+            let (from, to) = (holder(log_index), Address::repeat_byte(0x60));
+            Transfer { block: BLOCK + 1, log_index, contract, token, from, to }
+        })
+        .collect();
+    let at = BlockRef { number: BLOCK + 1, hash: keccak("later block") };
+    let store = world.models.training.store();
+    let seen: Stored<()> = transact!(store, |tx| tx.append_range(BLOCK + 1, at, &[], &sales, &[]).await);
+    seen.unwrap();
+
     let bundle = world.of("one").answer(&world.ask("The 1. spring tide of", None).await).await.unwrap();
     assert_eq!(bundle.signed.receipt.holder_block, BLOCK);
-    assert_eq!(bundle.terms.parties.owner, Address::repeat_byte(0x51));
-    let scored: Vec<ContributionId> = bundle.credits.scores.iter().map(|score| score.contribution()).collect();
-    assert!(scored.iter().all(|title| bundle.terms.holders[title] == Address::repeat_byte(0x51)), "{scored:?}");
+    assert_eq!(bundle.terms.parties.owner, holder(0));
+    let scored: BTreeSet<ContributionId> = bundle.credits.scores.iter().map(|score| score.contribution()).collect();
+    assert!(!scored.is_empty(), "the answer credits no contribution");
+    let holders = [1, 2].map(|number| (contribution(number), holder(number.into())));
+    let expected: BTreeMap<_, _> = holders.into_iter().filter(|(title, _)| scored.contains(title)).collect();
+    assert_eq!(bundle.terms.holders, expected);
+}
+
+#[tokio::test]
+async fn an_answer_that_credits_a_contribution_without_a_title_is_refused_and_charges_nothing() {
+    let world = World::with_titles(&[]).await;
+    let refused = world.of("one").answer(&world.ask("The 1. spring tide of", None).await).await.unwrap_err();
+    assert_eq!((refused.blame(), refused.code()), (Blame::Operator, "damaged-data"));
+    assert!(refused.to_string().contains("title of contribution"), "{refused}");
+    assert_eq!(world.spent().await, Amount::ZERO);
+    eventually("the deposit is free", async || world.reserved().await == Amount::ZERO).await;
 }

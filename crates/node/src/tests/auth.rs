@@ -159,7 +159,7 @@ fn texts_of_private_terms_are_read_by_their_accounts_and_the_operator_only() {
     let anonymous = Viewer::new(Principal::Anonymous, Reach::Public);
     let closed = Viewer::new(Principal::Account(ACCOUNT), Reach::None);
     let reads = |viewer: &Viewer| (viewer.may_read(&private, &[ACCOUNT]), viewer.may_read(&public, &[ACCOUNT]));
-    assert_eq!(reads(&Viewer::operator()), (true, true));
+    assert_eq!(reads(&Viewer::new(Principal::Operator, Reach::All)), (true, true));
     assert_eq!(reads(&own), (true, true));
     assert_eq!(reads(&other), (false, true));
     assert_eq!(reads(&anonymous), (false, true));
@@ -188,6 +188,6 @@ fn the_key_of_a_channel_reaches_its_own_channel_only_and_none_of_its_payers_acco
     assert!(!account.may_read_paid(CHANNEL, ACCOUNT));
     let closed = Viewer::new(Principal::Payer { account: PAYER, channel: CHANNEL }, Reach::None);
     assert!(!closed.may_read_paid(CHANNEL, PAYER));
-    assert!(Viewer::operator().may_read_paid(other, PAYER));
+    assert!(Viewer::new(Principal::Operator, Reach::All).may_read_paid(other, PAYER));
     assert!(!Viewer::new(Principal::Anonymous, Reach::Public).may_read_paid(CHANNEL, PAYER));
 }

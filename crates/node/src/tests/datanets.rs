@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use openledger_api::NewDatanet;
+use openledger_chain::flow::Done;
 use openledger_chain::sender::Mined;
 use openledger_datanet::REQUIRED_PURPOSES;
 use openledger_protocol::{
@@ -18,9 +19,9 @@ use openledger_store::titles::Transfer;
 use openledger_store::{Result as Stored, Store, transact};
 
 use super::{ManualTime, code, store};
-use crate::datanets::Datanets;
-use crate::error::{NodeError, Result};
-use crate::on_chain::DatanetsOnChain;
+use crate::datanets::{Datanets, Plan};
+use crate::error::{Blame, NodeError, Result};
+use crate::on_chain::{DatanetsOnChain, PublishedVersion};
 use crate::pipeline;
 
 pub(super) const DATANET: DatanetId = DatanetId(3);
@@ -36,13 +37,33 @@ pub(super) struct Contract {
     pub(super) slots: Mutex<BTreeMap<Purpose, u64>>,
     /// The keys of all transactions, as they were sent.
     pub(super) sent: Mutex<Vec<String>>,
+    /// The roots of the datanet's versions, from version 1 on.
+    roots: Mutex<Vec<B256>>,
+    /// What the transaction of each key has published: a key has one transaction.
+    published: Mutex<BTreeMap<String, PublishedVersion>>,
 }
 
 impl Contract {
-    fn send(&self, key: &str) -> BoxFuture<'static, Result<Mined>> {
+    fn send(&self, key: &str) -> Mined {
         self.sent.lock().unwrap().push(key.to_owned());
-        let mined = Mined { hash: keccak(key), block: 8, block_hash: keccak("block"), gas_used: 1, logs: Vec::new() };
-        Box::pin(async move { Ok(mined) })
+        Mined { hash: keccak(key), block: 8, block_hash: keccak("block"), gas_used: 1, logs: Vec::new() }
+    }
+
+    /// The transaction of a key: found, or sent now.
+    fn published(&self, key: &str, publication: &Publication) -> Result<Done<PublishedVersion>> {
+        let mined = self.send(key);
+        if let Some(&value) = self.published.lock().unwrap().get(key) {
+            return Ok(Done { value, mined });
+        }
+        let Publication { datanet, expected_version: version, root, .. } = publication.clone();
+        let mut roots = self.roots.lock().unwrap();
+        if version != roots.len() as u64 + 1 {
+            return Err(NodeError::refused(Blame::Operator, "internal", "WrongVersion"));
+        }
+        roots.push(root);
+        let value = PublishedVersion { datanet, version, root };
+        self.published.lock().unwrap().insert(key.to_owned(), value);
+        Ok(Done { value, mined })
     }
 }
 
@@ -74,12 +95,30 @@ impl DatanetsOnChain for Contract {
         Box::pin(async move { Ok(until) })
     }
 
-    fn publish<'a>(&'a self, key: &'a str, _: &'a Publication, _: &'a Signature) -> BoxFuture<'a, Result<Mined>> {
-        self.send(key)
+    fn newest_version(&self, datanet: DatanetId) -> BoxFuture<'_, Result<u64>> {
+        assert_eq!(datanet, DATANET);
+        Box::pin(async move { Ok(self.roots.lock().unwrap().len() as u64) })
+    }
+
+    fn version_root(&self, datanet: DatanetId, version: u64) -> BoxFuture<'_, Result<B256>> {
+        assert_eq!(datanet, DATANET);
+        let root = self.roots.lock().unwrap().get(version as usize - 1).copied().unwrap_or_default();
+        Box::pin(async move { Ok(root) })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        key: &'a str,
+        publication: &'a Publication,
+        _: &'a Signature,
+    ) -> BoxFuture<'a, Result<Done<PublishedVersion>>> {
+        let published = self.published(key, publication);
+        Box::pin(async move { published })
     }
 
     fn grant<'a>(&'a self, key: &'a str, _: &'a Grant, _: &'a Signature) -> BoxFuture<'a, Result<Mined>> {
-        self.send(key)
+        let mined = self.send(key);
+        Box::pin(async move { Ok(mined) })
     }
 }
 
@@ -266,8 +305,73 @@ async fn a_publication_that_is_repeated_names_the_same_transaction_and_makes_no_
     // A contribution that came meanwhile is not in it.
     let second = world.contribution(2).await;
     assert_eq!(pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap(), first);
-    assert_eq!(*world.contract.sent.lock().unwrap(), ["datanet/3/publish/1", "datanet/3/publish/1"]);
+    let key = format!("datanet/3/publish/1/{}", first.root);
+    assert_eq!(*world.contract.sent.lock().unwrap(), [key.clone(), key]);
     let signature = world.signed().await;
     pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap();
     assert_eq!(world.datanets.version(DATANET, 2).await.unwrap().contributions[1], second);
+}
+
+/// A version that was published and, after a crash, not kept; with the owner's signature for it.
+async fn published_and_not_kept(world: &World) -> (Plan, Signature) {
+    let signature = world.signed().await;
+    let plan = world.datanets.plan(DATANET).await.unwrap();
+    world.datanets.send(&plan, &signature).await.unwrap();
+    assert_eq!(code(world.datanets.version(DATANET, 1).await), "not-found");
+    (plan, signature)
+}
+
+#[tokio::test]
+async fn a_version_that_a_crash_kept_from_the_database_is_taken_up_as_it_was_planned() {
+    let world = World::new().await;
+    world.datanets.take_up(&tides()).await.unwrap();
+    let first = world.contribution(1).await;
+    let (plan, signature) = published_and_not_kept(&world).await;
+    // Without it, version 1 would be planned again, over both contributions, and refused for ever.
+    let second = world.contribution(2).await;
+    assert_eq!(world.datanets.next_version(DATANET).await.unwrap().0.expected_version, 2);
+    let kept = world.datanets.version(DATANET, 1).await.unwrap();
+    assert_eq!((kept.root, kept.contributions), (plan.publication.root, vec![first]));
+    let repeated = pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap();
+    assert_eq!((repeated.version, repeated.root), (1, plan.publication.root));
+    let signature = world.signed().await;
+    pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap();
+    assert_eq!(world.datanets.version(DATANET, 2).await.unwrap().contributions, [first, second]);
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_crash_keeps_the_version_that_its_signature_is_for() {
+    let world = World::new().await;
+    world.datanets.take_up(&tides()).await.unwrap();
+    let first = world.contribution(1).await;
+    let (plan, signature) = published_and_not_kept(&world).await;
+    world.contribution(2).await;
+    let published = pipeline::publish(&world.datanets, DATANET, &signature).await.unwrap();
+    assert_eq!((published.version, published.root), (1, plan.publication.root));
+    assert_eq!(world.datanets.version(DATANET, 1).await.unwrap().contributions, [first]);
+}
+
+#[tokio::test]
+async fn a_version_that_another_database_planned_is_refused_by_its_number_and_root() {
+    let world = World::new().await;
+    world.datanets.take_up(&tides()).await.unwrap();
+    world.contribution(1).await;
+    let root = B256::repeat_byte(0x77);
+    world.contract.roots.lock().unwrap().push(root);
+    let refused = world.datanets.next_version(DATANET).await.unwrap_err();
+    assert_eq!(refused.code(), "conflict");
+    assert!(refused.to_string().contains(&format!("version 1 of datanet 3 with root {root}")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_published_another_root_is_refused_and_nothing_is_kept() {
+    let world = World::new().await;
+    world.datanets.take_up(&tides()).await.unwrap();
+    world.contribution(1).await;
+    let signature = world.signed().await;
+    let root = world.datanets.plan(DATANET).await.unwrap().publication.root;
+    let other = PublishedVersion { datanet: DATANET, version: 1, root: B256::repeat_byte(0x77) };
+    world.contract.published.lock().unwrap().insert(format!("datanet/3/publish/1/{root}"), other);
+    assert_eq!(code(pipeline::publish(&world.datanets, DATANET, &signature).await), "conflict");
+    assert_eq!(code(world.datanets.version(DATANET, 1).await), "not-found");
 }

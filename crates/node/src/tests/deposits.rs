@@ -3,20 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use openledger_api::policy::Principal;
 use openledger_chain::flow::{FlowError, Withdrawal};
+use openledger_chain::sender::SendError;
 use openledger_protocol::{
-    Address, Amount, B256, ChannelConfig, ChannelId, Domain, Key, ModelId, ReceiptId, Signature, Voucher,
+    Address, Amount, B256, ChannelConfig, ChannelId, Domain, Key, ModelId, ReceiptId, Signature, Voucher, keccak,
 };
+use openledger_store::chain_events::BlockRef;
+use openledger_store::channels::{Channel, ChannelState};
 use openledger_store::receipts::NewReceipt;
 use openledger_store::{Result as Stored, Store, transact, transact_locked};
 
 use super::{ManualTime, amount, code, eventually, instance, store};
 use crate::auth::Auth;
-use crate::deposits::{Deposits, HOLD_MS, RunningAnswer};
-use crate::error::{Blame, Result};
+use crate::deposits::{Deposits, HOLD_MS, REDEEM_CHUNK, RunningAnswer};
+use crate::error::{Blame, NodeError, Result};
+use crate::fake_chain::FakeChain;
 use crate::holds::Hold;
 use crate::keys::NodeKeys;
 use crate::on_chain::ChannelsOnChain;
@@ -30,9 +35,25 @@ struct Contract {
     node: Address,
     balances: Mutex<BTreeMap<ChannelId, Amount>>,
     withdrawing: Mutex<BTreeSet<ChannelId>>,
+    /// Channels of which every view fails.
+    unreadable: Mutex<BTreeSet<ChannelId>>,
+    /// Channels whose vouchers the contract refuses.
+    refused: Mutex<BTreeSet<ChannelId>>,
     redeemed: Mutex<Vec<(String, Voucher, Signature)>>,
+    /// The channels of each transaction that was sent, refused ones included.
+    sent: Mutex<Vec<Vec<ChannelId>>>,
     /// The newest block: a new one for each look.
     block: AtomicU64,
+}
+
+impl Contract {
+    /// Fails for a channel that cannot be read.
+    fn check(&self, channel: ChannelId) -> Result<()> {
+        if self.unreadable.lock().unwrap().contains(&channel) {
+            return Err(NodeError::refused(Blame::Operator, "internal", "the channel cannot be read"));
+        }
+        Ok(())
+    }
 }
 
 impl ChannelsOnChain for Contract {
@@ -45,13 +66,31 @@ impl ChannelsOnChain for Contract {
     }
 
     fn balance(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>> {
-        Box::pin(async move { Ok(self.balances.lock().unwrap().get(&channel).copied().unwrap_or_default()) })
+        Box::pin(async move {
+            self.check(channel)?;
+            Ok(self.balances.lock().unwrap().get(&channel).copied().unwrap_or_default())
+        })
     }
 
     fn withdrawal(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Withdrawal>>> {
         let asked = self.withdrawing.lock().unwrap().contains(&channel);
         let amount = self.balances.lock().unwrap().get(&channel).copied().unwrap_or_default();
-        Box::pin(async move { Ok(asked.then_some(Withdrawal { amount, ready_at: 1 })) })
+        Box::pin(async move {
+            self.check(channel)?;
+            Ok(asked.then_some(Withdrawal { amount, ready_at: 1 }))
+        })
+    }
+
+    fn redeemed(&self, channel: ChannelId) -> BoxFuture<'_, Result<Amount>> {
+        Box::pin(async move {
+            let redeemed = self.redeemed.lock().unwrap();
+            let of_channel = redeemed.iter().filter(|(_, voucher, _)| voucher.channel == channel);
+            Ok(of_channel.map(|(_, voucher, _)| voucher.cumulative).max().unwrap_or_default())
+        })
+    }
+
+    fn withdrawal_requests(&self, _: u64, _: u64) -> BoxFuture<'_, Result<Vec<(ChannelId, u64)>>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn newest_block(&self) -> BoxFuture<'_, Result<u64>> {
@@ -63,6 +102,13 @@ impl ChannelsOnChain for Contract {
         key: &'a str,
         vouchers: &'a [(ChannelConfig, Voucher, Signature)],
     ) -> BoxFuture<'a, std::result::Result<(), FlowError>> {
+        self.sent.lock().unwrap().push(vouchers.iter().map(|(_, voucher, _)| voucher.channel).collect());
+        let refused = self.refused.lock().unwrap();
+        if vouchers.iter().any(|(_, voucher, _)| refused.contains(&voucher.channel)) {
+            let (key, hash, revert) = (key.to_owned(), B256::ZERO, Box::default());
+            let reverted = SendError::Reverted { key, hash, block: 3, revert };
+            return Box::pin(async move { Err(reverted.into()) });
+        }
         let redeemed = vouchers.iter().map(|(_, voucher, signature)| (key.to_owned(), voucher.clone(), *signature));
         self.redeemed.lock().unwrap().extend(redeemed);
         Box::pin(async { Ok(()) })
@@ -95,7 +141,12 @@ impl World {
     }
 
     fn config(&self) -> ChannelConfig {
-        let salt = B256::repeat_byte(5);
+        self.config_of(5)
+    }
+
+    /// The configuration of the payer's channel with this salt.
+    fn config_of(&self, salt: u8) -> ChannelConfig {
+        let salt = B256::repeat_byte(salt);
         let authorizer = self.of("any").session_account(PAYER, salt);
         ChannelConfig { payer: PAYER, authorizer, node: self.keys.account(), withdraw_delay: 900, salt }
     }
@@ -111,6 +162,28 @@ impl World {
         let id = self.pay_in(100);
         self.of("any").open(&self.config()).await.unwrap();
         id
+    }
+
+    /// Channels of 100 units with the salts from 1 on, each charged 40, whose payer has asked the
+    /// deposit back; by id.
+    async fn withdrawing(&self, count: u8) -> Vec<ChannelId> {
+        let deposits = self.of("any");
+        let mut channels = Vec::new();
+        for salt in 1..=count {
+            let config = self.config_of(salt);
+            let id = config.id(DOMAIN.chain_id, DOMAIN.contract);
+            self.contract.balances.lock().unwrap().insert(id, amount(100));
+            deposits.open(&config).await.unwrap();
+            self.answer_with(deposits.reserve(id, amount(60), None).await.unwrap(), salt).await;
+            channels.push(id);
+        }
+        channels.sort_unstable();
+        self.contract.withdrawing.lock().unwrap().extend(channels.iter().copied());
+        channels
+    }
+
+    async fn state(&self, channel: ChannelId) -> ChannelState {
+        self.store.channel(channel).await.unwrap().unwrap().state
     }
 
     pub(super) async fn reserved(&self, channel: ChannelId) -> Amount {
@@ -143,6 +216,7 @@ impl World {
 async fn look(deposits: &Deposits) {
     deposits.renew_reservations().await;
     deposits.end_withdrawn_answers().await;
+    deposits.close_withdrawing().await.unwrap();
     deposits.redeem_pending_withdrawals().await.unwrap();
 }
 
@@ -271,7 +345,7 @@ async fn a_channel_that_is_withdrawn_is_redeemed_by_its_session_key_and_reserves
 
 /// Whether a running answer is to end; it says so once.
 async fn is_ended(answer: &mut RunningAnswer) -> bool {
-    tokio::time::timeout(std::time::Duration::ZERO, answer.wait_for_end()).await.is_ok()
+    tokio::time::timeout(Duration::ZERO, answer.wait_for_end()).await.is_ok()
 }
 
 #[tokio::test]
@@ -315,4 +389,157 @@ async fn a_first_answer_of_a_channel_ends_too_when_the_index_or_the_chain_has_th
     look(&deposits).await;
     assert!(is_ended(&mut second).await);
     assert!(world.contract.redeemed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reservation_is_given_back_at_whatever_moment_its_request_is_dropped() {
+    let world = World::new().await;
+    let (channel, deposits) = (world.channel().await, world.of("one"));
+    for polls in 1..40 {
+        let mut reserving = Box::pin(deposits.reserve(channel, amount(1), None));
+        for _ in 0..polls {
+            if futures::poll!(reserving.as_mut()).is_ready() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for _ in 0..8 {
+        world.time.pass(HOLD_MS / 4);
+        deposits.renew_reservations().await;
+    }
+    eventually("the deposit is free", async || world.reserved(channel).await == Amount::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_channel_is_refused_while_a_withdrawal_is_pending_and_opened_again_after_a_new_deposit() {
+    let world = World::new().await;
+    let (deposits, config) = (world.of("one"), world.config());
+    let id = world.pay_in(100);
+    let refused = async || deposits.open(&config).await.unwrap_err().code();
+    world.contract.withdrawing.lock().unwrap().insert(id);
+    assert_eq!(refused().await, "withdrawal-pending");
+    assert_eq!(world.store.channel(id).await.unwrap(), None);
+
+    world.contract.withdrawing.lock().unwrap().clear();
+    deposits.open(&config).await.unwrap();
+    world.answer(deposits.reserve(id, amount(60), None).await.unwrap()).await;
+    // Requested right after the channel was opened, before the index has the block.
+    world.contract.withdrawing.lock().unwrap().insert(id);
+    assert_eq!(refused().await, "withdrawal-pending");
+    assert_eq!(world.state(id).await, ChannelState::Closing);
+
+    world.contract.withdrawing.lock().unwrap().clear();
+    world.pay_in(0);
+    assert_eq!(refused().await, "not-funded");
+    // The new deposit is smaller than the first one; 40 of it are what the channel has spent.
+    world.pay_in(60);
+    assert_eq!(deposits.open(&config).await.unwrap().channel, id);
+    let channel = world.store.channel(id).await.unwrap().unwrap();
+    assert_eq!((channel.state, channel.free()), (ChannelState::Open, amount(20)));
+}
+
+#[tokio::test]
+async fn withdrawing_channels_are_redeemed_many_in_a_transaction_and_once() {
+    let world = World::new().await;
+    let channels = world.withdrawing(REDEEM_CHUNK as u8 + 2).await;
+    let deposits = world.of("one");
+    deposits.redeem_pending_withdrawals().await.unwrap();
+    let (full, rest) = channels.split_at(REDEEM_CHUNK);
+    assert_eq!(*world.contract.sent.lock().unwrap(), [full, rest]);
+    let redeemed = world.contract.redeemed.lock().unwrap().clone();
+    for ((key, voucher, _), channel) in redeemed.iter().zip(&channels) {
+        assert_eq!((voucher.channel, voucher.cumulative), (*channel, amount(40)));
+        assert!(key.starts_with("channels/redeem/"), "{key}");
+    }
+    assert_ne!(redeemed[0].0, redeemed[REDEEM_CHUNK].0, "each transaction has a key of its own");
+    deposits.redeem_pending_withdrawals().await.unwrap();
+    assert_eq!(world.contract.sent.lock().unwrap().len(), 2, "what was redeemed is not sent again");
+}
+
+#[tokio::test]
+async fn a_voucher_that_the_contract_refuses_does_not_keep_the_others_from_being_redeemed() {
+    let world = World::new().await;
+    let channels = world.withdrawing(3).await;
+    world.contract.refused.lock().unwrap().insert(channels[1]);
+    let deposits = world.of("one");
+    deposits.redeem_pending_withdrawals().await.unwrap();
+    let singly = channels.iter().map(|channel| vec![*channel]);
+    let sent: Vec<_> = [channels.clone()].into_iter().chain(singly).collect();
+    assert_eq!(*world.contract.sent.lock().unwrap(), sent);
+    let redeemed = world.contract.redeemed.lock().unwrap().clone();
+    let redeemed: Vec<_> = redeemed.iter().map(|(_, voucher, _)| voucher.channel).collect();
+    assert_eq!(redeemed, [channels[0], channels[2]]);
+    // Only the refused one is still due.
+    deposits.redeem_pending_withdrawals().await.unwrap();
+    assert_eq!(world.contract.sent.lock().unwrap().last().unwrap(), &[channels[1]]);
+}
+
+#[tokio::test]
+async fn a_channel_that_cannot_be_read_does_not_keep_the_others_from_being_redeemed() {
+    let world = World::new().await;
+    let channels = world.withdrawing(2).await;
+    world.contract.unreadable.lock().unwrap().insert(channels[0]);
+    world.of("one").redeem_pending_withdrawals().await.unwrap();
+    assert_eq!(world.state(channels[0]).await, ChannelState::Open);
+    assert_eq!(world.state(channels[1]).await, ChannelState::Closing);
+    let redeemed = world.contract.redeemed.lock().unwrap().clone();
+    let [(key, voucher, signature)] = redeemed.as_slice() else { panic!("{redeemed:?}") };
+    assert_eq!((voucher.channel, voucher.cumulative), (channels[1], amount(40)));
+    assert_eq!(*key, format!("channel/{}/redeem/1", channels[1]));
+    let config = world.store.channel_config(channels[1]).await.unwrap().unwrap();
+    signature.verify(DOMAIN.digest(voucher.struct_hash()), config.authorizer).unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_channel_is_closed_before_the_index_has_the_block_of_its_request() {
+    let (store, chain) = (store().await, FakeChain::with_blocks(5_000));
+    let keys = NodeKeys::new(FakeChain::key());
+    let clock = ManualTime::default().clock();
+    let view = Arc::new(chain.view(&store).await);
+    let deposits = Deposits::new(store.clone(), view, keys, clock, instance("one"));
+    let ids = [1, 2].map(|byte| ChannelId(B256::repeat_byte(byte)));
+    for id in ids {
+        let channel = Channel {
+            id,
+            payer: PAYER,
+            payee: FakeChain::key().address(),
+            deposited: amount(100),
+            spent: Amount::ZERO,
+            reserved: Amount::ZERO,
+            nonce: 0,
+            time: 0,
+            state: ChannelState::Open,
+        };
+        let config = ChannelConfig {
+            payer: PAYER,
+            authorizer: PAYER,
+            node: channel.payee,
+            withdraw_delay: 900,
+            salt: B256::repeat_byte(5),
+        };
+        let made: Stored<()> = transact!(store, |tx| tx.put_channel(&channel, &config).await);
+        made.unwrap();
+    }
+    let state = async |id| store.channel(id).await.unwrap().unwrap().state;
+    deposits.close_withdrawing().await.unwrap();
+    assert_eq!(chain.logs_read(), [(4_001, 5_000)], "a look reads so many blocks at most");
+    chain.ask_back(ids[0]);
+    chain.ask_back(ChannelId(B256::repeat_byte(9)));
+    deposits.close_withdrawing().await.unwrap();
+    assert_eq!(chain.logs_read()[1], (4_969, 5_002), "it goes on from the last look, a few blocks below");
+    assert_eq!((state(ids[0]).await, state(ids[1]).await), (ChannelState::Closing, ChannelState::Open));
+    let refused = deposits.reserve(ids[0], amount(1), None).await;
+    assert_eq!(code(refused), "deposit-withdrawn");
+
+    // What the index holds is not read again.
+    let at = BlockRef { number: 5_002, hash: keccak("block") };
+    let indexed: Stored<()> = transact!(store, |tx| tx.append_range(0, at, &[], &[], &[]).await);
+    indexed.unwrap();
+    deposits.close_withdrawing().await.unwrap();
+    assert_eq!(chain.logs_read().len(), 2);
+    chain.ask_back(ids[1]);
+    deposits.close_withdrawing().await.unwrap();
+    assert_eq!(chain.logs_read()[2], (5_003, 5_003));
+    assert_eq!(state(ids[1]).await, ChannelState::Closing);
 }

@@ -70,6 +70,21 @@ async fn a_cancelled_job_is_queued_again_on_request_and_its_events_say_so() {
 }
 
 #[tokio::test]
+async fn of_two_requests_at_once_one_ends_the_job_and_the_other_is_refused_by_its_state() {
+    let world = World::new().await;
+    let id = world.order("a").await;
+    let refused = |outcomes: [crate::error::Result<openledger_api::Job>; 2]| {
+        let codes: Vec<_> = outcomes.into_iter().filter_map(Result::err).map(|error| error.code()).collect();
+        let [code] = codes.as_slice() else { panic!("{codes:?}") };
+        *code
+    };
+    let (one, other) = tokio::join!(world.jobs.cancel(id), world.jobs.cancel(id));
+    assert_eq!(refused([one, other]), "job-ended");
+    let (one, other) = tokio::join!(world.jobs.retry(id), world.jobs.retry(id));
+    assert_eq!(refused([one, other]), "job-not-ended");
+}
+
+#[tokio::test]
 async fn a_job_that_does_not_exist_is_not_found() {
     let world = World::new().await;
     assert_eq!(code(world.jobs.get(9).await), "not-found");

@@ -1,5 +1,6 @@
 //! Models: an adapter is trained, offered under its title, and found by every node.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
@@ -8,12 +9,13 @@ use openledger_chain::flow::NewModel;
 use openledger_protocol::{Address, B256, ModelId};
 use openledger_serving::{Backend, Embedded};
 use openledger_store::artifacts::Artifacts;
+use openledger_store::{Blobs, BlobsConfig};
 
 use super::training::{World as Training, order};
 use super::{amount, code, eventually, instance};
-use crate::error::{NodeError, Result};
+use crate::error::{Blame, NodeError, Result};
 use crate::jobs::Worker;
-use crate::models::{Models, Parts};
+use crate::models::{AFTER_FAULT, Models, Parts};
 use crate::on_chain::ModelsOnChain;
 use crate::owned_task::OwnedTask;
 use crate::pipeline::{self, TrainAdapter};
@@ -85,17 +87,29 @@ impl World {
 
 /// The models as a node has them that keeps its cache in a folder of this name.
 fn models(training: &Training, contract: &Arc<Contract>, folder: &str) -> (Models, Arc<dyn Backend>) {
+    let blobs = training.store().blobs().clone();
+    models_over(training, contract, artifacts(training, blobs, folder))
+}
+
+/// The artifacts of a blob store, cached in a folder of this name.
+fn artifacts(training: &Training, blobs: Blobs, folder: &str) -> Artifacts {
+    Artifacts::open(blobs, &training.folder.path().join(folder), 1 << 30).unwrap()
+}
+
+/// The models as a node has them that keeps these artifacts.
+fn models_over(training: &Training, contract: &Arc<Contract>, artifacts: Artifacts) -> (Models, Arc<dyn Backend>) {
     let (store, base) = (training.store(), Arc::clone(&training.base));
     let (model, tokenizer) = (Arc::clone(base.model()), Arc::clone(base.tokenizer()));
     let backend: Arc<dyn Backend> =
         Arc::new(Embedded::new(model, tokenizer, base.form().clone(), base.name(), 1 << 24));
     let models = Models::new(Parts {
-        artifacts: Artifacts::open(store.blobs().clone(), &training.folder.path().join(folder), 1 << 30).unwrap(),
+        artifacts,
         store,
         chain: Arc::clone(contract) as _,
         jobs: training.jobs.clone(),
         base,
         backend: Arc::clone(&backend),
+        clock: training.time().clock(),
     });
     (models, backend)
 }
@@ -151,4 +165,42 @@ async fn a_model_is_not_offered_untrained_under_a_title_of_other_weights_or_a_na
     for (id, name) in [(ModelId(2), "tides"), (MODEL, "ebbs")] {
         assert_eq!(code(pipeline::offer(&world.models, id, name, world.job).await), "name-taken", "{id} {name}");
     }
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_is_tried_again_after_a_pause_and_not_at_every_request() {
+    let world = World::new().await;
+    pipeline::offer(&world.models, MODEL, "tides", world.job).await.unwrap();
+    let blobs = Blobs::open(&BlobsConfig::new("memory:")).unwrap();
+    let restored = artifacts(&world.training, blobs.clone(), "restored");
+    let lacking = artifacts(&world.training, blobs, "lacking");
+    let (other, _) = models_over(&world.training, &world.contract, lacking);
+    let fault = other.named("tides").await.err().unwrap();
+    assert_eq!(fault.blame(), Blame::Operator, "{fault}");
+    assert!(other.by_id(MODEL).await.err().unwrap().to_string().contains("is loaded again after"));
+
+    // Its folder is there again, and is read only after the pause.
+    let row = world.training.store().model(MODEL).await.unwrap().unwrap();
+    let own = artifacts(&world.training, world.training.store().blobs().clone(), "own");
+    let folder = own.fetch_folder(row.artifact.unwrap()).await.unwrap();
+    assert_eq!(Some(restored.put_folder(folder.path()).await.unwrap()), row.artifact);
+    let pause = AFTER_FAULT.as_millis() as u64;
+    world.training.time().pass(pause - 1);
+    for refused in [other.named("tides").await.err().unwrap(), other.by_id(MODEL).await.err().unwrap()] {
+        assert_eq!((refused.blame(), refused.code()), (fault.blame(), fault.code()), "{refused}");
+    }
+    world.training.time().pass(1);
+    assert_eq!(other.named("tides").await.unwrap().id(), MODEL);
+}
+
+#[tokio::test]
+async fn of_models_that_receipts_name_only_those_that_do_not_exist_are_left_out() {
+    let world = World::new().await;
+    pipeline::offer(&world.models, MODEL, "tides", world.job).await.unwrap();
+    let named = || BTreeSet::from([MODEL, ModelId(9)]);
+    let found = world.models.on_offer(named()).await.unwrap();
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), [MODEL]);
+    let lacking = artifacts(&world.training, Blobs::open(&BlobsConfig::new("memory:")).unwrap(), "lacking");
+    let (other, _) = models_over(&world.training, &world.contract, lacking);
+    assert_eq!(code(other.on_offer(named()).await), "internal");
 }

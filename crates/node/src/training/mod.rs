@@ -144,7 +144,8 @@ impl Training {
         Ok(())
     }
 
-    /// Puts a checked order in the queue; the same order again gives the same job, unless that failed.
+    /// Puts a checked order in the queue; the same order again gives the same job, unless that failed
+    /// or was cancelled.
     pub(crate) async fn enqueue(&self, order: &TrainOrder) -> Result<u64> {
         self.jobs.enqueue(JobKind::Train, serde_json::to_string(order)?).await
     }

@@ -92,6 +92,17 @@ fn datanets_and_versions_come_back_as_they_were_put() {
         assert_eq!(store.datanet_version(DATANET, 1).await.unwrap(), Some(version(1)));
         assert_eq!(store.latest_datanet_version(DATANET).await.unwrap(), Some(version(2)));
 
+        let (planned, other) = (version(3), DatanetVersion { root: B256::repeat_byte(0x33), ..version(3) });
+        let mut tx = store.begin().await.unwrap();
+        for plan in [&planned, &planned, &other] {
+            tx.plan_datanet_version(plan).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(store.planned_version(DATANET, 3, planned.root).await.unwrap().as_ref(), Some(&planned));
+        assert_eq!(store.planned_version(DATANET, 3, other.root).await.unwrap(), Some(other));
+        assert_eq!(store.planned_version(DATANET, 2, planned.root).await.unwrap(), None);
+        assert_eq!(store.latest_datanet_version(DATANET).await.unwrap(), Some(version(2)), "a plan is no version");
+
         let mut tx = store.begin().await.unwrap();
         let taken = tx.put_datanet(&Datanet { id: DatanetId(2), ..datanet }).await;
         assert!(matches!(taken, Err(Error::Exists { .. })));
@@ -324,7 +335,7 @@ fn a_handle_keeps_its_first_account() {
         assert_eq!(store.handle("river-gauge").await.unwrap(), Some(one));
         assert_eq!(store.handle("nobody").await.unwrap(), None);
         let all = [("night-desk".to_owned(), two), ("river-gauge".to_owned(), one)];
-        assert_eq!(store.handles().await.unwrap(), all);
+        assert_eq!(store.handles_page(None, 9).await.unwrap(), all);
     });
 }
 

@@ -1,7 +1,9 @@
 //! Transactions: all or nothing, races, schemas.
 
+use std::time::Duration;
+
 use openledger_store::ids::Address;
-use openledger_store::jobs::NewJob;
+use openledger_store::jobs::{JobState, NewJob};
 use openledger_store::{BlobsConfig, Error, Store, transact};
 use tokio::runtime::Runtime;
 
@@ -61,7 +63,7 @@ fn a_statement_that_failed_takes_its_whole_transaction_back_on_both_engines() {
         assert!(matches!(tx.put_handle("one", ONE).await, Err(Error::Exists { .. })));
         assert!(matches!(tx.put_handle("two", ONE).await, Err(Error::Broken)));
         assert!(matches!(tx.commit().await, Err(Error::Broken)));
-        assert_eq!(store.handles().await.unwrap(), []);
+        assert_eq!(store.handles_page(None, 9).await.unwrap(), []);
         store.ready().await.unwrap();
     });
 }
@@ -112,6 +114,47 @@ fn a_connection_that_was_cut_is_replaced() {
         store.ready().await.unwrap();
         assert_eq!(store.handle("lost").await.unwrap(), None);
         store.close().await;
+    });
+}
+
+#[test]
+fn a_begin_that_is_dropped_at_whatever_moment_leaves_no_connection_in_a_transaction() {
+    for_each_url(|url| async move {
+        let store = Store::open(&url, BlobsConfig::new("memory:")).await.unwrap();
+        let other = Store::open(&url, BlobsConfig::new("memory:")).await.unwrap();
+        let job = &NewJob {
+            kind: "k".into(),
+            key: None,
+            order: String::new(),
+            not_before: 0,
+            max_attempts: 1000,
+            created: 0,
+        };
+        let made: Result<(u64, bool), Error> = transact!(store, |tx| tx.enqueue(job).await);
+        let id = made.unwrap().0;
+        let fence = store.claim("one", &[], 10, 100).await.unwrap().unwrap().fence;
+        let mut lease_until = 1_000;
+        for polls in 1..40 {
+            let mut beginning = Box::pin(store.begin());
+            for _ in 0..polls {
+                if futures::poll!(beginning.as_mut()).is_ready() {
+                    break;
+                }
+                // Meanwhile the answer to what was sent arrives; only the next poll reads it.
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            drop(beginning);
+            // Each runs as one statement on a connection of the pool: within a transaction that was
+            // left open, the other store would not see the change.
+            for _ in 0..4 {
+                lease_until += 1;
+                store.heartbeat(id, fence, lease_until, 0).await.unwrap();
+                let seen = other.job(id).await.unwrap().unwrap();
+                assert_eq!((seen.state, seen.lease_until), (JobState::Running, lease_until), "after {polls} polls");
+            }
+        }
+        store.close().await;
+        other.close().await;
     });
 }
 

@@ -6,11 +6,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::kept::free_address;
 
 /// The cluster, for as long as the binary runs.
 struct Cluster {
@@ -51,7 +52,7 @@ fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(|| {
         let programs = programs()?;
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().port();
         let folder = tempfile::Builder::new().prefix("openledger-pg").tempdir().unwrap().keep();
         // The server refuses to run as root, so there it runs as the user that the package made.
         let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";

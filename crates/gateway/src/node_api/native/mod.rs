@@ -1,4 +1,5 @@
-//! The native API at `/api/v1`: thin handlers over services and pipeline. The table of routes is `api::routes()`.
+//! The native API at `/api/v1`: thin handlers over services and pipeline. The table of routes is
+//! `api::routes()`.
 
 mod data;
 mod money;

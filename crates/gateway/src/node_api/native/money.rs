@@ -103,12 +103,8 @@ async fn payouts(
     Ok(Answer(node.reading.payouts(parse("number", &number)?, &page).await?))
 }
 
-async fn publication(
-    State(node): State<Shared>,
-    Path(number): Path<String>,
-    Reader(viewer): Reader,
-) -> Result<Answer<EpochPublication>> {
-    Ok(Answer(node.watching.publication(parse("number", &number)?, &viewer).await?))
+async fn publication(State(node): State<Shared>, Path(number): Path<String>) -> Result<Answer<EpochPublication>> {
+    Ok(Answer(node.watching.publication(parse("number", &number)?).await?))
 }
 
 async fn watch(

@@ -2,12 +2,13 @@
 //!
 //! **Invariants:**
 //!
-//! - What was produced is charged, whether or not it is read. A task of its own writes each answer,
-//!   and it waits for no reader. The last chunk of a stream comes after its receipt is kept.
-//! - A stream whose reader is gone ends early and is charged for what was produced. A whole answer
-//!   is written to its end and charged, also when its client hangs up meanwhile.
-//! - Headers are sent when the answer has begun, so that whatever is known before has its status.
-//! - A repeated answer is described by its receipt's bundle, not by what the node offers now.
+//! - An answer is charged for the tokens produced, whether or not they are read. A task of its own
+//!   writes each answer, and it waits for no reader. The last chunk of a stream comes after its
+//!   receipt is kept.
+//! - A stream whose reader is gone ends early and is charged for the tokens produced so far. A
+//!   whole answer is written to its end and charged, also when its client hangs up meanwhile.
+//! - Headers are sent when the answer has begun, so that errors before that have their status.
+//! - A repeated answer is described by its receipt's bundle, not by the model now on offer.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +17,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use openledger_api::openai::{
-    AnswerAttribution, AnswerNote, AttributionLevel, ChatResponse, CompletionResponse, Settlement, SettlementState,
-    SplitShare,
+    AnswerAttribution, AnswerNote, AttributionLevel, ChatResponse, CompletionResponse, SplitShare, Usage,
 };
 use openledger_node::{Ask, Begin, Generation, Held, Node, NodeError, Step, Viewer, pipeline};
-use openledger_protocol::{PayeeRole, ReceiptBundle, keccak};
+use openledger_protocol::{Completion, PayeeRole, ReceiptBundle, keccak};
 use openledger_serving::Answer;
 
 use super::buffer::{Writer, buffer};
 use super::question::{Form, Question};
-use crate::call::{describe, set};
+use crate::call::{describe, set, spawn};
 use crate::node_api::repeats::REPLAYED;
 use crate::node_api::shared::Shared;
 use crate::openai::{ChatStream, CompletionsStream, DONE, EchoToken, named_event, push_chat, push_completion};
@@ -56,19 +56,20 @@ pub(super) async fn answer(node: &Shared, question: Question, viewer: Viewer) ->
 }
 
 async fn whole(node: &Shared, question: &Question, viewer: &Viewer, begun: Begin) -> Result<Response, Refusal> {
-    let (answer, bundle) = match begun {
-        Begin::Replayed(bundle) => (kept(&bundle), *bundle),
+    let (answer, bundle, cached) = match begun {
+        Begin::Replayed(bundle) => (kept(&bundle), *bundle, None),
         Begin::Running(run, held) => {
-            // A task of its own, which goes on when the client hangs up.
+            let cached = run.cached_tokens();
             let charging = charged(Shared::clone(node), question.ask.clone(), run, held);
-            tokio::spawn(charging).await.map_err(NodeError::from)??
+            let (answer, bundle) = spawn(charging).await.map_err(NodeError::from)??;
+            (answer, bundle, Some(cached))
         }
     };
     let receipt = &bundle.signed.receipt;
     let (id, model) = (keyed_id(question), &question.ask.request.model);
     let id = id.unwrap_or_else(|| hex::encode(&receipt.id().0[..12]));
     let note = Some(note(node, question, viewer, &bundle).await?);
-    let (usage, told) = (answer.completion.usage.into(), question.logprobs);
+    let (usage, told) = (usage(&answer.completion, cached), question.logprobs);
     let fingerprint = answer.completion.numeric_mode.clone();
     Ok(match question.form {
         Form::Chat => {
@@ -116,6 +117,13 @@ fn short_id(text: &str) -> String {
 /// The answer that a receipt was given for.
 fn kept(bundle: &ReceiptBundle) -> Answer {
     Answer { completion: bundle.completion.clone(), logprobs: Vec::new(), cancelled: false }
+}
+
+/// The usage of an answer. The cached part of its prompt is not in its receipt, so that a repeat
+/// has no figure for it.
+fn usage(completion: &Completion, cached: Option<u32>) -> Usage {
+    let usage = Usage::from(completion.usage);
+    cached.map_or(usage, |cached| usage.cached(cached))
 }
 
 /// Writes an answer to its end and charges it.
@@ -171,7 +179,6 @@ async fn note(
         price: receipt.price,
         payer: question.payer,
         contributor_lines: payees as u64,
-        settlement: Settlement { state: SettlementState::Open },
         splits,
         attribution,
     })
@@ -195,15 +202,15 @@ fn chunks(node: &Node, question: &Question, begun: &Begin) -> Box<dyn Chunks> {
 }
 
 /// The answer as it is written; a client that hangs up or does not read cancels the rest and is
-/// charged for what was produced.
+/// charged for the tokens produced so far.
 fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Response {
     let chunks = chunks(&node, &question, &begun);
     let (writer, events) = buffer(READ_MAX, chunks.error(&too_slow().error));
-    tokio::spawn(async move {
+    spawn(async move {
         if let Err(Refusal { error, .. }) = Box::pin(write(&node, &question, &viewer, begun, &*chunks, &writer)).await {
             writer.send(chunks.error(&error));
         }
-        // A slow reader keeps nothing of the node.
+        // Released before the wait for a slow reader.
         drop((node, question, viewer));
         writer.finish().await;
     });
@@ -214,7 +221,8 @@ fn stream(node: Shared, question: Question, viewer: Viewer, begun: Begin) -> Res
 /// The end of a stream whose reader was cut off.
 fn too_slow() -> Refusal {
     let message = format!(
-        "the stream was not read for {} s and was cut off; what was produced is charged. Read streams as they come",
+        "the stream was not read for {} s and was cut off; the tokens produced so far are charged. Read streams as they \
+         come",
         READ_MAX.as_secs()
     );
     refusal(408, "invalid_request_error", None, "stream_not_read", message)
@@ -234,15 +242,16 @@ async fn write(
         to.send(first);
     }
     let mut written = Written::new(0);
-    let bundle = match begun {
-        Begin::Replayed(bundle) => *bundle,
+    let (bundle, cached) = match begun {
+        Begin::Replayed(bundle) => (*bundle, None),
         Begin::Running(run, held) => {
+            let cached = run.cached_tokens();
             let answer = run_to_end(run, chunks, &mut written, to).await?;
-            receipted(node, &question.ask, held, &answer).await?
+            (receipted(node, &question.ask, held, &answer).await?, Some(cached))
         }
     };
     let completion = &bundle.completion;
-    to.send(written.end(chunks, completion) + &chunks.usage(completion.usage.into()));
+    to.send(written.end(chunks, completion) + &chunks.usage(usage(completion, cached)));
     if question.extended {
         let note = note(node, question, viewer, &bundle).await?;
         to.send(named_event("openledger.receipt", &note));

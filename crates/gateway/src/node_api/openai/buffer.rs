@@ -1,7 +1,8 @@
 //! The events of a stream, between the task that writes them and the response that reads them.
 //!
-//! **Invariants:** the writer never waits for the reader, so that an answer is charged whether or not
-//! it is read. Unread events are bounded by the answer's tokens and are kept for a limited time.
+//! **Invariants:** the writer never waits for the reader, so that an answer is charged whether or
+//! not it is read. Unread events are bounded by the answer's tokens and are kept for a limited
+//! time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

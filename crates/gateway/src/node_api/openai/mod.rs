@@ -1,8 +1,8 @@
-//! The OpenAI dialect at `/v1`: stock clients ask, the answer carries its receipt.
+//! The OpenAI dialect at `/v1`, for stock clients; an answer carries its receipt.
 //!
-//! **Invariants:** chat and plain completions are one question each ([`question`]) and take one way to one receipt; what no
-//! receipt can say is refused by name, and so are endpoints that sell something else. Forms, errors and streams are those
-//! of `openledger serve`.
+//! **Invariants:** a chat or plain completion is one question ([`question`]) with one receipt. A
+//! request beyond what a receipt can hold is refused by name, and so are endpoints without a
+//! receipt. Forms, errors and streams are those of `openledger serve`.
 
 mod answers;
 mod buffer;
@@ -25,6 +25,7 @@ use openledger_api::{Method, ModelView, find};
 use openledger_node::NodeError;
 use tokio::sync::Semaphore;
 
+use crate::call::spawn;
 use crate::node_api::input::Reader;
 use crate::node_api::shared::Shared;
 use crate::refusal::{self, Refusal, media, refusal};
@@ -98,9 +99,9 @@ async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Ne
         let busy = refusal(503, "server_error", None, "overloaded", message);
         return Refusal { retry_after: Some(1), ..busy }.into_response();
     };
-    // A task of its own: the work goes on when the client hangs up, and its turn ends with it.
+    // The work goes on when the client hangs up, and its turn ends with it.
     let request = Request::from_parts(head, body.into());
-    let working = tokio::spawn(async move {
+    let working = spawn(async move {
         let response = next.run(request).await;
         drop(turn);
         response
@@ -205,4 +206,34 @@ async fn no_loading() -> Refusal {
         "which adapters this node answers with is decided on the ledger, not by a request: train one with `openledger model \
          train` and offer it under its title with `openledger model publish`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_text_waits_a_second_for_its_turn_and_is_503_without_one() {
+        let turns = Arc::new(Semaphore::new(TOKENIZED_AT_ONCE));
+        let router = Router::new()
+            .route("/tokenize", post(|| async { "tokens" }))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(&turns), in_turn));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/tokenize", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = reqwest::Client::new();
+        let mut held = Vec::new();
+        for _ in 0..TOKENIZED_AT_ONCE {
+            held.push(Arc::clone(&turns).acquire_owned().await.unwrap());
+        }
+        let refused = client.post(&url).send().await.unwrap();
+        assert_eq!(refused.status().as_u16(), 503);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert!(refused.text().await.unwrap().contains("\"overloaded\""));
+        held.pop();
+        // Each takes the turn that the one before gave back.
+        for _ in 0..3 {
+            assert_eq!(client.post(&url).send().await.unwrap().status().as_u16(), 200);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::prompts::PromptReader;
 use crate::node_api::repeats::{checked_key, header_key};
 use crate::openai::{ApiError, ChatRequest, CompletionsRequest, beyond_receipt};
-use crate::refusal::{Refusal, json as read_json, off_io};
+use crate::refusal::{Refusal, blocking, json as read_json};
 
 /// A body as it came.
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -26,7 +26,8 @@ pub(super) type Body = Result<Bytes, BytesRejection>;
 pub(super) enum Form {
     /// `/v1/chat/completions`.
     Chat,
-    /// `/v1/completions`: whether the prompt stands before the answer, and whether token ids are told.
+    /// `/v1/completions`: whether the prompt stands before the answer, and whether the response has
+    /// token ids.
     Text { echo: bool, token_ids: bool },
 }
 
@@ -71,7 +72,7 @@ impl Question {
         body: Body,
     ) -> Result<Self, Refusal> {
         let now = node.answering.prompt_time();
-        let read = off_io(move || Read::chat(&reader, body, now)).await?;
+        let read = blocking(move || Read::chat(&reader, body, now)).await?;
         Self::of(node, viewer, headers, read).await
     }
 
@@ -83,7 +84,7 @@ impl Question {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Refusal> {
-        let read = off_io(move || Read::text(&reader, body)).await?;
+        let read = blocking(move || Read::text(&reader, body)).await?;
         Self::of(node, viewer, headers, read).await
     }
 

@@ -12,7 +12,7 @@ use openledger_protocol::{Manifest, ReceiptBundle, keccak};
 use openledger_serving::{Backend, Embedded, PeerSetup};
 use serde_json::{Value, json};
 
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, fixture, on};
 use super::world::{World, repository};
 
 /// A receipt's bundle that a stranger has verified.
@@ -156,20 +156,14 @@ fn receipts_name_the_mode_in_which_answers_were_computed_and_whether_it_was_here
         let here = story.world.ask(&story.payer, QUESTION, json!({})).await.done();
         let here = verified(&story.world, &here).await;
         assert_eq!(here.completion.numeric_mode, "f32fma-1");
-        let second = |answering| async {
-            let data = folder();
-            copy_all(&story.kept, &data);
-            World::open_answering(data, answering).await
-        };
-        let quantised = second(AnswerSource::Embedded(NumericMode::Q8)).await;
+        let quantised = World::open_answering(story.copied(), AnswerSource::Embedded(NumericMode::Q8)).await;
         let answer = quantised.ask(&story.payer, QUESTION, json!({})).await.done();
         assert_eq!(answer["system_fingerprint"], "q8-2");
         let bundle = verified(&quantised, &answer).await;
         assert_eq!(bundle.signed.receipt.numeric_mode, keccak("q8-2"));
         assert_eq!(quantised.network["numeric_mode"], "q8-2");
 
-        let data = folder();
-        copy_all(&story.kept, &data);
+        let data = story.copied();
         let (url, far) = peer(&data.join("artifacts")).await;
         let peer = PeerSetup::new(&url, "far-base");
         let remote = World::open_answering(data, AnswerSource::Remote(peer)).await;

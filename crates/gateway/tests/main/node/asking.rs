@@ -97,6 +97,7 @@ fn a_missing_or_wrong_api_key_is_401(story: &Story) {
         assert_eq!((none.status, none.code()), (401, "invalid_api_key"));
         let operator = world.ask(&world.token, "What is a weir?", json!({})).await;
         assert_eq!(operator.status, 403, "the operator's token spends nobody's deposit");
+        assert!(operator.text.contains("needs the API key of a channel"), "{}", operator.text);
     });
 }
 

@@ -2,17 +2,14 @@
 //!
 //! The node makes no such receipts yet: those here are the story's answers, signed anew.
 
-use std::sync::Arc;
-
 use openledger_ledger::{ClosedReceipt, EpochSpan, ExportedEpoch, close_epoch, lines_at, verify_bundle};
 use openledger_protocol::{
     Annex, CreditNote, CreditState, Credits, Domain, Manifest, Payout, ReceiptBundle, SignedNote, lines_root,
 };
 use openledger_store::receipts::CreditNoteRow;
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, on};
 use super::world::{World, key};
 
 /// What a receipt pays at the cutoff.
@@ -46,8 +43,7 @@ fn deferred(bundle: &ReceiptBundle, manifest: &Manifest, domain: Domain) -> Rece
 /// Replaces what the node keeps of a receipt: its bundle, and its lines by a credit note, if it has
 /// one.
 async fn replace(world: &World, bundle: &ReceiptBundle, note: Option<&SignedNote>) {
-    let url = format!("sqlite://{}", world.data.join("openledger.db").display());
-    let mut database = SqliteConnection::connect(&url).await.unwrap();
+    let mut database = world.sqlite().await;
     let id = bundle.signed.receipt.id();
     sqlx::query("UPDATE receipt_bodies SET body = ? WHERE receipt = ?")
         .bind(serde_json::to_string(bundle).unwrap())
@@ -72,9 +68,7 @@ async fn replace(world: &World, bundle: &ReceiptBundle, note: Option<&SignedNote
 #[test]
 fn an_epoch_pays_deferred_receipts_by_their_notes_or_by_training_weights() {
     on(async {
-        let data = folder();
-        copy_all(&fixture().kept, &data);
-        let world = World::open(data, Arc::default()).await;
+        let world = World::another_life().await;
         let domain = Domain { chain_id: world.chain_id, contract: world.addresses.payouts };
         let manifest: Manifest =
             serde_json::from_value(world.get("/api/v1/models/thread/manifest").await.done()).unwrap();

@@ -104,6 +104,28 @@ fn a_repeat_says_what_the_first_answer_said_and_other_answers_have_other_ids() {
 }
 
 #[test]
+fn the_cached_part_of_a_prompt_is_reported_whole_and_in_streams_and_not_by_a_repeat() {
+    let world = &fixture().world;
+    on(async {
+        let payer = world.payer("asks-the-same").await;
+        let cached = |usage: &Value| usage["prompt_tokens_details"]["cached_tokens"].as_u64();
+        let first = world.ask(&payer, QUESTION, json!({})).await.done();
+        assert_eq!(cached(&first["usage"]), Some(0), "another channel's prefix is not found");
+        let second = world.ask(&payer, QUESTION, json!({})).await.done();
+        assert_eq!(cached(&second["usage"]), Some(16), "a page of the prompt was computed before");
+        let options = json!({ "stream": true, "stream_options": { "include_usage": true } });
+        let streamed = data(&world.ask(&payer, QUESTION, options).await.text);
+        let usage = streamed.iter().map(|chunk| &chunk["usage"]).find(|usage| usage.is_object()).unwrap();
+        assert_eq!(cached(usage), Some(16));
+        let keyed = || world.ask(&payer, QUESTION, json!({ "openledger": { "idempotency_key": "cached" } }));
+        assert_eq!(cached(&keyed().await.done()["usage"]), Some(16));
+        let repeat = keyed().await;
+        assert!(repeat.replayed);
+        assert_eq!(cached(&repeat.body["usage"]), None, "a receipt has no such figure");
+    });
+}
+
+#[test]
 fn an_idempotency_key_is_printable_in_the_header_and_in_the_body() {
     let world = &fixture().world;
     on(async {

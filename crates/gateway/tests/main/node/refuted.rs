@@ -1,21 +1,15 @@
 //! Books that were changed behind the node's back are not proposed, and an epoch that somebody else
-//! finalized is taken. On the machine's clock, so that the window is waited out and not hurried along.
+//! finalized is taken. On the machine's clock, so that the window is waited out and not hurried
+//! along.
 
 use openledger_protocol::{Amount, B256, PayeeRole};
 use serde_json::{Value, json};
 
-use super::story::{QUESTION, Story, copy_all, folder, on, on_both_databases};
+use super::story::{QUESTION, Story, on, on_both_databases};
 use super::world::{BOND, WINDOW_S, World, key};
 
 on_both_databases! {
     false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken,
-}
-
-/// Another life of the story's network.
-async fn another_life(story: &Story) -> World {
-    let data = folder();
-    copy_all(&story.kept, &data);
-    World::open_by_the_clock(story.kept_database.copied(), data).await
 }
 
 /// Writes down what a receipt's lines pay: in the books, and in the bundle that is published.
@@ -45,7 +39,7 @@ fn moved(entries: &Value, from: PayeeRole, to: PayeeRole) -> Value {
 
 fn false_lines_are_not_proposed_and_an_epoch_that_another_finalized_is_taken(story: &Story) {
     on(async {
-        let world = another_life(story).await;
+        let world = World::open_by_the_clock(story.kept_database.copied(), story.copied()).await;
         let payer = world.payer("patient").await;
         world.fund(&["watchdog"]).await;
         let watchdog = world.flow("watchdog").await;

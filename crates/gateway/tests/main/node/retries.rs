@@ -1,51 +1,29 @@
 //! Settlement goes on after its transactions reverted, and claims are paid by the stored tree.
 
-use std::sync::Arc;
-
-use openledger_chain::rpc::{Client, HttpRpc};
-use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, SendError, Sender};
+use openledger_chain::sender::SendError;
 use openledger_protocol::{Address, Amount, Params, keccak};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
-use super::story::{QUESTION, copy_all, fixture, folder, on};
-use super::world::{Answer, World, key};
+use super::story::{QUESTION, on};
+use super::world::{Answer, World};
 
 /// Another life of the story's network, with an answer to settle.
-async fn another_life() -> World {
-    let data = folder();
-    copy_all(&fixture().kept, &data);
-    let world = World::open(data, Arc::default()).await;
+async fn with_an_answer() -> World {
+    let world = World::another_life().await;
     let payer = world.payer("steady").await;
     world.ask(&payer, QUESTION, json!({})).await.done();
     world
 }
 
-async fn database(world: &World) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite://{}", world.data.join("openledger.db").display())).await.unwrap()
-}
-
 /// Puts a transaction of the node's into its outbox as if a step had sent it: it stands in a block
 /// and reverted.
 async fn revert(world: &World, step: &str) {
-    let client = Client::new(Arc::new(HttpRpc::new(world.address("/rpc")).unwrap()));
-    let outbox = Arc::new(MemoryOutbox::default());
-    let node = Sender::new(client, outbox.clone(), key("node"), FeePolicy::default()).await.unwrap();
+    let (node, outbox) = world.as_the_node().await;
     // No proposal is pending, so that there is nothing to finalize.
     let finalize = keccak("finalize()")[..4].to_vec();
     let sent = node.send_with_gas(step, world.addresses.payouts, finalize.into(), 200_000).await;
     assert!(matches!(sent, Err(SendError::Reverted { .. })), "{sent:?}");
-    let signed = outbox.get(step).await.unwrap().unwrap().transaction;
-    let insert = "INSERT INTO outbox (key, sender, nonce, raw, tx_hash, state) VALUES (?, ?, ?, ?, ?, 'signed')";
-    sqlx::query(insert)
-        .bind(step)
-        .bind(signed.sender.to_vec())
-        .bind(i64::try_from(signed.nonce).unwrap())
-        .bind(signed.raw.to_vec())
-        .bind(signed.hash.to_vec())
-        .execute(&mut database(world).await)
-        .await
-        .unwrap();
+    world.put_signed(step, &outbox).await;
 }
 
 async fn settle(world: &World) -> Answer {
@@ -55,7 +33,7 @@ async fn settle(world: &World) -> Answer {
 #[test]
 fn a_settlement_whose_transactions_revert_goes_on_with_others() {
     on(async {
-        let world = another_life().await;
+        let world = with_an_answer().await;
         let steps = ["redeem/0", "propose", "finalize"].map(|step| format!("epoch/2/{step}"));
         for step in &steps {
             revert(&world, step).await;
@@ -68,7 +46,7 @@ fn a_settlement_whose_transactions_revert_goes_on_with_others() {
         assert_eq!(settle(&world).await.done()["header"]["epoch"], 2);
         assert_eq!((settle(&world).await.status, world.get("/api/v1/epochs").await.status), (409, 200));
         let (params,): (Vec<u8>,) = sqlx::query_as("SELECT params FROM epochs WHERE number = 2")
-            .fetch_one(&mut database(&world).await)
+            .fetch_one(&mut world.sqlite().await)
             .await
             .unwrap();
         assert_eq!(params, Params::GENESIS.hash().to_vec());
@@ -82,7 +60,7 @@ async fn set_earned(world: &World, account: Address, cumulative: Amount) {
     let written = sqlx::query("UPDATE payouts SET cumulative = ? WHERE epoch = 2 AND account = ?")
         .bind(cumulative.to_be_bytes().to_vec())
         .bind(account.to_vec())
-        .execute(&mut database(world).await)
+        .execute(&mut world.sqlite().await)
         .await
         .unwrap();
     assert_eq!(written.rows_affected(), 1);
@@ -99,7 +77,7 @@ fn amount(value: &Value) -> Amount {
 #[test]
 fn a_claim_rests_on_the_stored_tree_and_one_that_the_chain_does_not_pay_is_refused_by_name() {
     on(async {
-        let world = another_life().await;
+        let world = with_an_answer().await;
         settle(&world).await.done();
         let payouts = world.get("/api/v1/epochs/2/payouts").await.done();
         let owing = payouts["items"].as_array().unwrap().iter().map(|payout| {

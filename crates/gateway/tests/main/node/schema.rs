@@ -1,5 +1,6 @@
-//! The document of the API against a running node: schemathesis makes requests from it, good and bad ones, and checks
-//! every response. `tests/stock/setup.sh` installs it; without it nothing is run and that is said.
+//! The document of the API against a running node: schemathesis makes requests from it, good and
+//! bad ones, and checks every response. `tests/stock/setup.sh` installs it; without it nothing is
+//! run and that is said.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use openledger_api::routes;
 
-use super::story::{copy_all, fixture, folder, on};
+use super::story::{fixture, on};
 use super::world::World;
 
 /// Requests that are made for each operation, at most.
@@ -47,11 +48,8 @@ fn every_operation_answers_as_the_document_says() {
         return;
     }
     let story = fixture();
-    let (world, data) = on(async {
-        let data = folder();
-        copy_all(&story.kept, &data);
-        (World::open(data.clone(), Arc::default()).await, data)
-    });
+    let data = story.copied();
+    let world = on(World::open(data.clone(), Arc::default()));
     let file = data.join("schemathesis.toml");
     std::fs::write(&file, config(&world.token, &story.payer)).unwrap();
     let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stock/python/hooks.py");

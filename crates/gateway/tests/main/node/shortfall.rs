@@ -1,44 +1,18 @@
 //! Epochs that the redeemed money does not cover: channels are redeemed again, and named where they
 //! owe.
 
-use std::sync::Arc;
-
-use openledger_chain::rpc::{Client, HttpRpc};
-use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, Sender};
 use openledger_protocol::Amount;
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
 
 use super::calls;
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, on};
 use super::world::{Answer, World, key};
-
-/// Another life of the story's network.
-async fn another_life() -> World {
-    let data = folder();
-    copy_all(&fixture().kept, &data);
-    World::open(data, Arc::default()).await
-}
 
 /// Puts a transaction of the node's into its outbox as if a step had sent it: it did nothing.
 async fn skip(world: &World, step: &str) {
-    let client = Client::new(Arc::new(HttpRpc::new(world.address("/rpc")).unwrap()));
-    let outbox = Arc::new(MemoryOutbox::default());
-    let node = Sender::new(client, outbox.clone(), key("node"), FeePolicy::default()).await.unwrap();
+    let (node, outbox) = world.as_the_node().await;
     node.send(step, key("node").address(), Default::default(), Default::default()).await.unwrap();
-    let signed = outbox.get(step).await.unwrap().unwrap().transaction;
-    let file = format!("sqlite://{}", world.data.join("openledger.db").display());
-    let mut database = SqliteConnection::connect(&file).await.unwrap();
-    let insert = "INSERT INTO outbox (key, sender, nonce, raw, tx_hash, state) VALUES (?, ?, ?, ?, ?, 'signed')";
-    sqlx::query(insert)
-        .bind(step)
-        .bind(signed.sender.to_vec())
-        .bind(i64::try_from(signed.nonce).unwrap())
-        .bind(signed.raw.to_vec())
-        .bind(signed.hash.to_vec())
-        .execute(&mut database)
-        .await
-        .unwrap();
+    world.put_signed(step, &outbox).await;
 }
 
 async fn settle(world: &World) -> Answer {
@@ -48,7 +22,7 @@ async fn settle(world: &World) -> Answer {
 #[test]
 fn a_channel_that_was_redeemed_for_too_little_is_redeemed_again_before_the_proposal() {
     on(async {
-        let world = another_life().await;
+        let world = World::another_life().await;
         let payer = world.payer("late").await;
         world.ask(&payer, QUESTION, json!({})).await.done();
         skip(&world, "epoch/2/redeem/0").await;
@@ -61,7 +35,7 @@ fn a_channel_that_was_redeemed_for_too_little_is_redeemed_again_before_the_propo
 #[test]
 fn an_epoch_whose_payer_took_its_money_names_the_channel_and_settles_once_it_is_deposited_again() {
     on(async {
-        let world = another_life().await;
+        let world = World::another_life().await;
         let payer = world.payer("thief").await;
         world.ask(&payer, QUESTION, json!({})).await.done();
         let config = world.channel("thief").await;
@@ -82,9 +56,7 @@ fn an_epoch_whose_payer_took_its_money_names_the_channel_and_settles_once_it_is_
         // Anyone may deposit what is missing.
         world.fund(&["helper"]).await;
         let (helper, missing) = (world.flow("helper").await, Amount::open(5).unwrap());
-        helper.token().wrap("wrap/helper", missing).await.unwrap();
-        helper.token().approve("approve/helper", world.addresses.channels, missing).await.unwrap();
-        helper.channels().deposit("deposit/helper", &config, missing).await.unwrap();
+        World::deposit_into(&helper, "helper", &config, missing).await;
         assert_eq!(settle(&world).await.done()["header"]["epoch"], 2);
     });
 }

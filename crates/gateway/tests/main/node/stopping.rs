@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use openledger_store::jobs::NewJob;
 use openledger_store::{BlobsConfig, Store, transact_locked};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::story::{copy_all, fixture, folder, on};
+use super::story::{QUESTION, fixture, on};
 use super::world::World;
 
 /// The year 2100, in Unix milliseconds: no worker takes a job of then.
@@ -34,8 +34,7 @@ async fn put_job(data: &Path, kind: &str) -> u64 {
 #[test]
 fn a_follower_of_a_job_that_never_ends_does_not_keep_the_node_from_stopping() {
     on(async {
-        let data = folder();
-        copy_all(&fixture().kept, &data);
+        let data = fixture().copied();
         let job = put_job(&data, "train").await;
         let world = World::open(data, Arc::default()).await;
         let request = world.request("get", &format!("/api/v1/jobs/{job}/events")).bearer_auth(&world.token);
@@ -59,8 +58,7 @@ fn a_follower_of_a_job_that_never_ends_does_not_keep_the_node_from_stopping() {
 #[test]
 fn a_fault_of_the_node_is_told_by_a_sentence_with_the_requests_id() {
     on(async {
-        let data = folder();
-        copy_all(&fixture().kept, &data);
+        let data = fixture().copied();
         let job = put_job(&data, "of-another-release").await;
         let world = World::open(data, Arc::default()).await;
         let request = world.request("get", &format!("/api/v1/jobs/{job}")).bearer_auth(&world.token);
@@ -69,6 +67,25 @@ fn a_fault_of_the_node_is_told_by_a_sentence_with_the_requests_id() {
         assert!(!failed.text.contains("of-another-release"), "{}", failed.text);
         assert_eq!(failed.body["request_id"], "looked-at");
         assert!(failed.body["detail"].as_str().unwrap().ends_with("looked-at"), "{}", failed.text);
+    });
+}
+
+#[test]
+fn a_stream_that_fails_after_it_began_carries_the_requests_id() {
+    on(async {
+        let world = World::another_life().await;
+        let payer = world.payer("unlucky").await;
+        // Without the model's title nobody is known who is paid for its answers.
+        let removed = sqlx::query("DELETE FROM transfers WHERE contract = ?").bind(world.addresses.models.to_vec());
+        assert_eq!(removed.execute(&mut world.sqlite().await).await.unwrap().rows_affected(), 1);
+        let body = json!({ "model": "thread", "stream": true, "messages": [{ "role": "user", "content": QUESTION }] });
+        let request = world.request("post", "/v1/chat/completions").bearer_auth(&payer).json(&body);
+        let failed = world.send(request.header("x-request-id", "looked-at")).await;
+        assert_eq!(failed.status, 200, "{}", failed.text);
+        let last = failed.text.trim_end().rsplit("\n\n").next().unwrap();
+        let error: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(error["error"]["code"], "damaged-data", "{}", failed.text);
+        assert!(error["error"]["message"].as_str().unwrap().ends_with("looked-at"), "{}", failed.text);
     });
 }
 

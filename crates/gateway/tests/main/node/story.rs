@@ -58,10 +58,30 @@ static STORY: LazyLock<Story> = LazyLock::new(|| told_on(Database::Sqlite));
 static ON_POSTGRES: LazyLock<Option<Story>> = LazyLock::new(|| Database::postgres().map(told_on));
 
 fn told_on(database: Database) -> Story {
-    RUNTIME.block_on(async {
-        let world = World::open_on(Place::Embedded, database, folder(), Arc::default()).await;
-        reopened(story(world).await).await
-    })
+    let told = move || {
+        RUNTIME.block_on(async {
+            let world = World::open_on(Place::Embedded, database, folder(), Arc::default()).await;
+            reopened(story(world).await).await
+        })
+    };
+    // A thread that already drives the runtime, as that of a fact may, cannot drive it again.
+    std::thread::spawn(told).join().unwrap()
+}
+
+impl Story {
+    /// A copy of the folder that was kept, for a further life of the network.
+    pub(crate) fn copied(&self) -> PathBuf {
+        let data = folder();
+        copy_all(&self.kept, &data);
+        data
+    }
+}
+
+impl World {
+    /// Another life of the story's network on SQLite.
+    pub(crate) async fn another_life() -> Self {
+        Self::open(fixture().copied(), Arc::default()).await
+    }
 }
 
 /// The story on SQLite, run on first use.
@@ -96,7 +116,8 @@ pub(crate) fn on<T>(calls: impl Future<Output = T>) -> T {
     RUNTIME.block_on(calls)
 }
 
-/// A folder for a node that runs until the program ends; those of programs of more than an hour ago are removed.
+/// A folder for a node that runs until the program ends; those of programs of more than an hour ago
+/// are removed.
 pub(crate) fn folder() -> PathBuf {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gateway_main");
     std::fs::create_dir_all(&all).unwrap();

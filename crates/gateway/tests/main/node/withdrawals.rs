@@ -1,30 +1,13 @@
 //! Deposits that payers take back, before and after their channel was opened on the node.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openledger_chain::flow::Flow;
 use openledger_protocol::{Amount, ChannelConfig};
 use serde_json::{Value, json};
 
 use super::calls;
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, on};
 use super::world::{Answer, World};
-
-/// Another life of the story's network.
-async fn another_life() -> World {
-    let data = folder();
-    copy_all(&fixture().kept, &data);
-    World::open(data, Arc::default()).await
-}
-
-/// Deposits whole OPEN into the payer's channel, without a word to the node.
-async fn deposit(flow: &Flow, label: &str, config: &ChannelConfig, whole: u64) {
-    let amount = Amount::open(whole).unwrap();
-    flow.token().wrap(&format!("wrap/{label}"), amount).await.unwrap();
-    flow.token().approve(&format!("approve/{label}"), flow.addresses().channels, amount).await.unwrap();
-    flow.channels().deposit(&format!("deposit/{label}"), config, amount).await.unwrap();
-}
 
 async fn open(world: &World, config: &ChannelConfig) -> Answer {
     world.post("/api/v1/channels", &json!({ "config": config })).await
@@ -42,22 +25,22 @@ fn amount(value: &Value) -> Amount {
 #[test]
 fn a_deposit_that_was_asked_back_opens_no_channel_until_it_is_paid_out_and_deposited_again() {
     on(async {
-        let world = another_life().await;
+        let world = World::another_life().await;
         world.fund(&["undecided"]).await;
         let (config, flow) = (world.channel("undecided").await, world.flow("undecided").await);
         let id = config.id(world.chain_id, world.addresses.channels);
         let wait = u32::try_from(config.withdraw_delay).unwrap();
 
         // Asked back before the node knows of the channel: no event of it will come later.
-        deposit(&flow, "first", &config, 50).await;
-        let all = Amount::open(50).unwrap();
+        let (all, less) = (Amount::open(50).unwrap(), Amount::open(20).unwrap());
+        World::deposit_into(&flow, "first", &config, all).await;
         calls::request_withdrawal(&flow, "ask/first", &config, all).await.unwrap();
         refused(&open(&world, &config).await, 409, "withdrawal-pending");
         world.pass("first", wait).await;
         assert_eq!(calls::withdraw(&flow, "withdraw/first", &config).await.unwrap(), all);
         refused(&open(&world, &config).await, 402, "not-funded");
 
-        deposit(&flow, "second", &config, 50).await;
+        World::deposit_into(&flow, "second", &config, all).await;
         let opened = open(&world, &config).await.done();
         assert_eq!(amount(&opened["deposited"]), all);
         let key = opened["api_key"].as_str().unwrap().to_owned();
@@ -79,9 +62,9 @@ fn a_deposit_that_was_asked_back_opens_no_channel_until_it_is_paid_out_and_depos
         refused(&world.ask(&key, QUESTION, json!({})).await, 402, "deposit-withdrawn");
 
         // The channel goes on with less than was deposited before; its receipts count on.
-        deposit(&flow, "third", &config, 20).await;
+        World::deposit_into(&flow, "third", &config, less).await;
         let opened = open(&world, &config).await.done();
-        assert_eq!(amount(&opened["deposited"]), Amount::open(20).unwrap().plus(spent).unwrap());
+        assert_eq!(amount(&opened["deposited"]), less.plus(spent).unwrap());
         assert_eq!(opened["api_key"], key.as_str());
         let answer = world.bundle(&world.ask(&key, QUESTION, json!({})).await.done()).await;
         assert_eq!(answer["signed"]["receipt"]["nonce"], 2);

@@ -1,4 +1,5 @@
-//! A running node, and everybody else: owners, contributors, payers, each with a key that follows from its name.
+//! A running node, and everybody else: owners, contributors, payers, each with a key that follows
+//! from its name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use openledger_chain::contracts::Addresses;
 use openledger_chain::flow::Flow;
 use openledger_chain::rpc::{Client, HttpRpc};
-use openledger_chain::sender::{FeePolicy, MemoryOutbox, Sender};
+use openledger_chain::sender::{FeePolicy, MemoryOutbox, Outbox, Sender};
 use openledger_engine::NumericMode;
 use openledger_gateway::Origins;
 use openledger_node::{AnswerSource, ChainChoice, Config, Node, NodeClock, PlatformAccounts};
@@ -16,6 +17,7 @@ use openledger_protocol::{
     Address, Amount, B256, ChannelConfig, DatanetId, Domain, Grant, Key, Purpose, Purposes, Rights, sha256,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -276,6 +278,36 @@ impl World {
         Flow::new(Arc::new(sender), self.addresses)
     }
 
+    /// A sender with the node's key, and its outbox, which the node does not read.
+    pub(crate) async fn as_the_node(&self) -> (Sender, Arc<MemoryOutbox>) {
+        let client = Client::new(Arc::new(HttpRpc::new(self.address("/rpc")).unwrap()));
+        let outbox = Arc::new(MemoryOutbox::default());
+        let sender = Sender::new(client, outbox.clone(), key("node"), FeePolicy::default()).await.unwrap();
+        (sender, outbox)
+    }
+
+    /// Puts the transaction of `step` in such an outbox into the node's own, as if the step had
+    /// sent it.
+    pub(crate) async fn put_signed(&self, step: &str, outbox: &MemoryOutbox) {
+        let signed = outbox.get(step).await.unwrap().unwrap().transaction;
+        let insert = "INSERT INTO outbox (key, sender, nonce, raw, tx_hash, state) VALUES (?, ?, ?, ?, ?, 'signed')";
+        sqlx::query(insert)
+            .bind(step)
+            .bind(signed.sender.to_vec())
+            .bind(i64::try_from(signed.nonce).unwrap())
+            .bind(signed.raw.to_vec())
+            .bind(signed.hash.to_vec())
+            .execute(&mut self.sqlite().await)
+            .await
+            .unwrap();
+    }
+
+    /// A connection to the node's SQLite database beside its own.
+    pub(crate) async fn sqlite(&self) -> SqliteConnection {
+        let file = format!("sqlite://{}", self.data.join("openledger.db").display());
+        SqliteConnection::connect(&file).await.unwrap()
+    }
+
     /// Gives 500 OPEN to each name and lets the node know it by that name.
     pub(crate) async fn fund(&self, names: &[&str]) {
         let _one = self.faucet.lock().await;
@@ -423,13 +455,17 @@ impl World {
         ChannelConfig { payer, authorizer, node: key("node").address(), withdraw_delay: self.withdraw_delay(), salt }
     }
 
+    /// Deposits into a channel as the account of `flow`, without a word to the node.
+    pub(crate) async fn deposit_into(flow: &Flow, label: &str, config: &ChannelConfig, amount: Amount) {
+        flow.token().wrap(&format!("wrap/{label}"), amount).await.unwrap();
+        flow.token().approve(&format!("approve/{label}"), flow.addresses().channels, amount).await.unwrap();
+        flow.channels().deposit(&format!("deposit/{label}"), config, amount).await.unwrap();
+    }
+
     /// Deposits into the payer's channel; gives the key that spends it.
     pub(crate) async fn deposit(&self, payer: &str, label: &str, amount: Amount) -> String {
         let config = self.channel(payer).await;
-        let flow = self.flow(payer).await;
-        flow.token().wrap(&format!("wrap/{payer}/{label}"), amount).await.unwrap();
-        flow.token().approve(&format!("approve/{payer}/{label}"), self.addresses.channels, amount).await.unwrap();
-        flow.channels().deposit(&format!("deposit/{payer}/{label}"), &config, amount).await.unwrap();
+        Self::deposit_into(&self.flow(payer).await, &format!("{payer}/{label}"), &config, amount).await;
         let opened = self.post("/api/v1/channels", &json!({ "config": config })).await.done();
         opened["api_key"].as_str().unwrap().to_owned()
     }

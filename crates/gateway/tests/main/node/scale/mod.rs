@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use openledger_protocol::ReceiptId;
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
 
 use self::history::{Measured, Size, audited, measure};
 use self::seeds::{Holding, Seeds};
 use super::database::Database;
-use super::story::{QUESTION, copy_all, fixture, folder, on};
+use super::story::{QUESTION, fixture, folder, on};
 use super::world::{Place, World};
 
 /// The size that the bars are stated for.
@@ -38,16 +37,16 @@ const LOOSER: u32 = 5;
 
 #[test]
 fn a_history_is_read_in_time_and_an_audit_goes_on_from_the_last_epoch_that_it_found_right() {
-    let (story, data) = (fixture(), folder());
-    copy_all(&story.kept, &data);
+    let story = fixture();
     on(async {
-        let world = World::open(data, Arc::default()).await;
+        let world = World::another_life().await;
         let holding = Holding { title: serde_json::from_value(json!(story.sold)).unwrap(), holder: "buyer".into() };
         let questions = [QUESTION, "What is a weir?", "How is a chain cleaned?"];
         let mut seeds = Seeds::of(&world, &story.payer, &questions, vec![holding], SMALL.all()).await;
         let measured = measure(&world, &mut seeds, SMALL).await;
         print(SMALL, &measured);
         resumes(&measured);
+        a_page_of_receipts_has_a_hundred(&world).await;
         a_fault_stays_beyond_the_mark(&world, seeds.receipts[SMALL.all() / 2]).await;
         for read in &measured.reads {
             assert!(read.p50 <= READ_MAX * LOOSER, "{read:?}");
@@ -69,11 +68,17 @@ fn resumes(measured: &Measured) {
     assert_eq!((audited(&new.0), &new.0["epoch"]), (vec![last + 1], &json!(last + 1)), "{}", new.0);
 }
 
+/// A page of receipts has at most a hundred, whatever limit was asked for.
+async fn a_page_of_receipts_has_a_hundred(world: &World) {
+    let page = world.get("/api/v1/receipts?limit=500").await.done();
+    assert_eq!(page["items"].as_array().unwrap().len(), 100);
+    assert!(page["next"].is_string());
+}
+
 /// Audits stop before the epoch of a receipt that was tampered with, however often they are run,
 /// and go on from it once it is mended.
 async fn a_fault_stays_beyond_the_mark(world: &World, id: ReceiptId) {
-    let file = format!("sqlite://{}", world.data.join("openledger.db").display());
-    let mut database = SqliteConnection::connect(&file).await.unwrap();
+    let mut database = world.sqlite().await;
     let receipt = world.get(&format!("/api/v1/receipts/{id}")).await.done();
     let epoch = receipt["epoch"].as_u64().unwrap();
     let select = sqlx::query_as("SELECT body FROM receipt_bodies WHERE receipt = ?").bind(&id.0[..]);
