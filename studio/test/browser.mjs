@@ -31,7 +31,7 @@ const out = new URL("out/", import.meta.url).pathname;
 const fixture = JSON.parse(readFileSync(new URL("fixtures/overview.json", import.meta.url), "utf8"));
 
 /** Runs `body` on a fresh page; fails on script errors and on requests to anywhere but `origin`. */
-async function onPage(browser, origin, { key, ...options }, body) {
+async function onPage(browser, origin, { key, hash, ...options }, body) {
   const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   const faults = [];
@@ -40,7 +40,7 @@ async function onPage(browser, origin, { key, ...options }, body) {
     if (new URL(request.url()).origin !== origin) faults.push(`asked elsewhere: ${request.url()}`);
   });
   try {
-    await page.goto(`${origin}/${key === undefined ? "" : `#key=${encodeURIComponent(key)}`}`);
+    await page.goto(`${origin}/${hash ?? (key === undefined ? "" : `#key=${encodeURIComponent(key)}`)}`);
     await body(page);
     assert.deepEqual(faults, [], "the page runs without errors and asks nobody but its node");
   } finally {
@@ -221,6 +221,34 @@ async function states(browser) {
   }
 }
 
+/** A receipt is drawn after the page was loaded; its link leads to it all the same. */
+async function linked(browser) {
+  const server = await serve(fixture);
+  try {
+    const hash = `#receipt-${fixture.receipts[3].id}`;
+    await onPage(browser, server.origin, { viewport: { width: 1280, height: 900 }, hash }, async (page) => {
+      const card = page.locator("article.card:target");
+      const top = () => card.evaluate((found) => found.getBoundingClientRect().top);
+      await card.waitFor();
+      assert.equal(`#${await card.getAttribute("id")}`, hash);
+      assert.ok((await top()) < 100, `the linked receipt begins at ${await top()} px`);
+      assert.equal(await page.evaluate(() => history.length), 2, "a step back leaves the page");
+      // With a key the answers above it come one by one, and are long.
+      await page.evaluate((key) => sessionStorage.setItem("openledger.key", key), KEY);
+      await page.goto("about:blank");
+      await page.goto(`${server.origin}/${hash}`);
+      await page
+        .locator(".answer")
+        .nth(fixture.receipts.length - 1)
+        .waitFor();
+      assert.ok((await top()) < 100, `after the answers the linked receipt begins at ${await top()} px`);
+      console.log("ok  a link to a receipt leads to it");
+    });
+  } finally {
+    await server.close();
+  }
+}
+
 /** Nobody looks, nobody asks; who looks again is told at once. */
 async function hidden(browser) {
   const server = await serve(fixture);
@@ -280,6 +308,7 @@ const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
 try {
   await recorded(browser);
   await states(browser);
+  await linked(browser);
   await hidden(browser);
   if (process.env.OPENLEDGER_URL) await live(browser, process.env.OPENLEDGER_URL);
 } finally {

@@ -1,7 +1,8 @@
-/** The reader's key, and what the page asks for with it. */
+/** The page's address: the reader's key, what the page asks for with it, and a linked receipt. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
+import { type Arrival, arrive, hold } from "../src/features/receipt/linked";
 import { NodeUnreachable, type ReceiptDetail } from "../src/shared/api";
 import { type Failures, failedOnce, nextDetail } from "../src/shared/details";
 import { forgetKey, storedKey, takeKey } from "../src/shared/key";
@@ -58,6 +59,28 @@ test("another fragment stays in the address", () => {
   open("#answers");
   expect(takeKey()).toBe(false);
   expect(address).toBe("/page?a=1#answers");
+});
+
+test("the page goes to the receipt that its address names, until the reader scrolls on", () => {
+  const replace = vi.fn();
+  let above = 700;
+  const scrollIntoView = () => vi.stubGlobal("scrollY", above);
+  vi.stubGlobal("document", { getElementById: (id: string) => (id === "receipt-0xbb" ? { scrollIntoView } : null) });
+  const open = (hash: string) => {
+    vi.stubGlobal("location", { hash, replace });
+    return arrive(["0xaa", "0xbb"]);
+  };
+  for (const hash of ["", "#answers", "#receipt-0xcc", "#receipt-0xb"]) expect(open(hash)).toBeUndefined();
+  expect(replace).not.toHaveBeenCalled();
+
+  const arrived = open("#receipt-0xbb");
+  expect(replace.mock.calls).toEqual([["#receipt-0xbb"]]);
+  expect(arrived).toEqual({ anchor: "receipt-0xbb", top: 700 });
+  above = 900;
+  const held = hold(arrived as Arrival);
+  expect(held.top).toBe(900);
+  vi.stubGlobal("scrollY", 0);
+  expect(hold(held)).toBe(held);
 });
 
 test("a receipt that the node refuses is not asked for again, one that failed otherwise is", () => {

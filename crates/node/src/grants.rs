@@ -28,11 +28,12 @@ impl Grants {
         Self { store, chain, datanets }
     }
 
-    /// Checks a grant's signature and terms; returns its hash.
+    /// Checks a grant's version, signature and terms; returns its hash.
     ///
     /// # Errors
     ///
-    /// [`NodeError::Signature`] when it is not the owner's; `terms-differ`.
+    /// `not-found` for a datanet or version that is not published here; [`NodeError::Signature`]
+    /// when the signature is not the owner's; `terms-differ`.
     pub(crate) async fn checked(&self, grant: &Grant, signature: &Signature) -> Result<B256> {
         let (_, rights) = self.datanets.known(grant.datanet).await?;
         let owner = self.datanets.owner(grant.datanet).await?;
@@ -41,6 +42,8 @@ impl Grants {
             let detail = format!("`until` and `version` of a grant are at most {largest}");
             return Err(NodeError::refused(Blame::Request, "bad-parameter", detail));
         }
+        // On chain it would cost gas and permit nothing.
+        self.datanets.version(grant.datanet, grant.version).await?;
         let hash = grant.struct_hash();
         signature.verify(self.chain.domain().digest(hash), owner)?;
         if grant.terms != rights.terms_hash()? {

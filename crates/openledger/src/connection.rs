@@ -54,10 +54,19 @@ impl KeyArgs {
 
 /// The token in a file.
 pub(crate) fn token(file: &Path) -> Result<String> {
-    let token = std::fs::read_to_string(file).map_err(CliError::file(file))?;
-    let token = token.trim();
-    if token.is_empty() || token.contains(char::is_whitespace) {
-        let message = format!("{} does not hold a token", file.display());
+    let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
+    checked_token(&text, file.display())
+}
+
+/// The token in a text that came from `source`. What no header can carry would never reach the
+/// node, and the client would report a node that does not answer.
+pub(crate) fn checked_token(text: &str, source: impl std::fmt::Display) -> Result<String> {
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!(
+            "{source} does not hold a token; it must be the content of a node's `operator.token`, or the `api_key` \
+             that `channel open` printed"
+        );
         return Err(CliError::refused(Exit::Config, message));
     }
     Ok(token.to_owned())
@@ -83,5 +92,20 @@ pub(crate) fn exported(epoch: &EpochExport) -> ExportedEpoch {
         header: epoch.header.clone(),
         words: epoch.words.clone(),
         hash: epoch.hash,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_line_of_what_a_header_can_carry() {
+        assert_eq!(checked_token("olk_a/b\n", "api.key").unwrap(), "olk_a/b");
+        for bad in ["", " \n", "{\n  \"api_key\": \"olk_a\"\n}", "schlüssel", "a\u{7}b"] {
+            let refused = checked_token(bad, "api.key").unwrap_err();
+            assert_eq!(refused.exit(), Exit::Config, "{bad:?}");
+            assert!(refused.to_string().starts_with("api.key does not hold a token; "), "{refused}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Output to a terminal: steps with elapsed time, figures, and colours where standard output is
-//! one.
+//! Output to a terminal: steps with elapsed time, figures, tables, and colours where standard
+//! output is one.
 
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -61,6 +61,29 @@ impl Console {
     }
 }
 
+/// Columns under their heads, one line a row, without a line end after the last. A column of whole
+/// numbers stands to the right, any other to the left.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let columns: Vec<(usize, bool)> = head
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            let cells: Vec<&String> = rows.iter().filter_map(|row| row.get(at)).collect();
+            let width = cells.iter().map(|cell| cell.chars().count()).fold(name.chars().count(), usize::max);
+            (width, cells.iter().all(|cell| cell.bytes().all(|byte| byte.is_ascii_digit())))
+        })
+        .collect();
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let padded = |(cell, &(width, is_number)): (&String, &(usize, bool))| {
+        if is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    };
+    let lines = std::iter::once(&head).chain(rows).map(|row| {
+        let cells: Vec<String> = row.iter().zip(&columns).map(padded).collect();
+        cells.join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The beginning of a text in one line, at most `chars` characters.
 pub(crate) fn short(text: &str, chars: usize) -> String {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -76,6 +99,15 @@ pub(crate) fn short(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_numbers_end_at_one_place() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["9", "fähre", "2"]), row(["10", "tides", ""])];
+        let lines = ["id  name   contributions", " 9  fähre              2", "10  tides"];
+        assert_eq!(table(&["id", "name", "contributions"], &rows), lines.join("\n"));
+        assert_eq!(table(&["id", "name"], &[]), "id  name");
+    }
 
     #[test]
     fn long_texts_are_cut_at_characters() {

@@ -30,6 +30,7 @@ mod console;
 mod demo;
 mod embedded;
 mod error;
+mod hint;
 mod hub;
 mod records;
 mod verbs;
@@ -73,6 +74,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.render());
+            if let Some(hint) = hint::of(&error) {
+                eprintln!("help: {hint}");
+            }
             ExitCode::from(error.exit() as u8)
         }
     }

@@ -67,7 +67,8 @@ pub(crate) fn texts(path: &Path) -> Result<Vec<String>> {
     let text = |record: PlainRecord| match record.content {
         Content::Body(Body::Text { text }) => Ok(text),
         _ => {
-            let message = format!("{}: line {} has no `text`", path.display(), record.line);
+            let message =
+                format!("{}: line {} has no `text`; give a file of running texts", path.display(), record.line);
             Err(CliError::refused(Exit::Data, message))
         }
     };

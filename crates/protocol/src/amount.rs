@@ -28,8 +28,11 @@ pub enum AmountError {
         take: u128,
     },
     /// The text is not a decimal number of OPEN or base units.
-    #[error("`{0}` is not an amount: write digits (base units) or e.g. `1.5 OPEN`")]
+    #[error("`{0}` is not an amount: write e.g. `1.5 OPEN`, or `1500 base` for base units (10^-18 OPEN)")]
     Malformed(String),
+    /// The text is a number without its unit.
+    #[error("`{0}` has no unit: write `{0} OPEN`, or `{0} base` for base units (10^-18 OPEN)")]
+    NoUnit(String),
 }
 
 impl Amount {
@@ -123,7 +126,8 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Digits are base units; a number followed by `OPEN` is whole coins with up to 18 decimals.
+/// A number and its unit: `OPEN` for whole coins with up to 18 decimals, `base` for base units.
+/// A number alone is refused, since its writer may mean either, and one is 10^18 times the other.
 impl FromStr for Amount {
     type Err = AmountError;
     fn from_str(text: &str) -> Result<Self, AmountError> {
@@ -135,8 +139,13 @@ impl FromStr for Amount {
                 s.parse().map_err(|_| bad())
             }
         };
-        let Some(open) = text.trim().strip_suffix("OPEN") else {
-            return digits(text.trim()).map(Self);
+        let trimmed = text.trim();
+        if let Some(units) = trimmed.strip_suffix("base") {
+            return digits(units.trim()).map(Self);
+        }
+        let Some(open) = trimmed.strip_suffix("OPEN") else {
+            let number = !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit());
+            return Err(if number { AmountError::NoUnit(trimmed.to_owned()) } else { bad() });
         };
         let open = open.trim();
         let (whole, part) = open.split_once('.').unwrap_or((open, ""));
@@ -190,12 +199,25 @@ mod tests {
             assert_eq!(text.parse::<Amount>().unwrap().0, units);
             assert_eq!(Amount(units).to_string(), text);
         }
-        assert_eq!("77".parse::<Amount>().unwrap(), Amount(77));
-        for bad in
-            ["", "-1", "1.2", "1.0000000000000000001 OPEN", "one OPEN", "340282366920938463463374607431768211456"]
-        {
-            assert!(bad.parse::<Amount>().is_err(), "{bad} parsed");
+        assert_eq!("77 base".parse::<Amount>().unwrap(), Amount(77));
+        for bad in [
+            "",
+            "-1 OPEN",
+            "1.2",
+            "1.2 base",
+            "base",
+            "1.0000000000000000001 OPEN",
+            "one OPEN",
+            "340282366920938463463374607431768211456 base",
+        ] {
+            assert_eq!(bad.parse::<Amount>(), Err(AmountError::Malformed(bad.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_refused_and_both_units_are_named() {
+        let refused = "5".parse::<Amount>().unwrap_err().to_string();
+        assert!(refused.contains("`5 OPEN`") && refused.contains("`5 base`"), "{refused}");
     }
 
     #[test]

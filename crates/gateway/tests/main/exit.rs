@@ -1,8 +1,8 @@
 //! The end of this program while nodes of its tests still run.
 //!
-//! The harness ends the program by `exit`, which runs the destructors of shared libraries. RocksDB's
-//! threads still work for the chains of nodes that many tests share, and would use what those
-//! destructors have freed. A node of the product closes its chain before it ends.
+//! The harness ends the program by `exit`, which runs the destructors of shared libraries.
+//! RocksDB's threads still work for the chains of nodes that many tests share, and would use memory
+//! that those destructors have freed. A node of the product closes its chain before it ends.
 #![expect(unsafe_code, reason = "handlers of exit are a matter of the C library")]
 
 use std::ffi::{c_int, c_void};

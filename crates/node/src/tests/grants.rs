@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use openledger_datanet::REQUIRED_PURPOSES;
-use openledger_protocol::{Address, Grant, Key, Purpose, Purposes, Signature};
+use openledger_protocol::{Address, Grant, Key, Purpose, Purposes, Signature, keccak};
+use openledger_store::datanets::DatanetVersion;
+use openledger_store::{Result as Stored, transact};
 
 use super::code;
 use super::datanets::{DATANET, DOMAIN, NODE, World as Datanets, rights, tides};
@@ -21,12 +23,25 @@ pub(super) struct World {
 }
 
 impl World {
+    /// Without a published version.
     pub(super) async fn new() -> Self {
         let datanets = Datanets::new().await;
         datanets.datanets.take_up(&tides()).await.unwrap();
         let contract = Arc::clone(&datanets.contract);
         let grants = Grants::new(datanets.store.clone(), contract, datanets.datanets.clone());
         Self { datanets, grants }
+    }
+
+    /// With versions 1 and 2.
+    async fn published() -> Self {
+        let world = Self::new().await;
+        for version in [1, 2] {
+            let root = keccak(format!("version {version}"));
+            let row = DatanetVersion { datanet: DATANET, version, root, contributions: Vec::new() };
+            let kept: Stored<()> = transact!(world.datanets.store, |tx| tx.put_datanet_version(&row).await);
+            kept.unwrap();
+        }
+        world
     }
 
     /// Unix seconds.
@@ -72,7 +87,7 @@ impl World {
 
 #[tokio::test]
 async fn a_published_grant_is_live_and_a_repeat_names_the_same_transaction() {
-    let world = World::new().await;
+    let world = World::published().await;
     let grant = world.grant();
     assert!(world.refusal().await.contains("no grant names this node"));
     world.publish(&grant).await;
@@ -84,7 +99,7 @@ async fn a_published_grant_is_live_and_a_repeat_names_the_same_transaction() {
 
 #[tokio::test]
 async fn a_grant_that_the_owner_did_not_sign_is_neither_sent_nor_kept() {
-    let world = World::new().await;
+    let world = World::published().await;
     let grant = world.grant();
     let forged = Key::demo(1, "somebody else").sign(DOMAIN.digest(grant.struct_hash()));
     let refused = pipeline::grant(&world.grants, &grant, &forged).await;
@@ -96,15 +111,28 @@ async fn a_grant_that_the_owner_did_not_sign_is_neither_sent_nor_kept() {
 
 #[tokio::test]
 async fn a_grant_under_other_terms_is_refused() {
-    let world = World::new().await;
+    let world = World::published().await;
     let grant = Grant { terms: Default::default(), ..world.grant() };
     let refused = pipeline::grant(&world.grants, &grant, &world.signed(&grant)).await;
     assert_eq!(code(refused), "terms-differ");
 }
 
 #[tokio::test]
+async fn a_grant_of_a_version_that_does_not_exist_is_neither_sent_nor_kept() {
+    let world = World::published().await;
+    for version in [0, 3] {
+        let grant = Grant { version, ..world.grant() };
+        let refused = pipeline::grant(&world.grants, &grant, &world.signed(&grant)).await.unwrap_err();
+        assert_eq!(refused.code(), "not-found");
+        assert!(refused.to_string().contains(&format!("datanet version `3/{version}`")), "{refused}");
+    }
+    assert!(world.datanets.contract.sent.lock().unwrap().is_empty());
+    assert!(world.datanets.store.grants_of(DATANET).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_grant_ends_at_its_time_and_is_live_until_then() {
-    let world = World::new().await;
+    let world = World::published().await;
     world.publish(&world.grant()).await;
     world.allow(&REQUIRED_PURPOSES, u64::MAX >> 1);
     world.datanets.contract.time.pass(GRANTED_S * 1000 - 1);
@@ -115,7 +143,7 @@ async fn a_grant_ends_at_its_time_and_is_live_until_then() {
 
 #[tokio::test]
 async fn a_grant_that_is_revoked_on_chain_for_one_purpose_is_not_live() {
-    let world = World::new().await;
+    let world = World::published().await;
     world.publish(&world.grant()).await;
     world.allow(&[Purpose::Infer], 0);
     assert!(world.refusal().await.contains("revoked on chain for Infer"));
@@ -123,7 +151,7 @@ async fn a_grant_that_is_revoked_on_chain_for_one_purpose_is_not_live() {
 
 #[tokio::test]
 async fn a_grant_is_live_for_its_version_and_its_grantee_only() {
-    let world = World::new().await;
+    let world = World::published().await;
     world.publish(&Grant { version: 2, ..world.grant() }).await;
     world.publish(&Grant { grantee: Address::repeat_byte(8), ..world.grant() }).await;
     assert!(world.refusal().await.contains("the grant is for version 2, not 1"));
@@ -132,7 +160,7 @@ async fn a_grant_is_live_for_its_version_and_its_grantee_only() {
 
 #[tokio::test]
 async fn of_several_grants_one_that_serves_is_enough() {
-    let world = World::new().await;
+    let world = World::published().await;
     let ended = Grant { until: world.until() - GRANTED_S - 1, ..world.grant() };
     world.publish(&ended).await;
     let serves = world.grant();

@@ -58,7 +58,8 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
         .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
         .collect();
     files.sort();
-    let none = || CliError::refused(Exit::Config, format!("{} holds no .jsonl file", folder.display()));
+    let none =
+        || CliError::refused(Exit::Config, format!("{} holds no .jsonl file; name files by --data", folder.display()));
     if files.is_empty() { Err(none()) } else { Ok(files) }
 }
 

@@ -91,11 +91,12 @@ pub(super) fn shards(index: &Path) -> Result<Vec<String>> {
     names.sort_unstable();
     names.dedup();
     if let Some(bad) = names.iter().find(|name| !is_plain(name) || !name.ends_with(".safetensors")) {
-        let message = format!("{}: `{bad}` is no name of a weight file", index.display());
+        let message = format!("{}: `{bad}` is no name of a weight file; ask for another revision", index.display());
         return Err(CliError::refused(Exit::Data, message));
     }
     if names.is_empty() {
-        return Err(CliError::refused(Exit::Data, format!("{} names no weight files", index.display())));
+        let message = format!("{} names no weight files; ask for another revision", index.display());
+        return Err(CliError::refused(Exit::Data, message));
     }
     names.push(INDEX.to_owned());
     Ok(names)

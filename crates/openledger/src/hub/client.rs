@@ -63,8 +63,9 @@ impl Client {
         let named = std::env::var("HF_ENDPOINT").ok().filter(|url| !url.is_empty());
         let text = named.as_deref().unwrap_or("https://huggingface.co");
         let endpoint = Url::parse(text).ok().filter(|url| !url.cannot_be_a_base());
-        let endpoint =
-            endpoint.ok_or_else(|| CliError::refused(Exit::Config, format!("HF_ENDPOINT `{text}` is no address")))?;
+        let endpoint = endpoint.ok_or_else(|| {
+            CliError::refused(Exit::Config, format!("HF_ENDPOINT `{text}` is no address; write https://host"))
+        })?;
         let file = home().and_then(|home| std::fs::read_to_string(home.join("token")).ok());
         let token = std::env::var("HF_TOKEN").ok().or(file).map(|token| token.trim().to_owned());
         let client = |policy| {
@@ -107,7 +108,7 @@ impl Client {
                     "it may not be read ({status}): it is private or gated, or there is none; set HF_TOKEN to a token that may"
                 ),
             ),
-            404 => Fetch::Refused(Exit::Missing, "the hub has none of that name and revision".to_owned()),
+            404 => Fetch::Refused(Exit::Missing, "the hub has none of that name and revision; check both".to_owned()),
             408 | 429 | 500.. => Fetch::Unreachable(format!("the hub answered {status}")),
             _ => Fetch::Refused(Exit::Failure, format!("the hub answered {status}")),
         })

@@ -101,7 +101,7 @@ async fn fetch(id: &Id, cache: &Cache, offline: bool) -> Result<PathBuf> {
     if let Some(missing) = NEEDED.into_iter().find(|name| !has(name)) {
         return Err(CliError::refused(
             Exit::Data,
-            format!("{subject} it has no `{missing}`, which is needed to run it"),
+            format!("{subject} it has no `{missing}`, which is needed to run it; ask for another revision"),
         ));
     }
     let mut wanted: Vec<String> = FILES.into_iter().filter(|name| has(name)).map(str::to_owned).collect();

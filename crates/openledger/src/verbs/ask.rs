@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use openledger_api::openai::{AttributionLevel, ChatCompletionRequest, Extension};
 
 use super::{fresh_key, print_json, receipt};
-use crate::connection::NodeArgs;
+use crate::connection::{NodeArgs, checked_token, token};
 use crate::error::{CliError, Exit, Result};
 
 /// Extent of the attribution in the response's note.
@@ -72,12 +72,16 @@ pub(crate) fn request(
 /// Sends the question and prints the answer with its receipt.
 pub(crate) async fn run(args: AskArgs) -> Result<()> {
     let api_key = match &args.api_key_file {
-        Some(file) => std::fs::read_to_string(file).map_err(CliError::file(file))?,
-        None => std::env::var("OPENLEDGER_API_KEY").map_err(|_| {
-            CliError::refused(Exit::Permission, "give the channel's API key by --api-key-file or OPENLEDGER_API_KEY")
-        })?,
+        Some(file) => token(file)?,
+        None => {
+            let key = std::env::var("OPENLEDGER_API_KEY").map_err(|_| {
+                let message = "give the channel's API key by --api-key-file or OPENLEDGER_API_KEY";
+                CliError::refused(Exit::Permission, message)
+            })?;
+            checked_token(&key, "OPENLEDGER_API_KEY")?
+        }
     };
-    let client = args.node.client()?.with_token(api_key.trim());
+    let client = args.node.client()?.with_token(api_key);
     let attribution = match args.attribution {
         Attribution::None => AttributionLevel::None,
         Attribution::Summary => AttributionLevel::Summary,
@@ -90,7 +94,7 @@ pub(crate) async fn run(args: AskArgs) -> Result<()> {
     if args.json {
         return print_json(&answer);
     }
-    let empty = || CliError::refused(Exit::Unavailable, "the response has no answer in it");
+    let empty = || CliError::refused(Exit::Unavailable, "the response has no answer in it; ask again");
     // A model writes what it was trained on, which strangers wrote.
     println!("{}", openledger_datanet::printable_lines(&answer.choices.first().ok_or_else(empty)?.message.content));
     if let Some(note) = &answer.openledger {

@@ -63,7 +63,8 @@ pub(crate) async fn run(args: AuditArgs) -> Result<()> {
     }
     let faults = checks.iter().filter(|c| !c.ok).count();
     if faults > 0 {
-        return Err(CliError::refused(Exit::Failure, format!("{faults} of {} checks failed", checks.len())));
+        let message = format!("{faults} of {} checks failed; mend what they name and audit again", checks.len());
+        return Err(CliError::refused(Exit::Failure, message));
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ const LOCAL_DELAY_S: u64 = 1;
 pub(crate) enum ChannelVerb {
     /// Deposit OPEN for answers of a node and get an API key.
     Open {
-        /// Amount to deposit, such as `50 OPEN`.
+        /// Amount to deposit with its unit, `50 OPEN` or `5000000 base` (base units, 10^-18 OPEN).
         amount: Amount,
         /// Name of the channel; distinguishes channels of one payer.
         #[arg(long, default_value = "channel")]
@@ -37,6 +37,7 @@ pub(crate) enum ChannelVerb {
 /// Runs the verb.
 pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
     let ChannelVerb::Open { amount, name, withdraw_delay, signer, node } = verb;
+    signer.check()?;
     let client = node.client()?;
     let network = client.network().await?;
     let flow = signer.flow(&client, &network).await?;
@@ -56,4 +57,20 @@ pub(crate) async fn run(verb: ChannelVerb) -> Result<()> {
     flow.channels().deposit("deposit", &config, amount).await?;
     let channel = NewChannel { config };
     print_json(&client.open_channel(&channel, &body_key("channel", &channel)?).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_deposit_without_a_unit_is_refused_and_both_units_are_named() {
+        let typed = |amount| Cli::try_parse_from(["openledger", "channel", "open", amount, "--demo-seed", "1"]);
+        let refused = typed("5").unwrap_err().to_string();
+        assert!(refused.contains("`5 OPEN`") && refused.contains("`5 base`"), "{refused}");
+        typed("5 OPEN").unwrap();
+        typed("5000000 base").unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use openledger_api::{Address, ClaimsRequest};
 
-use super::print_json;
+use super::{print_json, print_table};
 use crate::connection::NodeArgs;
 use crate::error::Result;
 
@@ -28,8 +28,6 @@ pub(crate) async fn run(args: ClaimArgs) -> Result<()> {
     if args.json {
         return print_json(&made);
     }
-    for claim in &made.claims {
-        println!("{}  {}  {}", claim.account, claim.amount, claim.name.as_deref().unwrap_or_default());
-    }
+    print_table(&made.claims);
     Ok(())
 }

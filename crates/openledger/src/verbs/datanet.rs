@@ -99,14 +99,20 @@ pub(crate) async fn run(verb: DatanetVerb) -> Result<()> {
         DatanetVerb::List { node, list, json } => print_list(node.client()?.datanets(), &list, json).await,
         DatanetVerb::Create { name, title, description, license, signer, node } => {
             let rights = terms(&license)?;
+            signer.check()?;
             create(&node.client()?, &signer, &name, title.map(DatanetId), &description, rights).await
         }
         DatanetVerb::Contribute { id, file, strict, signer, node } => {
             let bytes = std::fs::read(&file).map_err(CliError::file(&file))?;
+            signer.check()?;
             contribute(&node.client()?, &signer, DatanetId(id), bytes, strict).await
         }
-        DatanetVerb::Publish { id, signer, node } => publish(&node.client()?, &signer, DatanetId(id)).await,
+        DatanetVerb::Publish { id, signer, node } => {
+            signer.check()?;
+            publish(&node.client()?, &signer, DatanetId(id)).await
+        }
         DatanetVerb::Grant { id, version, grantee, seconds, signer, node } => {
+            signer.check()?;
             grant(&node.client()?, &signer, DatanetId(id), version, grantee, seconds).await
         }
     }
@@ -185,7 +191,10 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
     let mut signatures = Vec::new();
     for batch in &import.batches {
         let unknown = || {
-            let message = format!("the node wants a signature of {}, who is not in the file", batch.registrant);
+            let message = format!(
+                "the node wants a signature of {}, who is not in the file; contribute with that account's key",
+                batch.registrant
+            );
             CliError::refused(Exit::Unavailable, message)
         };
         let key = keys.get(&batch.registrant).ok_or_else(unknown)?;
@@ -201,7 +210,8 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
         }
     }
     if strict && refused > 0 {
-        return Err(CliError::refused(Exit::Failure, format!("{refused} records were refused")));
+        let message = format!("{refused} records were refused; change their lines and contribute the file again");
+        return Err(CliError::refused(Exit::Failure, message));
     }
     Ok(())
 }

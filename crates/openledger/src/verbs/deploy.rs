@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::print_json;
 use super::signing::Signer;
+use crate::console::table;
 use crate::error::{CliError, Exit, Result};
 
 /// Seconds in a day.
@@ -109,8 +110,7 @@ fn params(args: &DeployArgs, deployer: Address) -> DeployParams {
 }
 
 fn print(args: &DeployArgs, chain_id: u64, plan: &Deployment, steps: &[Deployed]) {
-    println!("{:<14} {:<42} {:<10} {:>10}", "contract", "address", "", "gas");
-    for step in steps {
+    let row = |step: &Deployed| {
         let state = match (step.present, args.dry_run) {
             (true, _) => "is there",
             (false, true) => "missing",
@@ -122,9 +122,11 @@ fn print(args: &DeployArgs, chain_id: u64, plan: &Deployment, steps: &[Deployed]
             // Its constructor calls one that is missing too.
             (false, None) => "unknown".to_owned(),
         };
-        println!("{:<14} {:<42} {state:<10} {gas:>10}", step.name, step.address.to_string());
-    }
-    println!("{:<14} {:<42} made by Payouts", "Channels", plan.addresses.channels.to_string());
+        vec![step.name.to_owned(), step.address.to_string(), state.to_owned(), gas]
+    };
+    let channels = vec!["Channels".to_owned(), plan.addresses.channels.to_string(), "made by Payouts".to_owned()];
+    let rows: Vec<Vec<String>> = steps.iter().map(row).chain([channels]).collect();
+    println!("{}", table(&["contract", "address", "state", "gas"], &rows));
     let missing = steps.iter().filter(|step| !step.present).count();
     let gas: u64 = steps.iter().filter_map(|step| step.gas).sum();
     match (missing, args.dry_run) {

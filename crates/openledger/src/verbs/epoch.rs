@@ -126,10 +126,13 @@ async fn watch(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<()> {
         println!("epoch {} by {}: {verdict}", watched.epoch, watched.proposer);
         lines.iter().for_each(|line| println!("  {line}"));
     }
-    match watched.verdict {
-        Verdict::Agrees => Ok(()),
-        _ => Err(CliError::refused(Exit::Failure, format!("the pending proposal is {verdict}"))),
-    }
+    let next = match watched.verdict {
+        Verdict::Agrees => return Ok(()),
+        Verdict::Refuted { .. } => "`openledger epoch challenge` refutes it on chain",
+        Verdict::Disputed { .. } => "no proof decides: bring the differences before the jury",
+        Verdict::Withheld { .. } => "get its publication from the proposer and give it with --publication",
+    };
+    Err(CliError::refused(Exit::Failure, format!("the pending proposal is {verdict}; {next}")))
 }
 
 async fn challenge(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<()> {

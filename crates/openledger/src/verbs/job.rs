@@ -146,8 +146,9 @@ pub(crate) fn ended(job: &Job) -> Result<()> {
     if job.state == JobState::Done {
         return Ok(());
     }
-    let cause = job.cause.as_deref().unwrap_or("without a cause");
-    Err(CliError::refused(Exit::Failure, format!("job {} {}: {cause}", job.job, state_name(job.state))))
+    let (id, state, cause) = (job.job, state_name(job.state), job.cause.as_deref().unwrap_or("without a cause"));
+    let message = format!("job {id} {state}: {cause}; `openledger job retry {id}` queues it again");
+    Err(CliError::refused(Exit::Failure, message))
 }
 
 /// Prints a job that a verb has changed.

@@ -11,6 +11,7 @@ pub(crate) mod deploy;
 pub(crate) mod epoch;
 pub(crate) mod influence;
 pub(crate) mod job;
+mod keys;
 pub(crate) mod model;
 pub(crate) mod node;
 pub(crate) mod offering;
@@ -18,6 +19,7 @@ mod origins;
 pub(crate) mod progress;
 pub(crate) mod receipt;
 mod reexecute;
+mod rows;
 pub(crate) mod serve;
 mod signing;
 pub(crate) mod trace;
@@ -31,12 +33,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::rows::Row;
+use crate::console::table;
 use crate::error::{CliError, Exit, Result};
 
 /// Runs computation off the threads that serve I/O.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(CliError::refused(Exit::Failure, format!("the work broke off: {error}"))))
+    done.unwrap_or_else(|error| {
+        Err(CliError::refused(Exit::Failure, format!("the work broke off: {error}; report this")))
+    })
 }
 
 /// Prints a JSON document for `--json`.
@@ -53,8 +59,8 @@ pub(crate) struct ListArgs {
     limit: usize,
 }
 
-/// Prints the first items of a list: one line per item, or one page as JSON.
-pub(crate) async fn print_list<T: Serialize + DeserializeOwned>(
+/// Prints the first items of a list: a table, or one page as JSON.
+pub(crate) async fn print_list<T: Row + Serialize + DeserializeOwned>(
     pages: Pages<'_, T>,
     list: &ListArgs,
     json: bool,
@@ -72,10 +78,14 @@ pub(crate) async fn print_list<T: Serialize + DeserializeOwned>(
     if json {
         return print_json(&Page { items, next });
     }
-    for item in &items {
-        println!("{}", flat(item)?);
-    }
+    print_table(&items);
     Ok(())
+}
+
+/// Prints items as a table.
+pub(crate) fn print_table<T: Row>(items: &[T]) {
+    let rows: Vec<Vec<String>> = items.iter().map(T::cells).collect();
+    println!("{}", table(T::HEAD, &rows));
 }
 
 /// A struct as one line of `name=value`.

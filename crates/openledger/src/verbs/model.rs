@@ -15,7 +15,7 @@ use crate::records;
 /// Verbs on models.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ModelVerb {
-    /// List the models of a node, with prices and split.
+    /// List the models of a node, with prices and split: platform, model, stakers, contributors.
     List {
         #[command(flatten)]
         node: NodeArgs,

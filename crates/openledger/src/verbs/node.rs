@@ -10,6 +10,7 @@ use openledger_node::{ChainChoice, Config, Node, NodeClock, PlatformAccounts};
 use openledger_protocol::{Address, Amount, Key};
 
 use super::answering::AnsweringArgs;
+use super::keys::{own_key, read_key};
 use super::origins::OriginArgs;
 use crate::error::{CliError, Exit, Result};
 use crate::{embedded, hub};
@@ -297,37 +298,6 @@ fn studio_dir(named: Option<PathBuf>, data: &Path) -> Result<Option<PathBuf>> {
     Ok(found)
 }
 
-/// The key in `file`.
-pub(crate) fn read_key(file: &Path) -> Result<Key> {
-    let bad =
-        || CliError::refused(Exit::Config, format!("{} does not hold a key of 64 hexadecimal digits", file.display()));
-    let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
-    let mut secret = [0u8; 32];
-    hex::decode_to_slice(text.trim().trim_start_matches("0x"), &mut secret).map_err(|_| bad())?;
-    Key::from_bytes(&secret).map_err(|_| bad())
-}
-
-/// The key in `file`, or a new one from the system's randomness, readable by its owner alone.
-fn own_key(file: &Path) -> Result<Key> {
-    use std::io::{Read, Write};
-    use std::os::unix::fs::OpenOptionsExt;
-    if file.exists() {
-        return read_key(file);
-    }
-    let source = Path::new("/dev/urandom");
-    let mut random = std::fs::File::open(source).map_err(CliError::file(source))?;
-    loop {
-        let mut secret = [0u8; 32];
-        random.read_exact(&mut secret).map_err(CliError::file(source))?;
-        // One draw in 2^128 is no key.
-        let Ok(key) = Key::from_bytes(&secret) else { continue };
-        let mut created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-        let written = created.as_mut().map_err(|error| std::io::Error::new(error.kind(), error.to_string()));
-        written.and_then(|f| f.write_all(hex::encode(secret).as_bytes())).map_err(CliError::file(file))?;
-        return Ok(key);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,17 +309,5 @@ mod tests {
         for (window, external) in [(0, false), (601, false), (3_599, true), (604_801, true)] {
             assert_eq!(window_within(window, external).unwrap_err().exit(), Exit::Usage);
         }
-    }
-
-    #[test]
-    fn a_new_key_is_kept_for_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("node.key");
-        let made = own_key(&file).unwrap();
-        assert_eq!(own_key(&file).unwrap().address(), made.address());
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::write(&file, "not a key").unwrap();
-        assert_eq!(own_key(&file).unwrap_err().exit(), Exit::Config);
     }
 }

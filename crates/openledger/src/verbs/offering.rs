@@ -47,7 +47,7 @@ pub(crate) struct PublishArgs {
     /// job's adapter; its prices and shares stay as they are on chain.
     #[arg(long, value_name = "ID")]
     title: Option<u64>,
-    /// Price of 1,000 prompt tokens, such as `0.5 OPEN`.
+    /// Price of 1,000 prompt tokens with its unit, `0.5 OPEN` or `5000000 base` (base units).
     #[arg(long, default_value = "0.5 OPEN")]
     price_in: Amount,
     /// Price of 1,000 answer tokens.
@@ -110,12 +110,14 @@ pub(crate) fn wire(recipe: &Recipe) -> Result<openledger_api::Recipe> {
 /// model under its name. What the node would refuse is checked before a title is registered: a
 /// title costs gas and cannot be taken back.
 pub(crate) async fn publish(args: PublishArgs) -> Result<()> {
+    args.signer.check()?;
     let client = args.node.client()?;
     let name = checked_name(&args.name)?;
     let title = args.title.map(ModelId);
     let job = client.job(args.job).await?;
     let Some(JobResult::Train(trained)) = job.result else {
-        let message = format!("job {} has no adapter; it {}", args.job, state_name(job.state));
+        let (id, state) = (args.job, state_name(job.state));
+        let message = format!("job {id} has no adapter, it {state}; `openledger job follow {id}` shows how it ends");
         return Err(CliError::refused(Exit::Conflict, message));
     };
     let known = client.models().all().await?.into_iter().find(|model| model.name == name);

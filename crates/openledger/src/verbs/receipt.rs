@@ -146,7 +146,11 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(CliError::refused(Exit::Failure, format!("{} fields do not agree with what was signed", faults.len())))
+    let message = format!(
+        "{} fields do not agree with what was signed; get the files again, and do not rely on them while this stays",
+        faults.len()
+    );
+    Err(CliError::refused(Exit::Failure, message))
 }
 
 /// The name of a line of the split.

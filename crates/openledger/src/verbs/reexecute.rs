@@ -125,7 +125,8 @@ fn credits_again(
     let mut fault = |field: &str, reason: String| faults.push(Fault { field: field.to_owned(), reason });
     let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
     let records = evidence::from_jsonl(&text)
-        .map_err(|error| CliError::refused(Exit::Data, format!("{}: {error}", file.display())))?;
+        .map_err(|error| format!("{}: {error}; write it again with `openledger model records`", file.display()))
+        .map_err(|message| CliError::refused(Exit::Data, message))?;
     let root = evidence::records_root(bundle.signed.domain.chain_id, &records);
     if root != manifest.records_root {
         let reason = format!("the {} records of {} have root {root}", records.len(), file.display());

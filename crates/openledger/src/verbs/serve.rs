@@ -87,7 +87,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     }
     println!("base {}  {}  mode {}", own.base_name, own.base, own.numeric_mode);
     let address = SocketAddr::from(([127, 0, 0, 1], args.port));
-    let busy = |error: std::io::Error| CliError::refused(Exit::Unavailable, format!("{address}: {error}"));
+    let busy = |error: std::io::Error| {
+        CliError::refused(Exit::Unavailable, format!("{address}: {error}; choose another port with --port"))
+    };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(busy)?;
     println!("listening on http://{}", listener.local_addr().map_err(busy)?);
     let until = async {
@@ -161,7 +163,8 @@ fn there(base: &Base, adapters: Option<PathBuf>, peer: PeerSetup) -> Result<Setu
     let setup = RemoteSetup { peer, base_name: base.name.clone(), base: BaseHash(hash.into()), config };
     let tokenizer = Arc::new(Tokenizer::load(&base.dir).map_err(unusable)?);
     let backend = Remote::new(setup, Arc::clone(&tokenizer))?;
-    backend.check().map_err(|error| CliError::refused(Exit::Unavailable, format!("{url}: {error}")))?;
+    let unfit = |error| format!("{url}: {error}; check --remote and --remote-model, and that the server runs");
+    backend.check().map_err(|error| CliError::refused(Exit::Unavailable, unfit(error)))?;
     let counted = backend.clone();
     Ok(Setup {
         tokenizer,

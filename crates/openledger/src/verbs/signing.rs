@@ -37,9 +37,15 @@ impl Signer {
     pub(crate) fn key(&self) -> Result<Key> {
         match (self.demo_seed, &self.key_file) {
             (Some(seed), _) => Ok(Key::demo(seed, &self.identity)),
-            (None, Some(file)) => super::node::read_key(file),
+            (None, Some(file)) => super::keys::read_key(file),
             (None, None) => Err(CliError::refused(Exit::Usage, "name a key: --key-file or --demo-seed")),
         }
+    }
+
+    /// Reads the key and drops it. A verb that signs calls it before it calls a node, so that a
+    /// fault of the key's file is not hidden behind an error of the node.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.key().map(drop)
     }
 
     /// Whether it is an identity of a local network.

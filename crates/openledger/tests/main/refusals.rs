@@ -45,14 +45,39 @@ fn nouns_of_later_versions_are_refused_by_name() {
     }
 }
 
+/// An address where nothing listens.
+fn closed() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_key_file_that_cannot_be_used_is_named_before_a_node_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (wrong, absent, closed) = (file("wrong.key"), file("absent.key"), closed());
+    std::fs::write(&wrong, "{}").unwrap();
+    let records = samples().join("bicycle-repair.jsonl").display().to_string();
+    for verb in [
+        &["channel", "open", "5 OPEN"][..],
+        &["datanet", "create", "tides"],
+        &["datanet", "contribute", "1", &records],
+        &["datanet", "publish", "1"],
+        &["datanet", "grant", "1", "1"],
+        &["model", "publish", "tides", "--job", "1"],
+    ] {
+        for (key, status) in [(&wrong, 78), (&absent, 3)] {
+            let said = openledger(verb.iter().chain(&["--key-file", key, "--node", &closed])).exits(status);
+            assert!(said.err.contains(key.as_str()) && !said.err.contains("does not answer"), "{verb:?}: {}", said.err);
+        }
+    }
+}
+
 #[test]
 fn exit_statuses_tell_who_can_mend_it() {
     openledger(["datanet", "paint"]).exits(2);
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    openledger(["datanet", "list", "--node", &closed]).exits(69);
+    let silent = openledger(["datanet", "list", "--node", &closed()]).exits(69);
+    assert!(silent.err.contains("help: start a local network"), "{}", silent.err);
     openledger(["receipt", "verify", "no-such-file.json", "--manifest", "none.json"]).exits(3);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("text.json");

@@ -125,6 +125,8 @@ fn every_step_of_the_thread_can_be_typed() {
     let contributed = network.signs("owner", &["datanet", "contribute", "1", records]).exits(0);
     assert!(contributed.out.contains("66 records accepted, 4 refused"), "{}", contributed.out);
     network.signs("owner", &["datanet", "publish", "1"]).exits(0);
+    let refused = network.signs("owner", &["datanet", "grant", "1", "9"]).exits(3);
+    assert!(refused.err.contains("datanet version `1/9`"), "{}", refused.err);
 
     // Without a grant nothing is trained, and the refusal says which version lacks it.
     let recipe = network.file("recipe.toml");
@@ -187,6 +189,18 @@ fn every_step_of_the_thread_can_be_typed() {
     let second = claimed(&network.operates(&["claim", "--json"]).exits(0));
     let grew = |account: &String| second[account].0 > first[account].0 && second[account].1 != first[account].1;
     assert!(first.keys().any(grew), "{first:?} {second:?}");
+
+    for (list, head, cell) in [
+        (&["datanet", "list"][..], "datanet  name", "bicycle-repair  CC-BY-4.0"),
+        (&["model", "list"], "model  name", "0.5 OPEN"),
+        (&["job", "list"], "job  kind", "train  done"),
+        (&["receipt", "list"], "receipt", receipt),
+        (&["epoch", "list"], "epoch  state", "finalized"),
+        (&["epoch", "payouts", "1"], "account", " OPEN"),
+    ] {
+        let listed = network.operates(list).exits(0).out;
+        assert!(listed.starts_with(head) && listed.contains(cell), "{list:?}: {listed}");
+    }
 
     let bundle = network.kept("receipt.json", &network.operates(&["receipt", "show", receipt, "--json"]).exits(0));
     let epoch = network.kept("epoch.json", &network.reads(&["epoch", "export", "1"]).exits(0));

@@ -7,6 +7,7 @@ import { useDetail } from "../../shared/details";
 import { ReceiptLink, receiptAnchor } from "../../shared/ReceiptLink";
 import { Answer } from "./Answer";
 import { CoverageMeters } from "./CoverageMeters";
+import { useLinked } from "./linked";
 import { RawReceipt } from "./RawReceipt";
 import { Split } from "./Split";
 
@@ -16,6 +17,7 @@ interface Props {
 }
 
 export function Receipts({ receipts, contributions }: Props) {
+  useLinked(receipts.map(({ id }) => id));
   return (
     <ol className="receipts">
       {receipts.map((receipt) => (

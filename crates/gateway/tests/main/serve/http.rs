@@ -232,6 +232,27 @@ fn texts_become_tokens_and_texts_again() {
 }
 
 #[test]
+fn unknown_members_of_requests_about_tokens_and_adapters_are_named() {
+    let (embedded, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
+    saved(&embedded, tmp.path(), 1);
+    let running = serve_embedded(&embedded, Some(tmp.path().to_owned()));
+    let messages = json!([{ "role": "user", "content": "the owl" }]);
+    for (path, body) in [
+        ("/tokenize", json!({ "prompt": "the owl", "zebra": 1 })),
+        // `max_tokens` is a member of a chat, `add_special_tokens` one of this call.
+        ("/tokenize", json!({ "messages": messages, "max_tokens": 4, "add_special_tokens": true, "zebra": 1 })),
+        ("/detokenize", json!({ "tokens": [5], "model": "base", "zebra": 1 })),
+        ("/v1/load_lora_adapter", json!({ "lora_name": "owls", "lora_path": "1", "zebra": 1 })),
+        ("/v1/ensembles", json!({ "name": "birds", "members": [{ "model": "owls", "weight": 1 }], "zebra": 1 })),
+        ("/v1/unload_lora_adapter", json!({ "lora_name": "birds", "zebra": 1 })),
+    ] {
+        let response = running.post(path, &body);
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        assert_eq!(response.header("x-openledger-ignored-params"), Some("zebra"), "{path}: {}", response.head);
+    }
+}
+
+#[test]
 fn adapters_are_loaded_and_unloaded_while_serving_but_only_from_their_folder() {
     let (embedded, tmp) = (server(usize::MAX), tempfile::tempdir().unwrap());
     let root = tmp.path().join("adapters");

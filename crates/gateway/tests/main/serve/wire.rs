@@ -182,7 +182,7 @@ fn errors_have_openais_shape_and_hide_the_operators_files() {
     let error = ApiError::from(&ServeError::NotFound { model: "owls".into() });
     assert_eq!(error.status, 404);
     assert_eq!(
-        error.body(),
+        json!(error.wire()),
         json!({ "error": {
             "message": "the model `owls` does not exist", "type": "invalid_request_error", "param": "model",
             "code": "model_not_found",
