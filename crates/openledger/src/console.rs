@@ -84,10 +84,15 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The beginning of a text in one line, at most `chars` characters.
-pub(crate) fn short(text: &str, chars: usize) -> String {
+/// A text of any length in one line. Characters that act on a terminal are written as `\u{…}`.
+pub(crate) fn one_line(text: &str) -> String {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let flat = openledger_datanet::printable(&flat);
+    openledger_datanet::printable_lines(&flat)
+}
+
+/// The beginning of a text in one line, at most `chars` characters; see [`one_line`].
+pub(crate) fn short(text: &str, chars: usize) -> String {
+    let flat = one_line(text);
     if flat.chars().count() <= chars {
         return flat;
     }
@@ -110,8 +115,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_printed_whole_and_moves_no_cursor() {
+        let long = "x".repeat(300);
+        assert_eq!(
+            one_line(&format!("{long}\r\n\u{1b}[2J\u{202e}\u{85}y")),
+            format!("{long} \\u{{1b}}[2J\\u{{202e}} y")
+        );
+    }
+
+    #[test]
     fn long_texts_are_cut_at_characters() {
         assert_eq!(short("a\n  b", 10), "a b");
         assert_eq!(short("äöüß-more", 5), "äöüß…");
+        assert_eq!(short(&"x".repeat(300), 200).chars().count(), 200);
     }
 }

@@ -247,7 +247,7 @@ impl CliError {
     }
 
     /// The message for standard error: the error, what caused it, and the lines of a file it is
-    /// about.
+    /// about. Texts of a node or a file act on no terminal: only their line breaks and tabs stay.
     pub(crate) fn render(&self) -> String {
         let mut text = format!("error: {}", with_causes(self));
         let lines: Vec<String> = match self {
@@ -266,7 +266,7 @@ impl CliError {
         if more > 0 {
             text.push_str(&format!("\n  and {more} more"));
         }
-        text
+        openledger_datanet::printable_lines(&text)
     }
 }
 
@@ -313,5 +313,15 @@ mod tests {
         let lines = vec![FileProblem { line: 3, reason: "not JSON".into() }];
         let rendered = refused(422, "malformed-file", lines).render();
         assert!(rendered.contains("line 3: not JSON"), "{rendered}");
+    }
+
+    #[test]
+    fn what_a_node_writes_moves_no_cursor() {
+        let reason = "id `\u{1b}[2J` is taken".to_owned();
+        let rendered = refused(422, "malformed-file", vec![FileProblem { line: 3, reason }]).render();
+        assert!(rendered.contains("\n  line 3: id `\\u{1b}[2J` is taken"), "{rendered}");
+        let problem = Problem::new(409, "some-code", "`\u{9b}2J` is taken");
+        let rendered = CliError::from(ClientError::Refused(Box::new(problem))).render();
+        assert!(rendered.contains("`\\u{9b}2J` is taken"), "{rendered}");
     }
 }

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("{}", error.render());
             if let Some(hint) = hint::of(&error) {
-                eprintln!("help: {hint}");
+                eprintln!("help: {}", console::one_line(hint));
             }
             ExitCode::from(error.exit() as u8)
         }

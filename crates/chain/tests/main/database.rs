@@ -28,7 +28,18 @@ fn output(command: &mut Command) -> String {
 /// Where the sources of `librocksdb-sys` lie.
 fn bundled() -> PathBuf {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let arguments = ["metadata", "--format-version=1", "--locked", "--offline", "--manifest-path", manifest];
+    // Packages of other platforms need not have been fetched.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let arguments = [
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--offline",
+        "--filter-platform",
+        &platform,
+        "--manifest-path",
+        manifest,
+    ];
     let metadata: serde_json::Value =
         serde_json::from_str(&output(Command::new(env!("CARGO")).args(arguments))).unwrap();
     let packages = metadata["packages"].as_array().unwrap();

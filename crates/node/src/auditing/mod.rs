@@ -351,11 +351,11 @@ mod tests {
     async fn burns_and_balances_are_summed_at_one_block_whatever_blocks_come_meanwhile() {
         let quiet = supply_while(0).await.unwrap();
         assert!(quiet.supply.is_conserved().unwrap());
-        assert_eq!((quiet.head, quiet.accounts, quiet.supply.burned()), (5, 4, Amount(6)));
+        assert_eq!((quiet.head, quiet.accounts, quiet.supply.burned()), (5, 4, openledger_ledger::base_units(6)));
         // Four balances a try: two tries read balances of other blocks than the burns.
         let busy = supply_while(8).await.unwrap();
         assert!(busy.supply.is_conserved().unwrap(), "{busy:?}");
-        assert_eq!((busy.head, busy.supply.burned()), (13, Amount(14)));
+        assert_eq!((busy.head, busy.supply.burned()), (13, openledger_ledger::base_units(14)));
         let error = supply_while(u32::MAX).await.unwrap_err();
         assert_eq!((error.blame(), error.code()), (Blame::Retry, "try-again"));
     }

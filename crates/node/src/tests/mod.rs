@@ -85,7 +85,7 @@ fn instance(name: &str) -> Instance {
 
 /// An amount in base units.
 fn amount(units: u64) -> Amount {
-    units.to_string().parse().unwrap()
+    format!("{units} base").parse().unwrap()
 }
 
 /// Waits until `holds` does.

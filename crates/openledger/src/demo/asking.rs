@@ -55,7 +55,7 @@ pub(crate) async fn open_channel(driver: &Driver) -> Result<Channel> {
     };
     let done = driver.again(1, async || Ok(flow.channels().deposit("deposit", &config, deposit).await?)).await?;
     let channel = NewChannel { config };
-    let opened = driver.call(1, async |node| node.open_channel(&channel, "channel").await).await?;
+    let opened = driver.call(1, async |node| node.open_channel(&channel).await).await?;
     console.figure("payer", payer.address());
     console.figure("channel", format!("{} holds {deposit}", done.value));
     Ok(Channel { api_key: opened.api_key })
@@ -139,7 +139,7 @@ async fn rests_on(driver: &Driver, bundle: &ReceiptBundle) -> Result<()> {
         let (from, to) = (span.output_offset as usize, (span.output_offset + span.length) as usize);
         let quote = bundle.completion.text.get(from..to).unwrap_or_default();
         let card = record(driver, span.record).await?;
-        let (name, who) = (&card.record, contributors(&card));
+        let (name, who) = (short(&card.record, 40), contributors(&card));
         let bits = span.weight as f64 / 1_000.0;
         console.line(format!("span {from}..{to} \"{}\" is in {name} by {who} ({bits:.1} bits)", short(quote, 60)));
     }
@@ -153,7 +153,7 @@ async fn rests_on(driver: &Driver, bundle: &ReceiptBundle) -> Result<()> {
             let name = format!("{layer:?}").to_lowercase();
             console.line(format!(
                 "{name}: {share:5.1} % {} by {}: {}",
-                card.record,
+                short(&card.record, 40),
                 contributors(&card),
                 short(&card.text, 70)
             ));

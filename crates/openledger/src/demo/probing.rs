@@ -73,7 +73,7 @@ pub(crate) async fn probe(
         let place = place.map_or_else(|| "not found".to_owned(), |place| format!("place {place}"));
         let line = format!(
             "{} {place}; the model's own answer{}: {}",
-            record.id,
+            short(&record.id, 40),
             if own_hit { " rests on it too" } else { "" },
             short(&bundle.completion.text, 60)
         );

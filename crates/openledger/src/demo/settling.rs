@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use openledger_api::{Claimed, ClaimsRequest, EpochState};
+use openledger_datanet::printable;
 use openledger_ledger::{ExportedEpoch, verify_bundle};
 use openledger_protocol::{Address, Amount};
 
@@ -65,12 +66,12 @@ async fn claim(driver: &Driver, epoch: &ExportedEpoch, summary: &mut Summary) ->
         before.insert(*account, driver.again(0, async || Ok(flow.token().balance(*account).await?)).await?);
     }
 
-    let claims = claims(driver, "claim").await?;
+    let claims = claims(driver).await?;
     let by_account: BTreeMap<Address, &Claimed> = claims.iter().map(|claim| (claim.account, claim)).collect();
     for (account, _) in &largest {
         let Some(claim) = by_account.get(account) else { continue };
         let had = before.get(account).copied().unwrap_or_default();
-        let name = claim.name.clone().unwrap_or_else(|| "several, by splitter".to_owned());
+        let name = claim.name.as_deref().map_or_else(|| "several, by splitter".to_owned(), printable);
         console.line(format!("{account} {name:<22} {} : {had} -> {}", claim.amount, claim.balance));
     }
     if claims.len() > NAMED {
@@ -79,15 +80,15 @@ async fn claim(driver: &Driver, epoch: &ExportedEpoch, summary: &mut Summary) ->
     let total = Amount::sum(claims.iter().map(|claim| claim.amount))?;
     console.figure("claimed", format!("{total} by {} accounts", claims.len()));
     summary.promise(total == epoch.header.total, driver, "all that was paid in was paid out, to the last unit");
-    let again = self::claims(driver, "claim-again").await?;
+    let again = self::claims(driver).await?;
     summary.promise(again == claims, driver, "claiming again moves nothing");
     summary.settled(epoch, &owed, claims.iter().map(|claim| (claim.account, claim.amount, claim.balance)));
     Ok(())
 }
 
-async fn claims(driver: &Driver, key: &str) -> Result<Vec<Claimed>> {
+async fn claims(driver: &Driver) -> Result<Vec<Claimed>> {
     let request = ClaimsRequest::default();
-    Ok(driver.call(4, async |node| node.claim(&request, key).await).await?.claims)
+    Ok(driver.call(4, async |node| node.claim(&request).await).await?.claims)
 }
 
 /// A stranger takes three files and checks a receipt without the node.

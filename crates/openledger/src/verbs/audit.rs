@@ -6,6 +6,7 @@ use openledger_api::{Audit, AuditCheck, AuditScope};
 
 use super::print_json;
 use crate::connection::NodeArgs;
+use crate::console::one_line;
 use crate::error::{CliError, Exit, Result};
 
 /// Scope of an audit.
@@ -46,6 +47,12 @@ fn in_scope(asked: Scope, scope: AuditScope) -> bool {
     }
 }
 
+/// A check as a line of text.
+fn line(check: &AuditCheck) -> String {
+    let verdict = if check.ok { "ok   " } else { "FAULT" };
+    format!("{verdict}  {}: {}", one_line(&check.name), one_line(&check.detail))
+}
+
 /// Audits and prints each check; fails when one does.
 pub(crate) async fn run(args: AuditArgs) -> Result<()> {
     let audit = args.node.client()?.audit(args.whole).await?;
@@ -58,7 +65,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<()> {
         println!("ok     nothing of this scope since the last audit, which covers epoch {}", audit.epoch);
     } else {
         for check in &checks {
-            println!("{}  {}: {}", if check.ok { "ok   " } else { "FAULT" }, check.name, check.detail);
+            println!("{}", line(check));
         }
     }
     let faults = checks.iter().filter(|c| !c.ok).count();
@@ -67,4 +74,20 @@ pub(crate) async fn run(args: AuditArgs) -> Result<()> {
         return Err(CliError::refused(Exit::Failure, message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_check_move_no_cursor() {
+        let check = AuditCheck {
+            scope: AuditScope::Books,
+            name: "every receipt".to_owned(),
+            ok: false,
+            detail: "2 of 3,\nnot \u{1b}[2Jok".to_owned(),
+        };
+        assert_eq!(line(&check), "FAULT  every receipt: 2 of 3, not \\u{1b}[2Jok");
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) struct ClaimArgs {
 /// Sends the claims and prints the payments.
 pub(crate) async fn run(args: ClaimArgs) -> Result<()> {
     let request = ClaimsRequest { accounts: args.accounts };
-    let made = args.node.client()?.claim(&request, "claim").await?;
+    let made = args.node.client()?.claim(&request).await?;
     if args.json {
         return print_json(&made);
     }

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use openledger_api::client::Client;
-use openledger_api::{BatchSignature, Handle, ImportSignatures, NewDatanet, NewHandles, SignedGrant, SignedVersion};
+use openledger_api::{
+    BatchSignature, Handle, ImportSignatures, NewDatanet, NewHandles, RefusedRecord, SignedGrant, SignedVersion,
+};
 use openledger_datanet::{Limits, REQUIRED_PURPOSES, licence, parse_jsonl};
 use openledger_protocol::{Address, DatanetId, Grant, Key, Purpose, Purposes, Rights};
 
 use super::signing::Signer;
 use super::{ListArgs, body_key, checked_name, fresh_key, print_json, print_list, with_title};
 use crate::connection::{NodeArgs, domain};
+use crate::console::one_line;
 use crate::error::{CliError, Exit, Result};
 
 /// A year, in seconds.
@@ -185,8 +188,7 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
     // kept: another import may have come first.
     let import = client.import_records(id, bytes, &fresh_key("import")).await?;
     for refused in &import.refused {
-        let record = refused.id.as_deref().unwrap_or("no id");
-        println!("refused line {} ({record}): {}", refused.line, refused.reason);
+        println!("{}", refused_line(refused));
     }
     let mut signatures = Vec::new();
     for batch in &import.batches {
@@ -214,6 +216,12 @@ async fn contribute(client: &Client, signer: &Signer, id: DatanetId, bytes: Vec<
         return Err(CliError::refused(Exit::Failure, message));
     }
     Ok(())
+}
+
+/// A refused record as a line of text.
+fn refused_line(refused: &RefusedRecord) -> String {
+    let record = refused.id.as_deref().map_or_else(|| "no id".to_owned(), openledger_datanet::printable);
+    format!("refused line {} ({record}): {}", refused.line, one_line(&refused.reason))
 }
 
 async fn publish(client: &Client, signer: &Signer, id: DatanetId) -> Result<()> {
@@ -297,6 +305,19 @@ mod tests {
         assert_eq!((handles.len(), imports.len()), (3, 3));
         assert!(imports[0] != imports[1], "a kept report could be stale");
         assert!(handles[0] == handles[1] && handles[1] != handles[2], "another signer has another key");
+    }
+
+    #[test]
+    fn what_a_record_says_of_itself_moves_no_cursor() {
+        let refused = |id: Option<&str>| RefusedRecord {
+            line: 4,
+            id: id.map(str::to_owned),
+            reason: "licence `\u{202e}CC0`\nis unknown".to_owned(),
+        };
+        let reason = "licence `\\u{202e}CC0` is unknown";
+        let record = refused(Some("tide\n\u{1b}[2J"));
+        assert_eq!(refused_line(&record), format!("refused line 4 (tide\\u{{a}}\\u{{1b}}[2J): {reason}"));
+        assert_eq!(refused_line(&refused(None)), format!("refused line 4 (no id): {reason}"));
     }
 
     #[test]

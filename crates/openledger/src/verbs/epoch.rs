@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use openledger_api::{EpochPublication, EpochState, Verdict};
+use openledger_api::{EpochPublication, EpochState, Refutation, Verdict};
 
 use super::receipt::read;
 use super::{ListArgs, flat, print_json, print_list};
 use crate::connection::NodeArgs;
+use crate::console::one_line;
 use crate::error::{CliError, Exit, Result};
 
 /// Verbs on epochs.
@@ -31,7 +32,8 @@ pub(crate) enum EpochVerb {
         node: NodeArgs,
     },
     /// Settle the open epoch: close it, redeem channels, propose its roots, finalize. A window of
-    /// more than a second is not waited for: call it again after the window.
+    /// more than a second is not waited for: call it again after the window. After a response that
+    /// was lost, `epoch list` shows whether the epoch is settled: a repeat settles the next one.
     Settle {
         #[command(flatten)]
         node: NodeArgs,
@@ -113,15 +115,7 @@ async fn watch(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<()> {
         }
         return Ok(());
     };
-    let (verdict, lines): (&str, Vec<String>) = match &watched.verdict {
-        Verdict::Agrees => ("agrees", Vec::new()),
-        Verdict::Refuted { refutations } => {
-            let provable = |refutation: &openledger_api::Refutation| format!("{}: provable on chain", refutation.what);
-            ("refuted", refutations.iter().map(provable).collect())
-        }
-        Verdict::Disputed { differences } => ("disputed", differences.clone()),
-        Verdict::Withheld { reason } => ("withheld", vec![reason.clone()]),
-    };
+    let (verdict, lines) = described(&watched.verdict);
     if !json {
         println!("epoch {} by {}: {verdict}", watched.epoch, watched.proposer);
         lines.iter().for_each(|line| println!("  {line}"));
@@ -135,6 +129,21 @@ async fn watch(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<()> {
     Err(CliError::refused(Exit::Failure, format!("the pending proposal is {verdict}; {next}")))
 }
 
+/// The word for a verdict, and its reasons as lines of text. They quote what strangers published.
+fn described(verdict: &Verdict) -> (&'static str, Vec<String>) {
+    match verdict {
+        Verdict::Agrees => ("agrees", Vec::new()),
+        Verdict::Refuted { refutations } => {
+            let provable = |refutation: &Refutation| format!("{}: provable on chain", one_line(&refutation.what));
+            ("refuted", refutations.iter().map(provable).collect())
+        }
+        Verdict::Disputed { differences } => {
+            ("disputed", differences.iter().map(|difference| one_line(difference)).collect())
+        }
+        Verdict::Withheld { reason } => ("withheld", vec![one_line(reason)]),
+    }
+}
+
 async fn challenge(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<()> {
     let dispute = node.client()?.challenge(publication(file)?.as_ref()).await?;
     match dispute {
@@ -145,8 +154,10 @@ async fn challenge(node: &NodeArgs, file: Option<&Path>, json: bool) -> Result<(
     Ok(())
 }
 
-/// Settles the open epoch. The idempotency key names the epoch before it, so that a repeat after a
-/// lost answer returns that answer, and the next epoch has its own key.
+/// Settles the open epoch. The idempotency key names it as the one after the last finalized epoch:
+/// commands that run at once share one response, and the next epoch has its own key. A command
+/// after a lost response reads that the epoch is finalized: it settles the next one, or is refused
+/// with `no-receipts`.
 async fn settle(node: &NodeArgs, json: bool) -> Result<()> {
     let client = node.client()?;
     let mut last = 0;
@@ -158,7 +169,7 @@ async fn settle(node: &NodeArgs, json: bool) -> Result<()> {
             break;
         }
     }
-    let settled = client.settle(&format!("settle-after-{last}")).await?;
+    let settled = client.settle(&format!("settle/{}", last + 1)).await?;
     if json {
         return print_json(&settled);
     }
@@ -167,4 +178,69 @@ async fn settle(node: &NodeArgs, json: bool) -> Result<()> {
     }
     println!("{}", flat(&settled.epoch.header)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::State;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use clap::Parser;
+    use openledger_protocol::{Amount, B256};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    /// The last finalized epoch of a node, and the idempotency keys of its calls to settle.
+    type Settling = Arc<Mutex<(u64, Vec<String>)>>;
+
+    /// The epochs, newest first: one is proposed, those before it are finalized.
+    async fn epochs(State(settling): State<Settling>) -> Json<Value> {
+        let finalized = settling.lock().unwrap().0;
+        let epoch = |number: u64| {
+            let state = if number > finalized { "proposed" } else { "finalized" };
+            json!({
+                "number": number, "state": state, "receipts": 1, "entries_total": Amount::OPEN, "total": Amount::OPEN,
+                "receipts_root": B256::ZERO, "entries_root": B256::ZERO, "payout_root": B256::ZERO,
+            })
+        };
+        let items: Vec<Value> = (1..=finalized + 1).rev().map(epoch).collect();
+        Json(json!({ "items": items, "next": null }))
+    }
+
+    async fn refuse(State(settling): State<Settling>, headers: HeaderMap) -> StatusCode {
+        let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+        settling.lock().unwrap().1.push(key);
+        StatusCode::CONFLICT
+    }
+
+    #[tokio::test]
+    async fn the_key_of_a_settlement_names_the_epoch_after_the_last_finalized() {
+        let settling = Settling::default();
+        let router = Router::new().route("/api/v1/epochs", get(epochs).post(refuse)).with_state(Arc::clone(&settling));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        for finalized in [0, 2, 2, 3] {
+            settling.lock().unwrap().0 = finalized;
+            let words = ["openledger", "epoch", "settle", "--node", &url];
+            let Verb::Epoch(verb) = Cli::try_parse_from(words).unwrap().verb else { panic!("another verb") };
+            assert_eq!(run(verb).await.unwrap_err().exit(), Exit::Conflict);
+        }
+        assert_eq!(settling.lock().unwrap().1, ["settle/1", "settle/3", "settle/3", "settle/4"]);
+    }
+
+    #[test]
+    fn what_a_proposer_published_moves_no_cursor() {
+        let lines = |verdict: Value| described(&serde_json::from_value(verdict).unwrap()).1;
+        let what = "leaf\n\u{1b}[2J";
+        let refuted = json!({ "verdict": "refuted", "refutations": [{ "what": what, "fault": 1, "calldata": "0x" }] });
+        assert_eq!(lines(refuted), ["leaf \\u{1b}[2J: provable on chain"]);
+        assert_eq!(lines(json!({ "verdict": "disputed", "differences": [what] })), ["leaf \\u{1b}[2J"]);
+        assert_eq!(lines(json!({ "verdict": "withheld", "reason": what })), ["leaf \\u{1b}[2J"]);
+    }
 }

@@ -13,11 +13,11 @@ use super::progress::nats;
 use super::{ListArgs, print_json, print_list};
 use crate::connection::NodeArgs;
 use crate::console::short;
-use crate::error::{CliError, Exit, Result};
+use crate::error::{CliError, Exit, Result, with_causes};
 
-/// Pause before a broken stream of events is opened again.
+/// Pause before a stream of events is opened again that broke or ended before its job did.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Attempts to open it again without a new event.
+/// Maximum number of streams in a row without a new event.
 const ATTEMPTS_MAX: u32 = 60;
 /// Characters of a log line or cause that are printed.
 const SHOWN: usize = 200;
@@ -121,7 +121,7 @@ pub(crate) async fn run(verb: JobVerb) -> Result<()> {
             describe(&job);
             Ok(())
         }
-        JobVerb::Follow { id, node, json } => follow(&node.client()?, id, json).await,
+        JobVerb::Follow { id, node, json } => follow(&node.client()?, id, json, PAUSE).await,
         JobVerb::Cancel { id, node, json } => changed(&node.client()?.cancel_job(id).await?, json),
         JobVerb::Retry { id, node, json } => changed(&node.client()?.retry_job(id).await?, json),
     }
@@ -179,25 +179,39 @@ fn describe(job: &Job) {
     }
 }
 
-/// Prints the events of a job until it ends, and then its state. A connection that breaks is opened
-/// again after the last event.
-async fn follow(client: &Client, id: u64, json: bool) -> Result<()> {
+/// Prints the events of a job until it ends, and then its state. A stream that broke, or ended
+/// before the job did, is opened again after the last event.
+///
+/// # Errors
+/// [`Exit::Failure`] when the job ends without a result; [`Exit::Unavailable`] after
+/// [`ATTEMPTS_MAX`] streams in a row without a new event; the call's own error when it is not
+/// transient, or when no event came yet.
+async fn follow(client: &Client, id: u64, json: bool, pause: Duration) -> Result<()> {
     let (mut seen, mut attempts) = (None, 0);
     loop {
         let before = seen;
-        match until_end(client, id, &mut seen, json).await {
+        let reason = match until_end(client, id, &mut seen, json).await {
             Ok(Some(job)) => {
                 if !json {
                     println!("job {id} {}", state_name(job.state));
                 }
                 return ended(&job);
             }
-            Err(error) if seen.is_none() || attempts >= ATTEMPTS_MAX || !error.is_transient() => return Err(error),
+            Ok(None) => "the stream of events ended before the job".to_owned(),
+            Err(error) if seen.is_none() || !error.is_transient() => return Err(error),
             // The node stopped, or the connection was cut.
-            Ok(None) | Err(_) => {}
-        }
+            Err(error) => with_causes(&error),
+        };
         attempts = if seen == before { attempts + 1 } else { 0 };
-        tokio::time::sleep(PAUSE).await;
+        if attempts >= ATTEMPTS_MAX {
+            let last = seen.map_or_else(|| "no event came".to_owned(), |seq| format!("the last event is {seq}"));
+            let message = format!(
+                "job {id} gave no new event in {attempts} attempts, {last}: {reason}; `openledger job show {id}` \
+                 prints its state"
+            );
+            return Err(CliError::refused(Exit::Unavailable, message));
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -243,14 +257,18 @@ fn progress_line(progress: &JobProgress) -> String {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use axum::extract::State;
-    use axum::http::HeaderMap;
+    use axum::http::{HeaderMap, StatusCode};
     use axum::routing::get;
     use axum::{Json, Router};
     use serde_json::{Value, json};
 
-    use super::{Client, Exit, event_line, follow};
+    use super::{ATTEMPTS_MAX, Client, Exit, event_line, follow};
+
+    /// Pause between two attempts in tests.
+    const PAUSE: Duration = Duration::from_millis(1);
 
     /// One server-sent event of job 7.
     fn sent(seq: u64, mut event: Value) -> String {
@@ -275,11 +293,16 @@ mod tests {
     /// Job 7 runs when it is read first, and has failed later.
     async fn job(State(reads): State<Arc<AtomicU64>>) -> Json<Value> {
         let has_failed = reads.fetch_add(1, Ordering::Relaxed) > 0;
-        let (state, cause) = if has_failed { ("failed", Some("no memory")) } else { ("running", None) };
-        Json(json!({
-            "job": 7, "kind": "train", "state": state, "attempts": 1, "cause": cause,
+        Json(job_in(if has_failed { "failed" } else { "running" }))
+    }
+
+    /// Job 7 in a state.
+    fn job_in(state: &str) -> Value {
+        json!({
+            "job": 7, "kind": "train", "state": state, "attempts": 1,
+            "cause": (state == "failed").then_some("no memory"),
             "progress": null, "result": null, "created": 1, "ended": null,
-        }))
+        })
     }
 
     async fn breaking_node() -> Client {
@@ -287,15 +310,73 @@ mod tests {
             .route("/api/v1/jobs/7/events", get(events))
             .route("/api/v1/jobs/7", get(job))
             .with_state(Arc::new(AtomicU64::new(0)));
+        served(router).await
+    }
+
+    async fn served(router: Router) -> Client {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         Client::new(&format!("http://{address}")).unwrap()
     }
 
+    /// A node whose job 7 runs until `ends` events came. The count of opened streams decides about
+    /// each stream: one more event, none, or a status of error.
+    async fn silent_node(
+        ends: u64,
+        stream: impl Fn(u64) -> Result<bool, StatusCode> + Clone + Send + Sync + 'static,
+    ) -> (Client, Arc<AtomicU64>) {
+        let (opened, sent_events) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (count, sent_count) = (Arc::clone(&opened), Arc::clone(&sent_events));
+        let events = move || {
+            let (stream, count, sent_count) = (stream.clone(), Arc::clone(&count), Arc::clone(&sent_count));
+            async move {
+                if !stream(count.fetch_add(1, Ordering::Relaxed) + 1)? {
+                    return Ok::<String, StatusCode>(String::new());
+                }
+                let seq = sent_count.fetch_add(1, Ordering::Relaxed) + 1;
+                Ok(sent(seq, json!({ "type": "progress", "step": seq, "steps": 99 })))
+            }
+        };
+        let job = move || {
+            let has_failed = sent_events.load(Ordering::Relaxed) >= ends;
+            async move { Json(job_in(if has_failed { "failed" } else { "running" })) }
+        };
+        let router = Router::new().route("/api/v1/jobs/7/events", get(events)).route("/api/v1/jobs/7", get(job));
+        (served(router).await, opened)
+    }
+
+    #[tokio::test]
+    async fn streams_without_a_new_event_are_opened_a_bounded_number_of_times() {
+        let most = u64::from(ATTEMPTS_MAX);
+        // The streams end, or the node refuses them for now.
+        for rest in [Ok(false), Err(StatusCode::SERVICE_UNAVAILABLE)] {
+            let (client, opened) = silent_node(9, move |at| if at == 1 { Ok(true) } else { rest }).await;
+            let error = follow(&client, 7, false, PAUSE).await.unwrap_err();
+            assert_eq!(error.exit(), Exit::Unavailable);
+            assert!(error.to_string().contains("job 7 gave no new event"), "{error}");
+            assert!(error.to_string().contains("the last event is 1"), "{error}");
+            assert_eq!(opened.load(Ordering::Relaxed), 1 + most);
+        }
+        let (client, opened) = silent_node(9, |_| Ok(false)).await;
+        let error = follow(&client, 7, false, PAUSE).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Unavailable);
+        assert!(error.to_string().contains("no event came"), "{error}");
+        assert_eq!(opened.load(Ordering::Relaxed), most);
+    }
+
+    #[tokio::test]
+    async fn a_new_event_allows_as_many_attempts_again() {
+        let most = u64::from(ATTEMPTS_MAX);
+        let (client, opened) = silent_node(3, move |at| Ok(at.is_multiple_of(most))).await;
+        let error = follow(&client, 7, false, PAUSE).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Failure, "{error}");
+        assert_eq!(opened.load(Ordering::Relaxed), 3 * most);
+    }
+
     #[tokio::test]
     async fn a_broken_stream_is_followed_from_its_last_event_and_a_failure_is_a_failure() {
-        let error = follow(&breaking_node().await, 7, false).await.unwrap_err();
+        let error = follow(&breaking_node().await, 7, false, PAUSE).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Failure);
         assert!(error.to_string().contains("job 7 failed: no memory"), "{error}");
     }
@@ -304,7 +385,7 @@ mod tests {
     async fn a_node_that_does_not_answer_is_not_waited_for() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let client = Client::new(&format!("http://{closed}")).unwrap();
-        assert_eq!(follow(&client, 7, false).await.unwrap_err().exit(), Exit::Unavailable);
+        assert_eq!(follow(&client, 7, false, PAUSE).await.unwrap_err().exit(), Exit::Unavailable);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) fn flat(item: &impl Serialize) -> Result<String> {
     let Value::Object(members) = value else { return Ok(value.to_string()) };
     let parts = members.iter().map(|(name, value)| match value {
         Value::String(text) => format!("{name}={}", crate::console::short(text, 80)),
-        other => format!("{name}={other}"),
+        other => format!("{name}={}", crate::console::one_line(&other.to_string())),
     });
     Ok(parts.collect::<Vec<_>>().join("  "))
 }
@@ -142,6 +142,12 @@ fn unix_now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_struct_in_one_line_moves_no_cursor() {
+        let item = serde_json::json!({ "at": 7, "names": ["a\u{9b}2J"], "what": "b\n\u{1b}[2J" });
+        assert_eq!(flat(&item).unwrap(), "at=7  names=[\"a\\u{9b}2J\"]  what=b \\u{1b}[2J");
+    }
 
     #[test]
     fn a_repeated_call_has_a_key_of_its_own_and_a_repeated_body_has_the_same() {

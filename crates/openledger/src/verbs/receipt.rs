@@ -59,17 +59,17 @@ pub(crate) struct VerifyArgs {
     #[arg(long, requires_all = ["base", "adapter"])]
     reexecute: bool,
     /// Folder of the base model, or its name on the hub, `org/name[@revision]`.
-    #[arg(long, value_name = "DIR|ID")]
+    #[arg(long, value_name = "DIR|ID", requires = "reexecute")]
     base: Option<PathBuf>,
     /// Offline: use local models only; never contact the hub.
     #[arg(long)]
     offline: bool,
     /// Folder of the adapter.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "reexecute")]
     adapter: Option<PathBuf>,
     /// File of the training records, as `model records` prints them; default: credits are not
     /// recomputed.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "reexecute")]
     records: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
@@ -128,7 +128,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         }))?;
     } else {
         for fault in &faults {
-            println!("FAULT  {fault}");
+            println!("FAULT  {}", crate::console::one_line(&fault.to_string()));
         }
         for done in &done_again {
             println!("again  {done}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use openledger_attribution::folder::{trace_index, trace_query};
+use openledger_attribution::folder::{TraceSpan, trace_index, trace_query};
 use openledger_attribution::spans::SpanRules;
 use openledger_protocol::Params;
 
@@ -75,20 +75,43 @@ pub(crate) fn run(verb: &TraceVerb) -> Result<()> {
                 report.coverage / 10_000
             );
             for span in &report.spans {
-                let by = span.record.contributors.join(", ");
-                let at = span.output_offset;
-                println!(
-                    "{at:>6}  \"{}\"  {} {by}, {} milli-bits",
-                    short(&span.text, 80),
-                    short(&span.record.id, 40),
-                    span.weight
-                );
+                println!("{}", line(span));
             }
             Ok(())
         }
     }
 }
 
+/// A span as a line of text: where it begins, its words, its record and who wrote that.
+fn line(span: &TraceSpan) -> String {
+    let by = span.record.contributors.iter().map(|name| short(name, 40)).collect::<Vec<_>>().join(", ");
+    let (at, text, record) = (span.output_offset, short(&span.text, 80), short(&span.record.id, 40));
+    format!("{at:>6}  \"{text}\"  {record} {by}, {} milli-bits", span.weight)
+}
+
 fn read(path: &PathBuf) -> Result<String> {
     std::fs::read_to_string(path).map_err(CliError::file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use openledger_attribution::folder::RecordName;
+
+    use super::*;
+
+    #[test]
+    fn what_a_record_says_of_itself_moves_no_cursor() {
+        let record =
+            RecordName { id: "tide\u{1b}[2J".to_owned(), contributors: vec!["ada".into(), "b\u{9b}2J".into()] };
+        let span = TraceSpan {
+            record,
+            record_offset: 0,
+            output_offset: 12,
+            text: "spring\ntides".to_owned(),
+            weight: 900,
+            shared_by: 1,
+        };
+        let shown = "    12  \"spring tides\"  tide\\u{1b}[2J ada, b\\u{9b}2J, 900 milli-bits";
+        assert_eq!(line(&span), shown);
+    }
 }

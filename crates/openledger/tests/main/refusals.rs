@@ -74,6 +74,14 @@ fn a_key_file_that_cannot_be_used_is_named_before_a_node_is_called() {
 }
 
 #[test]
+fn what_only_a_recomputation_reads_is_refused_without_reexecute() {
+    for option in ["--base", "--adapter", "--records"] {
+        let said = openledger(["receipt", "verify", "receipt.json", "--manifest", "m.json", option, "there"]).exits(2);
+        assert!(said.err.contains("--reexecute"), "{option}: {}", said.err);
+    }
+}
+
+#[test]
 fn exit_statuses_tell_who_can_mend_it() {
     openledger(["datanet", "paint"]).exits(2);
     let silent = openledger(["datanet", "list", "--node", &closed()]).exits(69);

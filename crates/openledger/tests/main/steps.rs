@@ -164,6 +164,15 @@ fn every_step_of_the_thread_can_be_typed() {
     network.operates(&["job", "show", "99"]).exits(3);
 
     let channel = network.signs("reader", &["channel", "open", "20 OPEN"]).exits(0).json();
+    // A deposit that is made needs no other, and a channel without one is not opened.
+    let opened = network.signs("reader", &["channel", "open", "--deposited"]).exits(0).json();
+    assert_eq!(opened, channel, "the same channel, deposit and key");
+    let unpaid = network.signs("reader", &["channel", "open", "--deposited", "--name", "other"]).exits(5);
+    assert!(!unpaid.err.contains("is made"), "{}", unpaid.err);
+    for delay in ["0", "31"] {
+        let refused = network.signs("reader", &["channel", "open", "5 OPEN", "--withdraw-delay", delay]).exits(2);
+        assert!(refused.err.contains("from 1 to 30"), "{delay}: {}", refused.err);
+    }
     // Another payer's channel may have the same name.
     network.signs("listener", &["channel", "open", "5 OPEN"]).exits(0);
     let key = network.file("api.key");

@@ -267,7 +267,7 @@ async fn books_hold(shared: &Shared, pair: &Pair<'_>, people: &People<'_>, recei
 
     // Both nodes are told to claim at once.
     let all = ClaimsRequest::default();
-    let (claims, again) = tokio::join!(one.claim(&all, "claim/one"), other.claim(&all, "claim/other"));
+    let (claims, again) = tokio::join!(one.claim(&all), other.claim(&all));
     let claims = claims.unwrap().claims;
     assert_eq!(again.unwrap().claims, claims, "the same transactions");
     let flow = people.flow("watchdog").await;

@@ -152,7 +152,7 @@ impl<'a> People<'a> {
         flow.token().wrap(&of("wrap"), deposit).await.unwrap();
         flow.token().approve(&of("approve"), self.network.addresses.channels, deposit).await.unwrap();
         flow.channels().deposit(&of("deposit"), &config, deposit).await.unwrap();
-        let opened = node.open_channel(&NewChannel { config }, &of("channel")).await.unwrap();
+        let opened = node.open_channel(&NewChannel { config }).await.unwrap();
         Paying { api_key: opened.api_key }
     }
 }
