@@ -163,7 +163,7 @@ pub const PROBLEMS: &[ProblemKind] = &[
     kind("nothing-new", 409, "Every contribution is published", "Register a contribution first."),
     kind("not-trained", 409, "The job has no adapter", "Wait until the job is done."),
     kind("job-ended", 409, "The job has ended", "Retry it, or order another job."),
-    kind("job-not-ended", 409, "The job has not ended", "Wait until it ends, or cancel it."),
+    kind("job-not-ended", 409, "The job cannot be retried now", "A job that failed or was cancelled can be retried."),
     kind("job-replaced", 409, "Another job has its order", "Read that job instead."),
     kind("other-weights", 409, "The title is of another adapter", "Register the adapter's own title."),
     kind("key-reused", 409, "The idempotency key was used for another request", "Use another key."),

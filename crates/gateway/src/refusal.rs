@@ -60,14 +60,15 @@ pub(crate) fn refusal(status: u16, kind: &str, param: Option<&str>, code: &str, 
     ApiError { status, message, kind, param, code: Some(code.to_owned()) }.into()
 }
 
-/// A body as JSON.
+/// A body as JSON. A member that appears twice is refused: another reader of the same body, a proxy
+/// with a limit say, could take the other one.
 pub(crate) fn json(body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal> {
     let body = body.map_err(|rejected| {
         let status = rejected.status().as_u16();
         refusal(status, "invalid_request_error", None, "unreadable_body", rejected.body_text())
     })?;
-    serde_json::from_slice(&body)
-        .map_err(|error| ApiError::invalid("body", format!("the body is not JSON: {error}")).into())
+    openledger_protocol::read_body(&body)
+        .map_err(|error| ApiError::invalid("body", format!("the body cannot be read as JSON: {error}")).into())
 }
 
 /// The media type of a request's body, without parameters.
@@ -107,6 +108,26 @@ impl Refusal {
         match self.cause {
             Some(reason) => refusal(400, "invalid_request_error", Some(param), "invalid_adapter", reason),
             None => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_with_a_repeated_member_is_refused_with_its_path() {
+        let read = |body: &'static str| json(Ok(Bytes::from_static(body.as_bytes())));
+        assert_eq!(read(r#"{"n":1,"of":{"n":-2.5,"t":[null,true,"x"]}}"#).ok().unwrap()["of"]["t"][2], "x");
+        for (body, place) in [
+            (r#"{"max_tokens":2,"max_tokens":90}"#, "body.max_tokens"),
+            (r#"{"openledger":{"max_price":"1","max_price":"9"}}"#, "body.openledger.max_price"),
+            (r#"{"messages":[{"content":"a","c\u006fntent":"b"}]}"#, "body.messages[0].content"),
+        ] {
+            let refused = read(body).unwrap_err().error;
+            assert_eq!(refused.status, 400);
+            assert!(refused.message.contains(place), "{}", refused.message);
         }
     }
 }

@@ -155,11 +155,11 @@ pub async fn offer(models: &Models, id: ModelId, name: &str, job: u64) -> Result
 /// `over-max-price`, `insufficient-deposit`, `deposit-withdrawn`, `key-reused`; what is wrong with the request, or that
 /// there is no room for it now. Then nothing is kept and nothing stays reserved.
 pub async fn answer(answering: &Answering, ask: &Ask) -> Result<Begin> {
-    let largest = answering.largest_price(ask).await?;
     let key = match answering.take_key(ask).await? {
         Keyed::Replayed(bundle) => return Ok(Begin::Replayed(bundle)),
         Keyed::New(key) => key,
     };
+    let largest = answering.largest_price(ask).await?;
     let money = answering.reserve(ask, largest).await?;
     let generation = answering.generate(ask).await?;
     Ok(Begin::Running(generation, Held { money, key }))

@@ -78,7 +78,7 @@ pub use receipt::{
 pub use record::{Body, Record, canonicalise, fold, record_leaf};
 pub use rights::{Purpose, Purposes, Rights};
 pub use sign::{Domain, Key, Signature, SignatureError};
-pub use strict::read_json;
+pub use strict::{read_body, read_json};
 pub use terms::{Parties, PriceList, Terms};
 pub use voucher::{ChannelConfig, Voucher};
 pub use words::{FormatVersion, WordsError};

@@ -1,4 +1,5 @@
-//! Free-form members of signed files, read without forgiveness: a name appears once in an object.
+//! Free-form members of signed files, and bodies, read without forgiveness: a name appears once in
+//! an object.
 //!
 //! serde refuses a field that a struct has twice. `serde_json::Value` and maps keep the last of two
 //! members with one name, so another reader could take the first. Each such member of a record of
@@ -28,6 +29,17 @@ pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Erro
         let path = error.path().to_string();
         <serde_json::Error as Error>::custom(format_args!("{path}: {}", error.into_inner()))
     })?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// Reads the body of a request whose members are looked up one by one.
+///
+/// # Errors
+/// [`serde_json::Error`]; of a member that is repeated with its path below `body`.
+pub fn read_body(text: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Place::Root("body").deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }

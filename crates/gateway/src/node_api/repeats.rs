@@ -50,8 +50,14 @@ pub(crate) fn checked_key(key: &str) -> Result<&str, NodeError> {
 /// # Errors
 /// As [`checked_key`].
 pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<&str>, NodeError> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (key, second) = (keys.next(), keys.next());
+    if second.is_some() {
+        let detail = "give one `Idempotency-Key`; the request has several";
+        return Err(NodeError::refused(Blame::Request, "bad-idempotency-key", detail));
+    }
     // A value beyond ASCII is no key either.
-    headers.get(IDEMPOTENCY_KEY).map(|key| checked_key(key.to_str().unwrap_or_default())).transpose()
+    key.map(|key| checked_key(key.to_str().unwrap_or_default())).transpose()
 }
 
 /// The name of a caller, under which its keys are kept; its spelling never changes.
@@ -128,6 +134,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(header_key(&headers).unwrap(), None);
         headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_bytes("Fluß".as_bytes()).unwrap());
+        assert_eq!(header_key(&headers).unwrap_err().code(), "bad-idempotency-key");
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static("one"));
+        assert_eq!(header_key(&headers).unwrap(), Some("one"));
+        headers.append(IDEMPOTENCY_KEY, HeaderValue::from_static("two"));
         assert_eq!(header_key(&headers).unwrap_err().code(), "bad-idempotency-key");
     }
 

@@ -216,6 +216,9 @@ async fn the_same_key_gives_the_same_receipt_on_every_instance_and_is_charged_on
     let first = world.of("one").answer(&ask).await.unwrap();
     let spent = world.spent().await;
     assert_eq!(world.of("two").answer(&ask).await.unwrap().signed.receipt, first.signed.receipt);
+    // A repeat costs nothing, so that no limit on the price stands against it.
+    let limited = Ask { max_price: Some(amount(1)), ..world.ask("The tide", Some("key")).await };
+    assert_eq!(world.of("one").answer(&limited).await.unwrap().signed.receipt, first.signed.receipt);
     let other = world.ask("The moon", Some("key")).await;
     assert_eq!(code(world.of("one").answer(&other).await), "key-reused");
     assert_eq!((world.spent().await, world.reserved().await), (spent, Amount::ZERO));
